@@ -1,0 +1,72 @@
+"""``charter``: thin commands over the library. Each command is a module with ``add_arguments`` and ``run``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from charter_compiler.diagnostics.errors import CharterError
+
+COMMANDS = {
+    "inspect": "find every model call, its template and the graph; runs nothing",
+    "compile": "predict, optimize, and write plan, report and engine configuration",
+    "run": "run an agent over inputs and measure",
+    "demo": "the main job on the embedded server, start to end",
+    "serve": "the embedded Triton server",
+    "models": "fetch and list model weights",
+    "doctor": "what works on this machine, and how to mend what does not",
+}
+"""Name and help line; the module is ``charter_compiler.cli.<name>``, imported only when its command is used."""
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Parser of the whole command line; only ``command``'s own options are filled in, so that start-up stays short."""
+    parser = argparse.ArgumentParser(prog="charter", description="An optimizing compiler for LLM agent programs.")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=text, description=text)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if name == command:
+            importlib.import_module(f"charter_compiler.cli.{name}").add_arguments(sub)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code. Errors print as one line unless ``--debug`` is given."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    parser = build_parser(command)
+    args = parser.parse_args(arguments)
+    if args.version:
+        from importlib.metadata import version  # imported late: it costs start-up time
+
+        print(version("charter-compiler"))
+        return 0
+    if args.command is None:
+        parser.print_help()
+        return 2
+    try:
+        code: int = importlib.import_module(f"charter_compiler.cli.{args.command}").run(args)
+    except CharterError as error:
+        if args.debug:
+            raise
+        print(f"charter: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if args.debug:
+            raise
+        print("charter: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`charter inspect ... | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Requests, results and the client protocol: what every target takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One model call. Either ``prompt`` (a completion) or ``messages`` (a chat, each ``{"role", "content"}``) is set.
+
+    ``timeout`` is in seconds, for the whole call. ``temperature`` ``None`` is the target's default, which for the
+    embedded server and for Charter's own runs is greedy.
+    """
+
+    prompt: str | None = None
+    messages: tuple[Mapping[str, Any], ...] | None = None
+    max_tokens: int = 256
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    timeout: float | None = None
+    cache_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResult:
+    """What a call returned. Times in seconds as the client saw them; ``None`` where the target does not report it.
+
+    ``cached_tokens`` are prompt tokens whose KV the engine took from its cache, as the engine counts them.
+    """
+
+    text: str
+    latency: float
+    ttft: float | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    cache_id: int | None = None
+    finish_reason: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Cached tokens over prompt tokens; ``None`` where the target reports no cached tokens."""
+        if self.cached_tokens is None or not self.prompt_tokens:
+            return None
+        return self.cached_tokens / self.prompt_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class StreamChunk:
+    """A piece of a streamed answer; the last one carries the ``result`` of the whole call."""
+
+    text: str
+    result: GenerationResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFacts:
+    """What a target says of itself. ``None`` where it does not say."""
+
+    target: str
+    model: str
+    tokenizer: str | None = None
+    tokens_per_block: int | None = None
+    capacity_blocks: int | None = None
+    max_context: int | None = None
+    reports_cached_tokens: bool = True
+    embedded: bool = False
+
+
+class AsyncTarget(Protocol):
+    """A model server as the run time sees it; all implementations are safe to call from many tasks of one loop."""
+
+    async def generate(self, request: GenerationRequest) -> GenerationResult:
+        """One call, to its end. Raises ``TargetError``; cancelling the task cancels the call at the server."""
+
+    def stream(self, request: GenerationRequest) -> AsyncIterator[StreamChunk]:
+        """The same, piece by piece; the first piece comes with the first token."""
+
+    async def facts(self) -> TargetFacts:
+        """What the target says of itself."""
+
+    async def metrics(self) -> Mapping[str, float]:
+        """The server's own counters, by Prometheus name with labels; empty where it has none."""
+
+    async def aclose(self) -> None:
+        """Close connections. Idempotent."""
