@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 class SamplingParams:
     """How tokens are chosen.
 
-    Greedy when ``temperature`` is ``None`` and neither ``top_k`` above 1 nor ``top_p`` is given, when ``temperature`` is
-    0, or when ``top_k`` is 1. A seeded request samples the same tokens from the same logits, whatever runs beside it.
+    Greedy when ``temperature`` is 0 or ``top_k`` is 1, and when none of ``temperature``, ``top_k``, ``top_p`` is given.
+    A seeded request samples the same tokens from the same logits, whatever runs beside it.
     """
 
     max_tokens: int
