@@ -1,1 +1,1 @@
-"""TODO"""
+"""Read-only facts about an agent: shared prefixes, patterns of reuse, dependence and invariance."""
