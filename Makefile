@@ -1,0 +1,95 @@
+# Every command of the project; `make` lists them. They need Python 3.11 or later, make and git, nothing else: each
+# creates .venv and installs what constraints/ pins, by hash. PYTHON chooses the interpreter of a new .venv.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.9
+LOCK_VENV := .venv-lock
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+# One stamp a set of packages, renewed when the pins or the project file change. The test set holds the local one.
+LOCAL := $(VENV)/.stamp-local
+TEST := $(VENV)/.stamp-test
+RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
+
+.PHONY: help demo test test-system soak check format lock build clean weights system-programs platform
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(RUNTIME) platform weights ## the main job on the embedded Triton server: baseline against optimized
+	$(BIN)/charter demo $(DEMO_ARGS)
+
+test: $(TEST) platform weights ## every test that needs only packages of the Python index
+	$(BIN)/python -m pytest -m "not system and not soak" $(PYTEST_ARGS)
+
+test-system: $(TEST) system-programs ## tests that need system programs (installs them where it may)
+	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+soak: $(TEST) platform weights ## tests that take long
+	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+check: $(TEST) ## lint, format and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(TEST) ## mend what lint and format can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+build: $(TEST) ## the wheel, in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
+# UPGRADE=1 moves every pin; without it only what pyproject.toml asks for moves. The test set is held to the local one,
+# so that a test runs what a user runs; the core stands alone, because only the server holds NumPy back.
+lock: $(LOCK_VENV)/.stamp-$(UV_VERSION) ## renew constraints/ (UPGRADE=1 moves every pin)
+	$(call compile,core)
+	$(call compile,local,--extra local)
+	$(call compile,test,--extra local --extra dev --constraints constraints/local.txt)
+
+compile = $(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --group build \
+	$(if $(UPGRADE),--upgrade) pyproject.toml $(2) --output-file constraints/$(1).txt
+
+clean: ## remove .venv and everything built (not the weights: they lie in the user's cache)
+	rm -rf $(VENV) $(LOCK_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+weights: $(RUNTIME)
+	@$(BIN)/charter models fetch
+
+system-programs:
+	@tools/system_programs.sh
+
+# The embedded server is the one part that has wheels for one platform only.
+platform: $(RUNTIME)
+	@$(BIN)/python tools/check_platform.py
+
+$(BIN)/python:
+	@python=$$(PYTHON='$(PYTHON)' tools/find_python.sh) && echo "creating $(VENV) with $$python" && \
+	{ "$$python" -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "make: $$python cannot create a virtual environment (on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }; }
+
+# Editable and without build isolation: the build backend is pinned beside the rest.
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) && \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+
+$(LOCAL): constraints/local.txt pyproject.toml | $(BIN)/python
+	@echo "installing constraints/local.txt"
+	@$(call install,constraints/local.txt)
+	@touch $@
+
+$(TEST): constraints/test.txt pyproject.toml | $(BIN)/python
+	@echo "installing constraints/test.txt"
+	@$(call install,constraints/test.txt)
+	@touch $(LOCAL) $@
+
+$(LOCK_VENV)/.stamp-$(UV_VERSION): | $(BIN)/python
+	$(BIN)/python -m venv --clear $(LOCK_VENV)
+	$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@
