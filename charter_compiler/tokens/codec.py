@@ -1,0 +1,153 @@
+"""Tokenizers as the engines use them.
+
+Special tokens that are spelled out in a text (``<|im_start|>``) are parsed to their ids, and none is added: what
+llama.cpp does with ``parse_special`` on and ``add_special`` off, and what the TensorRT-LLM preprocessing model does but
+for the tokens that it adds. A chat template spells its special tokens out, so a rendered prompt needs nothing else. It
+also means that a document which contains ``<|im_end|>`` ends a message: engines that take text prompts share that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import tokenizers
+
+from charter_compiler.diagnostics.errors import TokenizerError
+from charter_compiler.tokens.chat import ChatTemplate
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """GPT-2's spelling of bytes: printable Latin-1 stands for itself, every other byte for a letter from 256 on."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + index): byte for index, byte in enumerate(others)}
+
+
+_ALPHABET = _byte_level_alphabet()
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+_METASPACE = "▁"
+
+
+class Tokenizer:
+    """One model's tokenizer. Immutable and safe to share between threads.
+
+    ``eos_id`` and ``bos_id`` are ``None`` where the model names no such token; ``chat_template`` is ``None`` where it
+    has none.
+    """
+
+    def __init__(
+        self,
+        backend: tokenizers.Tokenizer,
+        name: str,
+        *,
+        bos_token: str | None = None,
+        eos_token: str | None = None,
+        chat_template: str | None = None,
+    ) -> None:
+        self._backend = backend
+        self.name = name
+        self.bos_id: int | None = None if bos_token is None else backend.token_to_id(bos_token)
+        self.eos_id: int | None = None if eos_token is None else backend.token_to_id(eos_token)
+        self.chat_template: ChatTemplate | None = (
+            None if chat_template is None else ChatTemplate(chat_template, bos_token=bos_token, eos_token=eos_token)
+        )
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids, special tokens included."""
+        return self._backend.get_vocab_size(with_added_tokens=True)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of what decides the tokens: equal fingerprints mean equal tokens for every text."""
+        canonical = json.dumps(json.loads(self._backend.to_str()), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text; special tokens spelled out in it are parsed, none is added."""
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def encode_words(self, text: str) -> tuple[list[int], list[int]]:
+        """Token ids as ``encode`` gives them, and beside each the number of the pre-token ("word") it lies in.
+
+        No merge crosses the border between two words.
+        """
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        words = [-1 if word is None else word for word in encoding.word_ids]
+        return encoding.ids, words
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of the tokens, special tokens spelled out; bytes that are not UTF-8 become U+FFFD.
+
+        Raises:
+            TokenizerError: an id is not in the vocabulary.
+        """
+        if self._byte_level:
+            return b"".join(self.token_bytes(token) for token in ids).decode("utf-8", "replace")
+        for token in ids:
+            self._spelling(token)
+        return self._backend.decode(list(ids), skip_special_tokens=False)
+
+    def token_bytes(self, token: int) -> bytes:
+        """UTF-8 bytes of one token, possibly a part of a character: join them to stream a text.
+
+        Raises:
+            TokenizerError: the id is not in the vocabulary, or the tokenizer spells its tokens in a way that is not known.
+        """
+        spelling = self._spelling(token)
+        if token in self.added_tokens:
+            return spelling.encode("utf-8")
+        if self._byte_level:
+            try:
+                return bytes(_ALPHABET[letter] for letter in spelling)
+            except KeyError:  # a token that was put into the vocabulary as plain text
+                return spelling.encode("utf-8")
+        if not self._metaspace:
+            raise TokenizerError(
+                "tokens of this tokenizer cannot be turned into bytes",
+                place=self.name,
+                remedy="byte-level and SentencePiece tokenizers can",
+            )
+        byte = _BYTE_TOKEN.fullmatch(spelling)
+        return bytes([int(byte[1], 16)]) if byte else spelling.replace(_METASPACE, " ").encode("utf-8")
+
+    def render_chat(self, messages: Iterable[Mapping[str, Any]], *, add_generation_prompt: bool = True) -> str:
+        """The prompt for ``messages`` by the model's chat template.
+
+        Raises:
+            TokenizerError: the model has no template, or it refuses the messages.
+        """
+        if self.chat_template is None:
+            raise TokenizerError(
+                "has no chat template", place=self.name, remedy="give a folder that holds tokenizer_config.json"
+            )
+        return self.chat_template.render(messages, add_generation_prompt=add_generation_prompt)
+
+    @cached_property
+    def added_tokens(self) -> Mapping[int, str]:
+        """Tokens that are looked for in a text before it is split, by id: special tokens and the like."""
+        return {index: token.content for index, token in self._backend.get_added_tokens_decoder().items()}
+
+    def _spelling(self, token: int) -> str:
+        spelling: str | None = self._backend.id_to_token(token) if token >= 0 else None
+        if spelling is None:
+            raise TokenizerError(f"there is no token {token}; the vocabulary has {self.vocab_size}", place=self.name)
+        return spelling
+
+    @cached_property
+    def _decoders(self) -> str:
+        return json.dumps(json.loads(self._backend.to_str())["decoder"])
+
+    @property
+    def _byte_level(self) -> bool:
+        return '"ByteLevel"' in self._decoders
+
+    @property
+    def _metaspace(self) -> bool:
+        return '"Metaspace"' in self._decoders or '"ByteFallback"' in self._decoders
