@@ -1,0 +1,166 @@
+"""The figures of one run, and the rows in which runs are compared: the same rows in HTML and in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+NOT_REPORTED = "not reported"
+"""Shown for ``None``: the target does not say, or nothing was measured. Never zero, never a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Median and 95th percentile, in seconds."""
+
+    p50: float | None = None
+    p95: float | None = None
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any] | None) -> Percentiles:
+        return cls() if values is None else cls(values.get("p50"), values.get("p95"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunMetrics:
+    """One run, with the keys of ``OUT.jsonl.metrics.json``: rates from 0 to 1, times in seconds, ``None`` if not known.
+
+    ``label`` says what is compared: "as written (baseline)", "optimized (exact passes)". A prediction without a run
+    has only its two rates and ``prompt_tokens``.
+    """
+
+    label: str
+    mode: str | None = None
+    layout: bool | None = None
+    items: int | None = None
+    failed: int | None = None
+    calls: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    hit_rate: float | None = None
+    predicted_hit_rate: float | None = None
+    attainable_hit_rate: float | None = None
+    memoized_calls: int | None = None
+    warmup_tokens: int | None = None
+    output_tokens: int | None = None
+    wall_s: float | None = None
+    items_per_s: float | None = None
+    latency_s: Percentiles = field(default_factory=Percentiles)
+    ttft_s: Percentiles = field(default_factory=Percentiles)
+
+    @classmethod
+    def from_mapping(cls, label: str, metrics: Mapping[str, Any]) -> RunMetrics:
+        """From the parsed ``OUT.jsonl.metrics.json``; a key that is missing there is not known."""
+        plain = {name: metrics.get(name) for name in _PLAIN_KEYS}
+        return cls(
+            label,
+            latency_s=Percentiles.from_mapping(metrics.get("latency_s")),
+            ttft_s=Percentiles.from_mapping(metrics.get("ttft_s")),
+            **plain,
+        )
+
+    @property
+    def measured(self) -> bool:
+        """Whether a run stands behind it, rather than a prediction alone."""
+        return self.wall_s is not None
+
+    @property
+    def share_of_attainable(self) -> float | None:
+        """Measured over attainable hit rate; ``None`` where either is unknown or nothing is attainable."""
+        if self.hit_rate is None or not self.attainable_hit_rate:
+            return None
+        return self.hit_rate / self.attainable_hit_rate
+
+    @property
+    def seconds_per_item(self) -> float | None:
+        """Wall time over items, from the two figures themselves."""
+        if self.wall_s is None or not self.items:
+            return None
+        return self.wall_s / self.items
+
+
+_PLAIN_KEYS = tuple(name for name in RunMetrics.__dataclass_fields__ if name not in {"label", "latency_s", "ttft_s"})
+
+
+def percent(value: float | None) -> str:
+    """A rate from 0 to 1 as ``63.2%``."""
+    return NOT_REPORTED if value is None else f"{100 * value:.1f}%"
+
+
+def seconds(value: float | None) -> str:
+    """``2.40 s``, or ``87 ms`` below a second."""
+    if value is None:
+        return NOT_REPORTED
+    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
+
+
+def count(value: float | None) -> str:
+    """A whole number with separators: ``12,031``."""
+    return NOT_REPORTED if value is None else f"{value:,.0f}"
+
+
+def per_second(value: float | None) -> str:
+    return NOT_REPORTED if value is None else f"{value:.3g}"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """One line of the comparison. ``better`` says which way is an improvement; ``None`` where neither is."""
+
+    label: str
+    value: Callable[[RunMetrics], float | None]
+    show: Callable[[float | None], str]
+    better: Literal["higher", "lower"] | None = None
+    headline: bool = False
+
+    def change(self, runs: Sequence[RunMetrics]) -> tuple[str, Literal["better", "worse", ""]]:
+        """From the first run to the last: points for a rate, per cent for the rest; empty where either is unknown or
+        they are equal."""
+        if len(runs) < 2:
+            return "", ""
+        first, last = self.value(runs[0]), self.value(runs[-1])
+        if first is None or last is None or first == last:
+            return "", ""
+        if self.show is percent:
+            difference, text = last - first, f"{100 * (last - first):+.1f} points"
+        elif first:
+            difference, text = last - first, f"{100 * (last - first) / first:+.0f}%"
+        else:
+            return "", ""
+        if self.better is None:
+            return text, ""
+        return text, "better" if (difference > 0) == (self.better == "higher") else "worse"
+
+
+PREDICTED_ROWS = (
+    MetricRow("token hit rate, predicted", lambda run: run.predicted_hit_rate, percent, "higher"),
+    MetricRow("token hit rate, attainable", lambda run: run.attainable_hit_rate, percent, "higher"),
+    MetricRow("prompt tokens", lambda run: run.prompt_tokens, count),
+)
+MEASURED_ROWS = (
+    MetricRow("token hit rate, predicted", lambda run: run.predicted_hit_rate, percent, "higher"),
+    MetricRow("token hit rate, measured", lambda run: run.hit_rate, percent, "higher", headline=True),
+    MetricRow("token hit rate, attainable", lambda run: run.attainable_hit_rate, percent, "higher"),
+    MetricRow("measured / attainable", lambda run: run.share_of_attainable, percent, "higher"),
+    MetricRow("latency of a call, median", lambda run: run.latency_s.p50, seconds, "lower"),
+    MetricRow("latency of a call, 95th percentile", lambda run: run.latency_s.p95, seconds, "lower"),
+    MetricRow("time to first token, median", lambda run: run.ttft_s.p50, seconds, "lower", headline=True),
+    MetricRow("time to first token, 95th percentile", lambda run: run.ttft_s.p95, seconds, "lower"),
+    MetricRow("wall time", lambda run: run.wall_s, seconds, "lower"),
+    MetricRow("wall time an item", lambda run: run.seconds_per_item, seconds, "lower", headline=True),
+    MetricRow("items a second", lambda run: run.items_per_s, per_second, "higher"),
+    MetricRow("prompt tokens", lambda run: run.prompt_tokens, count),
+    MetricRow("of these cached", lambda run: run.cached_tokens, count, "higher"),
+    MetricRow("of these warm-up", lambda run: run.warmup_tokens, count),
+    MetricRow("output tokens", lambda run: run.output_tokens, count),
+    MetricRow("calls", lambda run: run.calls, count),
+    MetricRow("calls answered from the store", lambda run: run.memoized_calls, count),
+    MetricRow("items", lambda run: run.items, count),
+    MetricRow("items failed", lambda run: run.failed, count, "lower"),
+)
+
+
+def rows_for(runs: Sequence[RunMetrics]) -> tuple[MetricRow, ...]:
+    """All rows where something was measured; those of a prediction where nothing was."""
+    return MEASURED_ROWS if any(run.measured for run in runs) else PREDICTED_ROWS
