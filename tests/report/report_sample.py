@@ -1,0 +1,150 @@
+"""A report of the shape that `charter demo` makes, with figures that are plainly made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charter_compiler.analysis.patterns import Pattern, PatternKind
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Unknown
+from charter_compiler.report.metrics import Percentiles, RunMetrics
+from charter_compiler.report.model import CallTiming, OutputDifference, PassSaving, ReportData, RunTimeline
+
+FILE = "examples/agents/document_processor.py"
+FUNCTION = "DocumentProcessor.process"
+SYSTEM = "You are a careful document analyst.\nYou never invent a fact.\n\n"
+
+
+@dataclass(frozen=True)
+class Prefix:
+    pattern: str
+    prefix: str
+    priority: int
+    cache_id: int
+    nodes: tuple[str, ...]
+    shared_prefix_length: int
+
+
+def span(line: int) -> Span:
+    return Span(FILE, line, 13, line, 40)
+
+
+def call_id(number: int) -> str:
+    return f"{FILE}:{FUNCTION}#{number}"
+
+
+def call(number: int, line: int, *segments: object, depends_on: tuple[str, ...] = (), **more: object) -> Call:
+    return Call(
+        id=call_id(number),
+        span=span(line),
+        function=FUNCTION,
+        kind="root",
+        api="injected",
+        callee="self.llm.generate",
+        messages=(Message("raw", tuple(segments)),),  # type: ignore[arg-type]
+        max_tokens=200,
+        depends_on=depends_on,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def calls() -> tuple[Call, ...]:
+    first = call(1, 27, Const(SYSTEM + "Task: extract the named entities.\n", span(28)), Param("document", span(34)))
+    second = call(
+        2,
+        40,
+        Const(SYSTEM + "Task: compare the entities with the source.\n", span(41)),
+        CallRef(call_id(1), span(47)),
+        Const("\n\nSource document:\n", span(48)),
+        Param("document", span(50)),
+        depends_on=(call_id(1),),
+    )
+    third = call(
+        3,
+        58,
+        Const(SYSTEM + "Task: classify the document.\n", span(59)),
+        Param("document", span(65)),
+        Choice(((Const("Short answer.", span(66)),), ()), span(66)),
+        Repeat((Const("- ", span(67)), Param("hint", span(67), "loop")), span(67)),
+        Unknown("text from a decorator", span(68)),
+        CallRef(call_id(2), span(69)),
+        depends_on=(call_id(2),),
+    )
+    return first, second, third
+
+
+def timings(scale: float, items: int) -> tuple[CallTiming, ...]:
+    result = []
+    clock = 0.0
+    for item in range(items):
+        for number in (1, 2, 3):
+            wait, write = 0.9 * scale / number, 0.5
+            result.append(CallTiming(item, call_id(number), clock, clock + wait, clock + wait + write, 900, 500))
+            clock += wait + write
+    return tuple(result)
+
+
+def sample_report() -> ReportData:
+    all_calls = calls()
+    return ReportData(
+        title="document_processor: baseline against optimized",
+        entry=f"{FILE}:{FUNCTION}",
+        target="local",
+        model="SmolLM2-135M-Instruct Q4_1",
+        environment=(("processor", "2 cores"), ("engine", "llama.cpp behind Triton"), ("seed", "0")),
+        runs=(
+            RunMetrics(
+                "as written (baseline)",
+                items=16,
+                failed=0,
+                calls=48,
+                prompt_tokens=44_118,
+                cached_tokens=3_088,
+                hit_rate=0.07,
+                predicted_hit_rate=0.071,
+                attainable_hit_rate=0.09,
+                output_tokens=1_152,
+                wall_s=77.3,
+                items_per_s=0.207,
+                latency_s=Percentiles(4.1, 6.2),
+                ttft_s=Percentiles(2.31, 3.9),
+            ),
+            RunMetrics(
+                "optimized (exact passes)",
+                items=16,
+                failed=0,
+                calls=48,
+                prompt_tokens=44_118,
+                cached_tokens=27_794,
+                hit_rate=0.63,
+                predicted_hit_rate=0.64,
+                attainable_hit_rate=0.652,
+                output_tokens=1_152,
+                wall_s=38.4,
+                items_per_s=0.417,
+                latency_s=Percentiles(2.0, 3.3),
+                ttft_s=Percentiles(0.087, None),
+            ),
+        ),
+        passes=(PassSaving("warm-up", 3_000), PassSaving("item-order", 12_345)),
+        calls=all_calls,
+        segment_tokens={call_id(1): (31, None), call_id(2): (33, None, 5, None)},
+        opportunities=(
+            Prefix("shared_prefix", SYSTEM, 90, 123456789, tuple(c.id for c in all_calls), 22),
+            Prefix("shared_prefix", SYSTEM + "Task: c", 40, 987654321, (call_id(2), call_id(3)), 25),
+        ),
+        patterns=(
+            Pattern(
+                PatternKind.SEQUENTIAL_CHAIN,
+                tuple(c.id for c in all_calls),
+                "each result flows on",
+                (span(47), span(69)),
+            ),
+        ),
+        differences=(OutputDifference("as written (baseline)", "optimized (exact passes)", 48, 3),),
+        timelines=(
+            RunTimeline("as written (baseline)", timings(2.0, 8)),
+            RunTimeline("optimized (exact passes)", timings(0.5, 8)),
+        ),
+        notes=("Figures of 16 documents; one run each.",),
+    )

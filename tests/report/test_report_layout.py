@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+
+from report_sample import SYSTEM, Prefix, call, call_id, calls, span
+
+from charter_compiler.ir.nodes import Const, Message
+from charter_compiler.report.graph_layout import NODE_HEIGHT, layout, stages
+from charter_compiler.report.model import CallTiming, RunTimeline
+from charter_compiler.report.prompt_blocks import message_blocks, short_id
+from charter_compiler.report.timeline import LABEL_WIDTH, MAX_ITEMS, WIDTH, charts
+
+
+def test_stages_follow_the_results() -> None:
+    assert stages(calls()) == [0, 1, 2]
+    branches = (call(1, 1), call(2, 2, depends_on=(call_id(1),)), call(3, 3, depends_on=(call_id(1),)), call(4, 4))
+    assert stages(branches) == [0, 1, 1, 0]
+
+
+def test_a_result_of_an_earlier_turn_holds_nothing_up() -> None:
+    looping = (call(1, 1, depends_on=(call_id(1), call_id(2))), call(2, 2, depends_on=(call_id(1),)))
+    assert stages(looping) == [0, 1]
+    graph = layout(looping, ())
+    assert [edge.carried for edge in graph.edges] == [True, True, False]
+
+
+def test_a_dependence_on_a_call_of_another_file_is_no_arrow() -> None:
+    graph = layout((call(1, 1, depends_on=("other.py:f#1",)),), ())
+    assert graph.edges == ()
+
+
+def test_calls_do_not_overlap_and_lie_in_the_picture() -> None:
+    fan = (call(1, 1), *(call(number, number, depends_on=(call_id(1),)) for number in range(2, 7)))
+    graph = layout(fan, ())
+    places = sorted((node.x, node.y) for node in graph.nodes)
+    for (x, y), (other_x, other_y) in pairwise(places):
+        assert x != other_x or other_y - y > NODE_HEIGHT
+    assert all(0 < node.y < graph.height - NODE_HEIGHT for node in graph.nodes)
+
+
+def test_a_prompt_is_cut_where_a_shared_prefix_ends() -> None:
+    second = calls()[1]
+    prefixes = (
+        Prefix("shared_prefix", SYSTEM, 90, 1, (call_id(1), call_id(2)), 22),
+        Prefix("shared_prefix", SYSTEM + "Task: ", 40, 2, (call_id(2),), 25),
+        Prefix("shared_prefix", SYSTEM, 90, 3, (call_id(3),), 22),
+    )
+    (message,) = message_blocks(second, prefixes, (33, None, 5, None))
+    assert [(block.text, block.groups, block.tokens) for block in message.blocks[:3]] == [
+        (SYSTEM, (0, 1), None),
+        ("Task: ", (1,), None),
+        ("compare the entities with the source.\n", (), None),
+    ]
+    assert [(block.kind, block.tokens) for block in message.blocks[3:]] == [
+        ("call", None),
+        ("const", 5),
+        ("param", None),
+    ]
+    whole = "".join(block.text for block in message.blocks if block.kind == "const")
+    assert whole == "".join(segment.text for segment in second.messages[0].segments if isinstance(segment, Const))
+
+
+def test_a_prefix_that_the_first_message_does_not_begin_with_cuts_nothing() -> None:
+    prefix = Prefix("shared_prefix", "<|im_start|>system\n" + SYSTEM, 90, 1, (call_id(1),), 25)
+    (message,) = message_blocks(calls()[0], (prefix,), None)
+    assert [block.groups for block in message.blocks] == [(), ()]
+
+
+def test_later_messages_are_not_cut() -> None:
+    text = Const(SYSTEM, span(1))
+    chat = dataclasses.replace(call(1, 1), messages=(Message("system", (text,)), Message("user", (text,))))
+    system, user = message_blocks(chat, (Prefix("shared_prefix", SYSTEM, 1, 1, (call_id(1),), 22),), None)
+    assert system.blocks[0].groups == (0,)
+    assert user.blocks[0].groups == ()
+
+
+def test_nested_segments_are_indented() -> None:
+    (message,) = message_blocks(calls()[2], (), None)
+    assert [(block.kind, block.depth) for block in message.blocks] == [
+        ("const", 0),
+        ("param", 0),
+        ("choice", 0),
+        ("option", 1),
+        ("const", 2),
+        ("option", 1),
+        ("repeat", 0),
+        ("const", 1),
+        ("param", 1),
+        ("unknown", 0),
+        ("call", 0),
+    ]
+
+
+def test_short_id() -> None:
+    assert short_id("pkg/agent.py:DocumentProcessor.process#2") == "process#2"
+    assert short_id("agent.py:main#1") == "main#1"
+
+
+def test_runs_share_one_scale_and_bars_stay_inside() -> None:
+    slow = RunTimeline("slow", (CallTiming(0, "a", 0.0, 6.0, 8.0), CallTiming(1, "b", 2.0, None, 4.0, failed=True)))
+    fast = RunTimeline("fast", (CallTiming(0, "a", 0.0, 1.0, 4.0),))
+    (first, second), sites = charts((slow, fast))
+    assert sites == ("a", "b")
+    assert first.bars[0].end == WIDTH
+    assert second.bars[0].end == LABEL_WIDTH + (WIDTH - LABEL_WIDTH) / 2
+    assert first.bars[1].split is None
+    assert first.bars[1].failed
+    assert first.bars[1].y > first.bars[0].y
+    assert first.ticks == second.ticks
+
+
+def test_many_items_are_cut_and_counted() -> None:
+    timings = tuple(CallTiming(item, "a", 0.0, None, 1.0) for item in range(MAX_ITEMS + 5))
+    ((chart,), _) = charts((RunTimeline("many", timings),))
+    assert len(chart.items) == MAX_ITEMS
+    assert len(chart.bars) == MAX_ITEMS
+    assert chart.hidden_items == 5
+
+
+def test_no_calls_make_no_chart() -> None:
+    assert charts((RunTimeline("empty", ()),)) == ((), ())
