@@ -1,0 +1,167 @@
+"""The asyncio side of the scheduler: calls wait here until it lets them go to the target."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import itertools
+import time
+from collections.abc import Callable
+
+from charter_compiler.diagnostics.errors import (
+    AuthenticationError,
+    CharterError,
+    RequestCancelledError,
+    TargetProtocolError,
+    TargetUnavailableError,
+    UnknownModelError,
+)
+from charter_compiler.executor.attainable import UnboundedCache
+from charter_compiler.executor.calls import AgentCall, CallRecord, CallSite
+from charter_compiler.executor.prompts import PromptTokens
+from charter_compiler.executor.scheduler import Scheduler
+from charter_compiler.executor.types import AsyncTarget, GenerationRequest, GenerationResult
+
+FATAL = (TargetUnavailableError, AuthenticationError, UnknownModelError)
+"""Errors that would meet every other call as well (the client has retried by then): they end the run."""
+
+
+class Dispatcher:
+    """Sends calls in the scheduler's order and times them. Owned by one event loop; implements ``CallBackend``.
+
+    Args:
+        attainable: counts what an unbounded cache would have reused; ``None`` where blocks are not known.
+        on_record: told of each answered call, before the agent gets the answer; what it raises ends the run.
+        on_change: told whenever the scheduler's state changed, so that one more item may be admissible.
+        on_fatal: told of an error that ends the run.
+    """
+
+    def __init__(
+        self,
+        target: AsyncTarget,
+        scheduler: Scheduler,
+        prompts: PromptTokens,
+        *,
+        attainable: UnboundedCache | None,
+        on_record: Callable[[CallRecord], None],
+        on_change: Callable[[], None],
+        on_fatal: Callable[[CharterError], None],
+    ) -> None:
+        self._target = target
+        self._scheduler = scheduler
+        self._prompts = prompts
+        self._attainable = attainable
+        self._on_record = on_record
+        self._on_change = on_change
+        self._on_fatal = on_fatal
+        self._loop = asyncio.get_running_loop()
+        self._keys = itertools.count()
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._open: set[asyncio.Task[object]] = set()
+        self._closed = False
+        self._start = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._start
+
+    def call(self, call: AgentCall) -> GenerationResult:
+        """For a synchronous agent in a thread of its own.
+
+        Raises:
+            RuntimeError: called in the event loop's thread, which it would block for ever.
+        """
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is self._loop:
+            raise RuntimeError("generate() would block the event loop; an async agent awaits agenerate() instead")
+        if self._closed:
+            raise RequestCancelledError("the run has ended")
+        future = asyncio.run_coroutine_threadsafe(self.acall(call), self._loop)
+        try:
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise RequestCancelledError("the run ended before the call was answered") from None
+
+    async def acall(self, call: AgentCall) -> GenerationResult:
+        return await self._send(call.item, call.ordinal, call.site, call.request)
+
+    async def warm_up(self, ordinal: int, request: GenerationRequest) -> GenerationResult:
+        """Send a warm-up; it is recorded with ``item`` ``None``."""
+        return await self._send(None, ordinal, None, request)
+
+    async def aclose(self) -> None:
+        """Cancel what is still open, at the target too, and take no more calls."""
+        self._closed = True
+        current = asyncio.current_task()
+        open_calls = [task for task in self._open if task is not current]
+        for task in open_calls:
+            task.cancel()
+        await asyncio.gather(*open_calls, return_exceptions=True)
+
+    async def _send(
+        self, item: int | None, ordinal: int, site: CallSite | None, request: GenerationRequest
+    ) -> GenerationResult:
+        if self._closed:
+            raise RequestCancelledError("the run has ended")
+        task = asyncio.current_task()
+        assert task is not None
+        submitted = self.elapsed
+        key = next(self._keys)
+        scheduled = self._prompts.scheduled(key, item, request)
+        self._scheduler.submit(scheduled)
+        go = self._waiting[key] = self._loop.create_future()
+        self._pump()
+        self._open.add(task)
+        try:
+            await go
+            sent = self.elapsed
+            attainable = None
+            if self._attainable is not None:
+                attainable = self._attainable.send(scheduled.blocks, scheduled.prompt_tokens)
+            result, first_token = await self._stream(key, request)
+            done = self.elapsed
+            if self._attainable is not None:
+                self._attainable.add(self._prompts.blocks_with_output(request, result.text))
+            self._report(
+                CallRecord(item, ordinal, site, request, result, submitted, sent, first_token, done, attainable)
+            )
+            return result
+        except FATAL as error:
+            self._on_fatal(error)
+            raise
+        finally:
+            self._open.discard(task)
+            self._waiting.pop(key, None)
+            self._scheduler.on_done(key)
+            self._pump()
+
+    async def _stream(self, key: int, request: GenerationRequest) -> tuple[GenerationResult, float | None]:
+        first_token: float | None = None
+        result: GenerationResult | None = None
+        async for chunk in self._target.stream(request):
+            if first_token is None:
+                first_token = self.elapsed
+                self._scheduler.on_first_token(key)
+                self._pump()
+            result = chunk.result or result
+        if result is None:
+            raise TargetProtocolError("the stream ended without a result")
+        return result, first_token
+
+    def _report(self, record: CallRecord) -> None:
+        try:
+            self._on_record(record)
+        except CharterError as error:
+            self._on_fatal(error)
+            raise
+
+    def _pump(self) -> None:
+        for call in self._scheduler.ready():
+            future = self._waiting.pop(call.key)
+            if not future.done():  # cancelled in this very turn of the loop; its task withdraws it next
+                future.set_result(None)
+        self._on_change()

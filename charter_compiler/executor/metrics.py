@@ -1,0 +1,152 @@
+"""The figures of a run, as ``OUT.jsonl.metrics.json`` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from charter_compiler.executor.calls import CallRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CallFigures:
+    """What is counted of one call. Tokens are ``None`` where the target does not report them; times in seconds."""
+
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    output_tokens: int | None
+    latency: float
+    ttft: float | None
+    attainable_tokens: int | None
+
+    @classmethod
+    def of(cls, record: CallRecord) -> CallFigures:
+        result = record.result
+        return cls(
+            result.prompt_tokens,
+            result.cached_tokens,
+            result.output_tokens,
+            record.latency,
+            record.ttft,
+            record.attainable_tokens,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Seconds; ``None`` when nothing was measured."""
+
+    p50: float | None
+    p95: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Percentiles:
+        if not values:
+            return cls(None, None)
+        p50, p95 = np.percentile(np.asarray(values), [50, 95])
+        return cls(float(p50), float(p95))
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running totals over the agent's calls and the warm-ups."""
+
+    calls: list[CallFigures] = field(default_factory=list)
+    warm_ups: list[CallFigures] = field(default_factory=list)
+    items: int = 0
+    failed: int = 0
+
+    def prompt_tokens(self) -> int | None:
+        return _total([c.prompt_tokens for c in self._all()])
+
+    def cached_tokens(self) -> int | None:
+        return _total([c.cached_tokens for c in self._all()])
+
+    def output_tokens(self) -> int | None:
+        return _total([c.output_tokens for c in self._all()])
+
+    def hit_rate(self) -> float | None:
+        """Cached over prompt tokens of every request that was answered, warm-ups included; never a mean of rates."""
+        return _rate(self.cached_tokens(), self.prompt_tokens())
+
+    def attainable_hit_rate(self) -> float | None:
+        """The hit rate of the same requests, in the order in which they were sent, on an unbounded cache."""
+        return _rate(_total([c.attainable_tokens for c in self._all()]), self.prompt_tokens())
+
+    def _all(self) -> list[CallFigures]:
+        return [*self.warm_ups, *self.calls]
+
+
+def _rate(cached: int | None, prompt: int | None) -> float | None:
+    return cached / prompt if prompt and cached is not None else None
+
+
+def _total(values: Sequence[int | None]) -> int | None:
+    """The sum; ``None`` if one is not known, since a sum without it would be a wrong figure."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunMetrics:
+    """The figures of a run; field by field the object in ``OUT.jsonl.metrics.json``.
+
+    ``items`` are those that finished, ``failed`` ones included. ``calls`` are the agent's answered calls; the warm-ups
+    are apart, but their tokens count in ``prompt_tokens``, ``cached_tokens``, ``output_tokens`` and ``hit_rate``.
+    ``latency_s`` and ``ttft_s`` are of the agent's calls, as the agent waited: Charter's own queue is included.
+    """
+
+    mode: str
+    target: str
+    layout: bool
+    items: int
+    failed: int
+    calls: int
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    hit_rate: float | None
+    predicted_hit_rate: float | None
+    attainable_hit_rate: float | None
+    memoized_calls: int
+    warmup_tokens: int | None
+    output_tokens: int | None
+    wall_s: float
+    items_per_s: float | None
+    latency_s: Percentiles
+    ttft_s: Percentiles
+
+    def to_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def build_metrics(
+    tally: Tally,
+    *,
+    mode: str,
+    target: str,
+    wall_s: float,
+    predicted_hit_rate: float | None,
+) -> RunMetrics:
+    """The metrics of a run that took ``wall_s`` seconds. There is no layout and no memo store yet: none is counted."""
+    return RunMetrics(
+        mode=mode,
+        target=target,
+        layout=False,
+        items=tally.items,
+        failed=tally.failed,
+        calls=len(tally.calls),
+        prompt_tokens=tally.prompt_tokens(),
+        cached_tokens=tally.cached_tokens(),
+        hit_rate=tally.hit_rate(),
+        predicted_hit_rate=predicted_hit_rate,
+        attainable_hit_rate=tally.attainable_hit_rate(),
+        memoized_calls=0,
+        warmup_tokens=_total([c.prompt_tokens for c in tally.warm_ups]),
+        output_tokens=tally.output_tokens(),
+        wall_s=wall_s,
+        items_per_s=tally.items / wall_s if wall_s > 0 else None,
+        latency_s=Percentiles.of([c.latency for c in tally.calls]),
+        ttft_s=Percentiles.of([c.ttft for c in tally.calls if c.ttft is not None]),
+    )

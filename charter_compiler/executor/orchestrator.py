@@ -1,0 +1,293 @@
+"""Runs one agent over all rows of its inputs, on one target."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from charter_compiler.diagnostics.errors import AgentError, CharterError
+from charter_compiler.executor.agent_client import AgentClient
+from charter_compiler.executor.attainable import UnboundedCache
+from charter_compiler.executor.calls import CallRecord, CallSites
+from charter_compiler.executor.dispatch import Dispatcher
+from charter_compiler.executor.entry import Entry
+from charter_compiler.executor.inputs import InputRow
+from charter_compiler.executor.item import invoke, row_error
+from charter_compiler.executor.journal import FinishedItem, Journal, JournalState
+from charter_compiler.executor.metrics import CallFigures, Tally
+from charter_compiler.executor.prompts import PromptTokens
+from charter_compiler.executor.recording import Recorder
+from charter_compiler.executor.results import ResultRow, RowError, RowWriter, plain_json
+from charter_compiler.executor.scheduler import Mode, make_scheduler
+from charter_compiler.executor.types import AsyncTarget, GenerationRequest, TargetFacts
+from charter_compiler.ir.nodes import Call
+from charter_compiler.tokens.tokenizer import Tokenizer
+
+DEFAULT_CONCURRENCY = 16
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run.
+
+    ``concurrency``: items in flight; ``max_tokens``: caps every call's; ``max_failures``: the run ends when more items
+    than that have failed, ``None`` for never; ``handle_interrupt``: Ctrl-C lets the running items finish, a second one
+    stops them (only in the main thread).
+    """
+
+    mode: Mode = Mode.OPTIMIZED
+    concurrency: int = DEFAULT_CONCURRENCY
+    max_tokens: int | None = None
+    max_failures: int | None = None
+    handle_interrupt: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Where a run writes: rows in input order, the journal, and the recorded calls if they are wanted."""
+
+    rows: RowWriter
+    journal: Journal
+    recorder: Recorder | None = None
+
+
+@dataclass(slots=True)
+class RunOutcome:
+    """How a run went. ``stopped`` is why it ended before the last row, ``None`` if it did not; ``interrupted``: by
+    Ctrl-C. ``first_error`` is the failed item with the lowest index, and why it failed."""
+
+    tally: Tally
+    wall_s: float
+    interrupted: bool = False
+    stopped: CharterError | None = None
+    first_error: tuple[int, RowError] | None = None
+
+
+@dataclass(slots=True)
+class RunContext:
+    """What a run needs beside the agent and the target.
+
+    ``warm_ups`` are prompts that are computed before the items, in optimized mode; ``calls`` the agent's call sites in
+    the IR, for ids; ``resumed`` what an earlier run finished; ``on_progress`` is told after each item and call.
+    """
+
+    options: RunOptions
+    facts: TargetFacts
+    tokenizer: Tokenizer | None = None
+    warm_ups: Sequence[GenerationRequest] = ()
+    calls: Sequence[Call] = ()
+    resumed: JournalState = field(default_factory=JournalState)
+    on_progress: Callable[[Tally], None] = lambda tally: None
+
+
+async def run_agent(
+    entry: Entry, rows: Iterator[InputRow], target: AsyncTarget, files: RunFiles, context: RunContext
+) -> RunOutcome:
+    """Run the agent once for each row; an item that fails does so alone.
+
+    The agent of a row is a thread of its own if the entry is synchronous, else a task; each gets a client, and an
+    instance if the entry is a method, of its own. A server that is gone, and files that cannot be written, end the run:
+    that is ``RunOutcome.stopped``, and every row finished until then is kept.
+
+    Raises:
+        InputsError, EntryError: a row is broken or does not fit the entry.
+    """
+    return await _Run(entry, target, files, context).run(rows)
+
+
+class _Run:
+    def __init__(self, entry: Entry, target: AsyncTarget, files: RunFiles, context: RunContext) -> None:
+        options, facts = context.options, context.facts
+        self._entry = entry
+        self._files = files
+        self._context = context
+        self._options = options
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._tally = Tally(warm_ups=list(context.resumed.warm_ups))
+        self._scheduler = make_scheduler(options.mode, options.concurrency, facts.capacity_blocks)
+        blocks_known = context.tokenizer is not None and facts.tokens_per_block is not None
+        self._dispatcher = Dispatcher(
+            target,
+            self._scheduler,
+            PromptTokens(context.tokenizer, facts.tokens_per_block),
+            attainable=UnboundedCache(facts.tokens_per_block or 1) if blocks_known else None,
+            on_record=self._on_record,
+            on_change=self._changed.set,
+            on_fatal=self._stop,
+        )
+        self._sites = CallSites(entry.root, context.calls)
+        self._item_calls: dict[int, list[CallFigures]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped: CharterError | None = None
+        self._interrupts = 0
+        self._first_error: tuple[int, RowError] | None = None
+
+    @property
+    def _elapsed(self) -> float:
+        return self._context.resumed.elapsed + self._dispatcher.elapsed
+
+    async def run(self, rows: Iterator[InputRow]) -> RunOutcome:
+        with self._interruptible():
+            try:
+                if self._options.mode is Mode.OPTIMIZED and not self._context.resumed.items:
+                    await self._warm_up()
+                await self._run_rows(rows)
+            finally:
+                await self._cancel_all()
+        return RunOutcome(self._tally, self._elapsed, self._interrupts > 0, self._stopped, self._first_error)
+
+    async def _run_rows(self, rows: Iterator[InputRow]) -> None:
+        for row in rows:
+            finished = self._context.resumed.items.get(row.index)
+            if finished is not None:
+                self._take_over(finished)
+                continue
+            arguments = self._entry.bind(row.values, f"line {row.line} of the inputs")
+            if not await self._admitted():
+                break
+            self._scheduler.start_item(row.index)
+            task = self._loop.create_task(self._run_item(row, arguments))
+            self._tasks.add(task)
+            task.add_done_callback(self._on_task_done)
+        while self._tasks and not self._halted:
+            await self._next_change()
+
+    # Items
+
+    async def _admitted(self) -> bool:
+        """Wait until one more item may start; false if the run is ending."""
+        while not self._ending and not self._scheduler.may_start():
+            await self._next_change()
+        return not self._ending
+
+    async def _run_item(self, row: InputRow, arguments: Mapping[str, Any]) -> None:
+        client = AgentClient(row.index, self._dispatcher, self._sites, self._options.max_tokens)
+        calls = self._item_calls[row.index] = []
+        output, error = None, None
+        try:
+            output = plain_json(await invoke(self._entry, client, arguments))
+        except Exception as raised:  # noqa: BLE001  whatever the agent raises is this item's result, and no more
+            error = row_error(raised, self._entry, client)
+        finally:
+            client.close()
+            self._scheduler.finish_item(row.index)
+        if not self._halted:  # else the item may have failed because the run did: --resume does it again
+            self._finish(FinishedItem(ResultRow(row.index, row.values, output, error), tuple(calls), self._elapsed))
+
+    def _take_over(self, finished: FinishedItem) -> None:
+        """An item that the resumed run had finished."""
+        self._tally.calls.extend(finished.calls)
+        self._tally.items += 1
+        self._files.rows.add(finished.row)
+
+    def _finish(self, finished: FinishedItem) -> None:
+        try:
+            self._files.journal.item(finished)
+            self._files.rows.add(finished.row)
+        except CharterError as error:
+            self._stop(error)
+            return
+        self._tally.items += 1
+        if finished.row.error is not None:
+            self._count_failure(finished.row.index, finished.row.error)
+        self._context.on_progress(self._tally)
+
+    def _count_failure(self, index: int, error: RowError) -> None:
+        self._tally.failed += 1
+        if self._first_error is None or index < self._first_error[0]:
+            self._first_error = (index, error)
+        limit = self._options.max_failures
+        if limit is not None and self._tally.failed > limit:
+            self._stop(
+                AgentError(
+                    f"{self._tally.failed} items failed, more than --max-failures {limit} allows; "
+                    f"the last one with {error.type}: {error.message}",
+                    place=f"item {index}",
+                    remedy="mend it and continue with --resume",
+                )
+            )
+
+    # Calls
+
+    async def _warm_up(self) -> None:
+        if not self._context.warm_ups:
+            return
+        calls = (self._dispatcher.warm_up(n, request) for n, request in enumerate(self._context.warm_ups))
+        warming = self._loop.create_task(_gather(calls))
+        warming.add_done_callback(self._on_task_done)
+        self._tasks.add(warming)
+        while self._tasks and not self._ending:
+            await self._next_change()
+        if warming.done():
+            try:
+                warming.result()
+                self._files.journal.warm_ups(self._tally.warm_ups, self._elapsed)
+            except CharterError as error:
+                self._stop(error)
+
+    def _on_record(self, record: CallRecord) -> None:
+        figures = CallFigures.of(record)
+        if self._files.recorder is not None:
+            self._files.recorder.write(record)
+        if record.item is None:
+            self._tally.warm_ups.append(figures)
+        else:
+            self._tally.calls.append(figures)
+            self._item_calls[record.item].append(figures)
+        self._context.on_progress(self._tally)
+
+    # The end
+
+    @property
+    def _ending(self) -> bool:
+        """No more items start."""
+        return self._stopped is not None or self._interrupts > 0
+
+    @property
+    def _halted(self) -> bool:
+        """Not even the running items go on."""
+        return self._stopped is not None or self._interrupts > 1
+
+    async def _next_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+
+    def _stop(self, error: CharterError) -> None:
+        """End the run: nothing more starts, what runs is cancelled, what finished is kept."""
+        self._stopped = self._stopped or error
+        self._changed.set()
+
+    async def _cancel_all(self) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._dispatcher.aclose()
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        if not self._options.handle_interrupt:
+            yield
+            return
+        self._loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
+        try:
+            yield
+        finally:
+            self._loop.remove_signal_handler(signal.SIGINT)
+
+    def _on_interrupt(self) -> None:
+        self._interrupts += 1
+        self._changed.set()
+
+
+async def _gather(calls: Iterable[Awaitable[object]]) -> None:
+    await asyncio.gather(*calls)

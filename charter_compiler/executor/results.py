@@ -1,0 +1,124 @@
+"""Rows of a run: their form, and the file that takes them in input order while they finish in any order."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charter_compiler.diagnostics.errors import OutputError
+
+
+@dataclass(frozen=True, slots=True)
+class RowError:
+    """Why an item failed. ``call`` is the call at which it failed (its id in the IR, else file and line), ``line`` the
+    line of the agent's code; both ``None`` when it failed outside its own code."""
+
+    type: str
+    message: str
+    call: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRow:
+    """One line of ``OUT.jsonl``. ``output`` is what the agent returned, as JSON; ``None`` when it failed."""
+
+    index: int
+    input: Mapping[str, Any]
+    output: Any
+    error: RowError | None
+
+    def to_json(self) -> dict[str, Any]:
+        error = None if self.error is None else dataclasses.asdict(self.error)
+        return {"index": self.index, "input": self.input, "output": self.output, "error": error}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ResultRow:
+        error = value["error"]
+        return cls(value["index"], value["input"], value["output"], None if error is None else RowError(**error))
+
+
+def plain_json(value: object) -> Any:
+    """What an agent returned, as JSON values: dataclasses and objects with ``model_dump()`` (pydantic) become objects.
+
+    Raises:
+        TypeError, ValueError: it holds something that JSON cannot express.
+    """
+    return json.loads(json.dumps(value, default=_expand, allow_nan=False))
+
+
+def _expand(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        return dump()
+    raise TypeError(f"the agent returned a {type(value).__name__}, which JSON cannot express")
+
+
+class RowWriter:
+    """Writes ``OUT.jsonl`` in input order; a row that is early waits for those before it.
+
+    ``close`` writes what still waits, so that after an interrupted run every finished item has its row; rows of items
+    that did not finish are missing then, and the others' ``index`` shows it.
+
+    Raises:
+        OutputError: from each method, when the file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._early: dict[int, ResultRow] = {}
+        self._next = 0
+        try:
+            self._file = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def add(self, row: ResultRow) -> None:
+        """Take a row; each index once."""
+        self._early[row.index] = row
+        while self._next in self._early:
+            self._write(self._early.pop(self._next))
+            self._next += 1
+
+    def close(self) -> None:
+        for index in sorted(self._early):
+            self._write(self._early.pop(index))
+        try:
+            self._file.close()
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+    def _write(self, row: ResultRow) -> None:
+        try:
+            self._file.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write one indented JSON document.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot write: {error.strerror}", place=str(path), remedy="give another place with -o")

@@ -1,0 +1,273 @@
+"""Which call goes to the target next, and when the next item may start: pure state, without clock, task or socket.
+
+The asyncio run time (``executor.dispatch``) and ``predict``, in virtual time, drive the same classes.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+WARM_UP_RANK = -1
+"""Warm-ups go before every item."""
+
+KNOWN_BLOCKS_WITHOUT_CAPACITY = 1 << 18
+"""How many blocks are remembered as cached on a target that does not state its capacity: a bound on memory only."""
+
+
+class Mode(StrEnum):
+    BASELINE = "baseline"
+    """Calls go out as the agent makes them."""
+    OPTIMIZED = "optimized"
+    """Warm-ups, single-flight of cold prefixes, item-by-item order, admission by capacity."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledCall:
+    """One call as the scheduler sees it.
+
+    ``blocks`` are the chained hashes of the prompt's full blocks, the leading one first; empty where the target's
+    tokenizer or block size is not known, and then nothing is single-flighted. ``tail_blocks`` counts the blocks of the
+    prompt's last, partial block and of the longest output. ``item`` is ``None`` for a warm-up. ``prompt_tokens`` is 0
+    where they are not known.
+    """
+
+    key: int
+    item: int | None
+    blocks: tuple[Hashable, ...] = ()
+    tail_blocks: int = 0
+    prompt_tokens: int = 0
+
+
+class Scheduler(Protocol):
+    """What the run time asks and tells, in this order: ``start_item``; for each of the item's calls ``submit``,
+    ``on_first_token``, ``on_done``; at last ``finish_item``, after which only ``on_done`` may still come for it.
+    ``ready`` may be asked at any time and hands out each call once. Not thread-safe: one loop owns it.
+    """
+
+    def may_start(self) -> bool:
+        """May one more item start now? Always true sooner or later once running items finish."""
+
+    def start_item(self, item: int) -> None:
+        """The item's agent begins."""
+
+    def finish_item(self, item: int) -> None:
+        """The item's agent has returned or failed; it makes no more calls."""
+
+    def submit(self, call: ScheduledCall) -> None:
+        """The agent waits for this call."""
+
+    def ready(self) -> list[ScheduledCall]:
+        """The calls to send now, in this order."""
+
+    def on_first_token(self, key: int) -> None:
+        """The call's prompt is computed, so its full blocks are in the target's cache."""
+
+    def on_done(self, key: int) -> None:
+        """The call is over, however it ended; also right for one that was never handed out."""
+
+
+class PassThroughScheduler:
+    """The baseline: every call goes out at once, in the order of arrival; ``concurrency`` items run at once."""
+
+    def __init__(self, concurrency: int) -> None:
+        self._concurrency = concurrency
+        self._live: set[int] = set()
+        self._waiting: dict[int, ScheduledCall] = {}
+
+    def may_start(self) -> bool:
+        return len(self._live) < self._concurrency
+
+    def start_item(self, item: int) -> None:
+        self._live.add(item)
+
+    def finish_item(self, item: int) -> None:
+        self._live.discard(item)
+
+    def submit(self, call: ScheduledCall) -> None:
+        self._waiting[call.key] = call
+
+    def ready(self) -> list[ScheduledCall]:
+        calls = list(self._waiting.values())
+        self._waiting.clear()
+        return calls
+
+    def on_first_token(self, key: int) -> None:
+        """Nothing waits for it."""
+
+    def on_done(self, key: int) -> None:
+        self._waiting.pop(key, None)
+
+
+@dataclass(slots=True)
+class _LiveItem:
+    """An item between start and finish. ``footprint``: the most private blocks that its open calls needed at once."""
+
+    rank: int
+    footprint: int = 0
+    open_calls: dict[int, ScheduledCall] = field(default_factory=dict)
+
+
+class PrefixScheduler:
+    """The optimized order.
+
+    - *Single-flight*: of the calls whose leading blocks are not known to be cached, one computes a block first; the
+      others that begin with it wait for its first token.
+    - *Item by item*: calls of the item that started first go first, warm-ups before them all. A call is held back while
+      the calls in flight and it do not fit ``capacity_blocks`` together, unless nothing is in flight.
+    - *Admission*: an item starts only while the running items and it are expected to fit, judged by the most blocks
+      that the items so far needed at once, and never above ``concurrency``.
+
+    What is cached is known from the calls that passed here, forgotten in order of last use beyond the capacity. It
+    steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
+    """
+
+    def __init__(self, concurrency: int, capacity_blocks: int | None = None) -> None:
+        self._concurrency = concurrency
+        self._capacity = capacity_blocks
+        self._live: dict[int, _LiveItem] = {}
+        self._started = 0
+        self._finished = 0
+        self._finished_blocks = 0
+        self._constant: set[Hashable] = set()
+        self._known: OrderedDict[Hashable, None] = OrderedDict()
+        self._computing: dict[Hashable, int] = {}
+        self._calls: dict[int, ScheduledCall] = {}
+        self._in_flight: dict[int, ScheduledCall] = {}
+        self._held_blocks: Counter[Hashable] = Counter()
+        self._tail_blocks = 0
+        self._queue: list[tuple[int, int]] = []
+        self._behind: dict[int, list[tuple[int, int]]] = {}
+
+    # Items
+
+    def may_start(self) -> bool:
+        if len(self._live) >= self._concurrency:
+            return False
+        if self._capacity is None or not self._live:
+            return True
+        expected = self._expected_footprint()
+        if expected is None:
+            return False  # the first item's first call, which comes without waiting for the target, tells its size
+        budget = self._capacity - len(self._constant)
+        return sum(max(item.footprint, expected) for item in self._live.values()) + expected <= budget
+
+    def _expected_footprint(self) -> float | None:
+        """Blocks of a typical item: the mean of the finished ones, else of the running ones that have made a call."""
+        if self._finished:
+            return self._finished_blocks / self._finished
+        seen = [item.footprint for item in self._live.values() if item.footprint]
+        return sum(seen) / len(seen) if seen else None
+
+    def start_item(self, item: int) -> None:
+        self._live[item] = _LiveItem(rank=self._started)
+        self._started += 1
+
+    def finish_item(self, item: int) -> None:
+        state = self._live.pop(item)
+        self._finished += 1
+        self._finished_blocks += state.footprint
+
+    # Calls
+
+    def submit(self, call: ScheduledCall) -> None:
+        self._calls[call.key] = call
+        rank = WARM_UP_RANK
+        if call.item is None:
+            self._constant.update(call.blocks)
+        else:
+            item = self._live[call.item]
+            rank = item.rank
+            item.open_calls[call.key] = call
+            item.footprint = max(item.footprint, self._private_blocks(item))
+        heapq.heappush(self._queue, (rank, call.key))
+
+    def _private_blocks(self, item: _LiveItem) -> int:
+        blocks = {block for call in item.open_calls.values() for block in call.blocks} - self._constant
+        return len(blocks) + sum(call.tail_blocks for call in item.open_calls.values())
+
+    def ready(self) -> list[ScheduledCall]:
+        out: list[ScheduledCall] = []
+        while self._queue:
+            entry = self._queue[0]
+            call = self._calls.get(entry[1])
+            if call is None:  # withdrawn while it waited
+                heapq.heappop(self._queue)
+                continue
+            leader = self._computing.get(self._first_cold_block(call))
+            if leader is not None:
+                heapq.heappop(self._queue)
+                self._behind.setdefault(leader, []).append(entry)
+                continue
+            if not self._fits(call):
+                break
+            heapq.heappop(self._queue)
+            self._dispatch(call)
+            out.append(call)
+        return out
+
+    def _first_cold_block(self, call: ScheduledCall) -> Hashable:
+        """The hash of the first block that is not known to be cached; ``None`` if all are, or none is known."""
+        return next((block for block in call.blocks if block not in self._known), None)
+
+    def _fits(self, call: ScheduledCall) -> bool:
+        if self._capacity is None or not self._in_flight:
+            return True
+        new = sum(1 for block in call.blocks if block not in self._held_blocks) + call.tail_blocks
+        return len(self._held_blocks) + self._tail_blocks + new <= self._capacity
+
+    def _dispatch(self, call: ScheduledCall) -> None:
+        self._in_flight[call.key] = call
+        self._held_blocks.update(call.blocks)
+        self._tail_blocks += call.tail_blocks
+        for block in reversed(call.blocks):  # so that a chain is forgotten from its end, as engines evict
+            if block in self._known:
+                self._known.move_to_end(block)
+            else:
+                self._computing.setdefault(block, call.key)
+
+    def on_first_token(self, key: int) -> None:
+        call = self._in_flight[key]
+        self._remember(call)
+        self._stop_leading(call)
+
+    def on_done(self, key: int) -> None:
+        call = self._calls.pop(key)
+        item = None if call.item is None else self._live.get(call.item)
+        if item is not None:  # else the agent returned without waiting for this call
+            item.open_calls.pop(key)
+        if self._in_flight.pop(key, None) is None:
+            return
+        self._held_blocks.subtract(call.blocks)
+        for block in call.blocks:
+            if not self._held_blocks[block]:
+                del self._held_blocks[block]
+        self._tail_blocks -= call.tail_blocks
+        self._stop_leading(call)
+
+    def _remember(self, call: ScheduledCall) -> None:
+        bound = KNOWN_BLOCKS_WITHOUT_CAPACITY if self._capacity is None else self._capacity
+        for block in reversed(call.blocks):
+            self._known[block] = None
+            self._known.move_to_end(block)
+        while len(self._known) > bound:
+            self._known.popitem(last=False)
+
+    def _stop_leading(self, call: ScheduledCall) -> None:
+        """Those who waited behind the call are looked at again: its blocks are cached now, or it failed."""
+        for block in call.blocks:
+            if self._computing.get(block) == call.key:
+                del self._computing[block]
+        for entry in self._behind.pop(call.key, ()):
+            heapq.heappush(self._queue, entry)
+
+
+def make_scheduler(mode: Mode, concurrency: int, capacity_blocks: int | None) -> Scheduler:
+    """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say."""
+    if mode is Mode.BASELINE:
+        return PassThroughScheduler(concurrency)
+    return PrefixScheduler(concurrency, capacity_blocks)
