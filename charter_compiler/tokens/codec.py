@@ -98,7 +98,7 @@ class Tokenizer:
         """UTF-8 bytes of one token, possibly a part of a character: join them to stream a text.
 
         Raises:
-            TokenizerError: the id is not in the vocabulary, or the tokenizer spells its tokens in a way that is not known.
+            TokenizerError: the id is not in the vocabulary, or its spelling of bytes is not known.
         """
         spelling = self._spelling(token)
         if token in self.added_tokens:

@@ -1,8 +1,8 @@
 """The tokenizer that a GGUF file describes, in the ``tokenizer.json`` form of the ``tokenizers`` library.
 
 The pre-tokenizers are those of llama.cpp's ``llama-vocab.cpp`` for the same ``tokenizer.ggml.pre``, so that both give
-the same tokens (``tests/tokens/test_llama_cpp_equality.py`` compares them). llama.cpp normalizes no text for these types;
-neither is it done here, although the hub's tokenizer of Qwen2 applies NFC.
+the same tokens (``tests/tokens/test_llama_cpp_equality.py`` compares them). llama.cpp normalizes no text for these
+types; neither is it done here, although the hub's tokenizer of Qwen2 applies NFC.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def tokenizer_json(metadata: GGUFMetadata) -> dict[str, Any]:
 
 
 def tokenizer_config(metadata: GGUFMetadata) -> dict[str, Any]:
-    """What a ``tokenizer_config.json`` would say of it: special tokens by content, and the chat template if it has one."""
+    """What a ``tokenizer_config.json`` would say: special tokens by content, and the chat template if it has one."""
     tokens: list[str] = metadata["tokenizer.ggml.tokens"]
 
     def special(name: str) -> str | None:

@@ -12,10 +12,10 @@ from typing import Any
 import tokenizers
 
 from charter_compiler.diagnostics.errors import TokenizerError
+from charter_compiler.tokens.codec import Tokenizer
 from charter_compiler.tokens.gguf import GGUFMetadata
 from charter_compiler.tokens.gguf_tokenizer import tokenizer_config, tokenizer_json
 from charter_compiler.tokens.models import DEFAULT_MODEL
-from charter_compiler.tokens.codec import Tokenizer
 
 __all__ = ["Tokenizer", "default_tokenizer", "load_tokenizer"]
 
@@ -26,10 +26,10 @@ REMEDY = "give a tokenizer.json, a folder that holds one, a .gguf file or a hub 
 def load_tokenizer(spec: str | Path | None = None) -> Tokenizer:
     """The tokenizer that ``spec`` names.
 
-    ``None`` or the default model's name is the tokenizer of the default model, which ships inside the package. Otherwise
-    the path of a ``tokenizer.json``, of a folder that holds one (its ``tokenizer_config.json`` gives the end token and
-    the chat template) or of a GGUF file; or a hub name ``owner/model``, for which the network or the hub's cache is
-    needed and which brings no chat template.
+    ``None`` or the default model's name is the tokenizer of the default model, which ships inside the package.
+    Otherwise the path of a ``tokenizer.json``, of a folder that holds one (its ``tokenizer_config.json`` gives the end
+    token and the chat template) or of a GGUF file; or a hub name ``owner/model``, for which the network or the hub's
+    cache is needed and which brings no chat template.
 
     Raises:
         TokenizerError: nothing is there, or it cannot be read.
