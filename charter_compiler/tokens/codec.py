@@ -134,6 +134,11 @@ class Tokenizer:
         """Tokens that are looked for in a text before it is split, by id: special tokens and the like."""
         return {index: token.content for index, token in self._backend.get_added_tokens_decoder().items()}
 
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Tokens that steer the model and are left out of a text for reading."""
+        return frozenset(index for index, token in self._backend.get_added_tokens_decoder().items() if token.special)
+
     def _spelling(self, token: int) -> str:
         spelling: str | None = self._backend.id_to_token(token) if token >= 0 else None
         if spelling is None:
