@@ -69,8 +69,12 @@ class Tokenizer:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text; special tokens spelled out in it are parsed, none is added."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        """Token ids of a text; special tokens spelled out in it are parsed, none is added.
+
+        Raises:
+            TokenizerError: the text has no UTF-8 form (half of a surrogate pair).
+        """
+        ids: list[int] = self._encoding(text).ids
         return ids
 
     def encode_words(self, text: str) -> tuple[list[int], list[int]]:
@@ -78,9 +82,15 @@ class Tokenizer:
 
         No merge crosses the border between two words.
         """
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        encoding = self._encoding(text)
         words = [-1 if word is None else word for word in encoding.word_ids]
         return encoding.ids, words
+
+    def _encoding(self, text: str) -> tokenizers.Encoding:
+        try:
+            return self._backend.encode(text, add_special_tokens=False)
+        except TypeError as error:  # what the library raises for a str that has no UTF-8 form
+            raise TokenizerError("the text holds half of a surrogate pair, which no model can read") from error
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of the tokens, special tokens spelled out; bytes that are not UTF-8 become U+FFFD.
