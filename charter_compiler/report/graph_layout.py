@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.ir.nodes import Call
-from charter_compiler.report.model import SharedPrefix
 from charter_compiler.report.prompt_blocks import groups_of, short_id
 
 NODE_WIDTH = 236
@@ -60,7 +60,7 @@ def stages(calls: Sequence[Call]) -> list[int]:
     return result
 
 
-def layout(calls: Sequence[Call], opportunities: Sequence[SharedPrefix]) -> Graph:
+def layout(calls: Sequence[Call], opportunities: Sequence[PrefixOpportunity]) -> Graph:
     """Place the calls: source order from top to bottom within a stage, shorter columns centred."""
     stage = stages(calls)
     columns: dict[int, list[int]] = {}

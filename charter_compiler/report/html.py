@@ -15,9 +15,9 @@ from markupsafe import Markup
 
 from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.report import graph_layout, metrics, timeline
-from charter_compiler.report.metrics import RunMetrics
+from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import ReportData
-from charter_compiler.report.prompt_blocks import MessageBlocks, message_blocks, short_id
+from charter_compiler.report.prompt_blocks import MessageBlocks, message_blocks, short_id, template_text
 
 COLORS = 8
 """Colours in the style sheet; sites and shared prefixes go round them, and carry a number besides."""
@@ -82,7 +82,7 @@ def write_report(data: ReportData, path: Path) -> None:
         ) from error
 
 
-def _cell(row: metrics.MetricRow, run: RunMetrics) -> _Cell:
+def _cell(row: metrics.MetricRow, run: RunFigures) -> _Cell:
     value = row.value(run)
     return _Cell(row.show(value), value is not None)
 
@@ -102,6 +102,7 @@ def _environment() -> Environment:
     environment.globals["style"] = Markup(style)  # noqa: S704  # our own file, no part of it comes from outside
     environment.filters.update(
         short_id=short_id,
+        template_text=template_text,
         percent=metrics.percent,
         count=metrics.count,
         clamp=lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}",

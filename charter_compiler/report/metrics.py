@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from typing import Any, Literal
+
+from charter_compiler.executor.metrics import Percentiles
 
 NOT_REPORTED = "not reported"
 """Shown for ``None``: the target does not say, or nothing was measured. Never zero, never a guess."""
 
 
-@dataclass(frozen=True, slots=True)
-class Percentiles:
-    """Median and 95th percentile, in seconds."""
-
-    p50: float | None = None
-    p95: float | None = None
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any] | None) -> Percentiles:
-        return cls() if values is None else cls(values.get("p50"), values.get("p95"))
+UNKNOWN = Percentiles(None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class RunMetrics:
-    """One run, with the keys of ``OUT.jsonl.metrics.json``: rates from 0 to 1, times in seconds, ``None`` if not known.
+class RunFigures:
+    """What is known of one run, or of one prediction: a column of the comparison.
 
-    ``label`` says what is compared: "as written (baseline)", "optimized (exact passes)". A prediction without a run
-    has only its two rates and ``prompt_tokens``.
+    The fields are keys of ``OUT.jsonl.metrics.json``: rates from 0 to 1, times in seconds, ``None`` where not known.
+    ``label`` says what is compared: "as written (baseline)", "optimized (exact passes)". A prediction without a run has
+    only its two rates and ``prompt_tokens``.
     """
 
     label: str
@@ -46,19 +40,16 @@ class RunMetrics:
     output_tokens: int | None = None
     wall_s: float | None = None
     items_per_s: float | None = None
-    latency_s: Percentiles = field(default_factory=Percentiles)
-    ttft_s: Percentiles = field(default_factory=Percentiles)
+    latency_s: Percentiles = UNKNOWN
+    ttft_s: Percentiles = UNKNOWN
 
     @classmethod
-    def from_mapping(cls, label: str, metrics: Mapping[str, Any]) -> RunMetrics:
+    def from_mapping(cls, label: str, metrics: Mapping[str, Any]) -> RunFigures:
         """From the parsed ``OUT.jsonl.metrics.json``; a key that is missing there is not known."""
-        plain = {name: metrics.get(name) for name in _PLAIN_KEYS}
-        return cls(
-            label,
-            latency_s=Percentiles.from_mapping(metrics.get("latency_s")),
-            ttft_s=Percentiles.from_mapping(metrics.get("ttft_s")),
-            **plain,
-        )
+        values: dict[str, Any] = {name: metrics.get(name) for name in _PLAIN}
+        for name in _TIMES:
+            values[name] = UNKNOWN if metrics.get(name) is None else Percentiles(**metrics[name])
+        return cls(label, **values)
 
     @property
     def measured(self) -> bool:
@@ -80,7 +71,8 @@ class RunMetrics:
         return self.wall_s / self.items
 
 
-_PLAIN_KEYS = tuple(name for name in RunMetrics.__dataclass_fields__ if name not in {"label", "latency_s", "ttft_s"})
+_TIMES = ("latency_s", "ttft_s")
+_PLAIN = tuple(field.name for field in fields(RunFigures) if field.name not in {"label", *_TIMES})
 
 
 def percent(value: float | None) -> str:
@@ -109,12 +101,12 @@ class MetricRow:
     """One line of the comparison. ``better`` says which way is an improvement; ``None`` where neither is."""
 
     label: str
-    value: Callable[[RunMetrics], float | None]
+    value: Callable[[RunFigures], float | None]
     show: Callable[[float | None], str]
     better: Literal["higher", "lower"] | None = None
     headline: bool = False
 
-    def change(self, runs: Sequence[RunMetrics]) -> tuple[str, Literal["better", "worse", ""]]:
+    def change(self, runs: Sequence[RunFigures]) -> tuple[str, Literal["better", "worse", ""]]:
         """From the first run to the last: points for a rate, per cent for the rest; empty where either is unknown or
         they are equal."""
         if len(runs) < 2:
@@ -161,6 +153,6 @@ MEASURED_ROWS = (
 )
 
 
-def rows_for(runs: Sequence[RunMetrics]) -> tuple[MetricRow, ...]:
+def rows_for(runs: Sequence[RunFigures]) -> tuple[MetricRow, ...]:
     """All rows where something was measured; those of a prediction where nothing was."""
     return MEASURED_ROWS if any(run.measured for run in runs) else PREDICTED_ROWS

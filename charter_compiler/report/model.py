@@ -4,50 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from charter_compiler.analysis.patterns import Pattern
+from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.ir.nodes import Call
-from charter_compiler.report.metrics import RunMetrics
-
-
-class SharedPrefix(Protocol):
-    """What the report reads of a ``PrefixOpportunity``: the constant text, its tokens, the calls that begin with it."""
-
-    @property
-    def pattern(self) -> str: ...
-    @property
-    def prefix(self) -> str: ...
-    @property
-    def priority(self) -> int: ...
-    @property
-    def cache_id(self) -> int: ...
-    @property
-    def nodes(self) -> Sequence[str]: ...
-    @property
-    def shared_prefix_length(self) -> int: ...
+from charter_compiler.report.metrics import RunFigures
 
 
 @dataclass(frozen=True, slots=True)
 class CallTiming:
-    """One call of one item, in seconds from the start of its run; ``first_token`` is ``None`` where it was not seen.
+    """One call of one item, in seconds from the start of its run.
 
-    ``call`` is the call's id, or another name where the call could not be matched to a call site.
+    From ``submitted`` to ``sent`` it waited in Charter's own queue; ``first_token`` is ``None`` where it was not seen.
+    ``call`` is the call's id, or file and line where no call site of the IR was found.
     """
 
     item: int
     call: str
-    start: float
+    submitted: float
+    sent: float
     first_token: float | None
     end: float
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
-    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunTimeline:
-    """The calls of one run; ``label`` is that of its ``RunMetrics``."""
+    """The calls of one run; ``label`` is that of its ``RunFigures``."""
 
     label: str
     timings: tuple[CallTiming, ...]
@@ -55,12 +39,18 @@ class RunTimeline:
 
 @dataclass(frozen=True, slots=True)
 class OutputDifference:
-    """How often two runs answered the same call differently, with greedy decoding and the same prompt tokens."""
+    """Two runs call by call, where the earlier outputs of the item were the same in both.
+
+    ``different_prompts`` of the ``compared`` calls sent other prompts (none, if both runs are exact);
+    ``different_outputs`` sent the same prompt and got another output. ``first`` and ``second`` are labels of runs.
+    """
 
     first: str
     second: str
     compared: int
-    differing: int
+    not_compared: int
+    different_prompts: int
+    different_outputs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +75,11 @@ class ReportData:
     target: str
     model: str | None
     environment: tuple[tuple[str, str], ...] = ()
-    runs: tuple[RunMetrics, ...] = ()
+    runs: tuple[RunFigures, ...] = ()
     passes: tuple[PassSaving, ...] = ()
     calls: tuple[Call, ...] = ()
     segment_tokens: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
-    opportunities: Sequence[SharedPrefix] = ()
+    opportunities: tuple[PrefixOpportunity, ...] = ()
     patterns: tuple[Pattern, ...] = ()
     differences: tuple[OutputDifference, ...] = ()
     timelines: tuple[RunTimeline, ...] = ()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
-from charter_compiler.report.model import SharedPrefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,66 +37,93 @@ def short_id(call_id: str) -> str:
     return call_id.rsplit(":", 1)[-1].rsplit(".", 1)[-1]
 
 
-def groups_of(call: Call, opportunities: Sequence[SharedPrefix]) -> tuple[int, ...]:
+def groups_of(call: Call, opportunities: Sequence[PrefixOpportunity]) -> tuple[int, ...]:
     """Indices of the opportunities that name this call."""
     return tuple(index for index, opportunity in enumerate(opportunities) if call.id in opportunity.nodes)
 
 
 def message_blocks(
-    call: Call, opportunities: Sequence[SharedPrefix], tokens: Sequence[int | None] | None
+    call: Call, opportunities: Sequence[PrefixOpportunity], tokens: Sequence[int | None] | None
 ) -> tuple[MessageBlocks, ...]:
-    """The messages of a call in blocks. Where the first message begins with the text of a shared prefix, the block is
-    cut there, so that the picture shows how far the sharing reaches.
+    """The messages of a call in blocks. Where the first message begins with a shared prefix, the text is cut where that
+    ends, so that the picture shows how far the sharing reaches.
 
     ``tokens`` are counts of the top-level segments over all messages; ``None`` where nothing was counted.
     """
-    counts = list(tokens) if tokens is not None else [None] * sum(len(message.segments) for message in call.messages)
-    ends = {index: len(opportunities[index].prefix) for index in groups_of(call, opportunities)}
-    head = _leading_text(call)
-    ends = {index: end for index, end in ends.items() if end and head.startswith(opportunities[index].prefix)}
+    counts = iter(tokens if tokens is not None else [None] * sum(len(message.segments) for message in call.messages))
+    # Prefixes are matched in the first message only: what a chat template puts between messages is not in the IR.
+    reach = {index: _reach(call, opportunities[index]) for index in groups_of(call, opportunities)}
     result = []
-    position = 0
-    leading = True
     for message in call.messages:
         blocks: list[PromptBlock] = []
+        position = 0
         for segment in message.segments:
-            total = counts.pop(0)
-            if leading and isinstance(segment, Const):
-                blocks.extend(_cut(segment, position, ends, total))
-                position += len(segment.text)
+            if isinstance(segment, Const):
+                blocks.extend(_cut(segment, position, reach, next(counts)))
             else:
-                leading = False
-                blocks.extend(_blocks(segment, 0, total))
-        leading = False  # prefixes are matched in the first message only: the template stands between messages
+                first, *nested = _blocks(segment, 0, next(counts))
+                groups = tuple(index for index, end in reach.items() if end > position)
+                blocks.extend((replace(first, groups=groups), *nested))
+            position += len(_units((segment,)))
         result.append(MessageBlocks(message.role, tuple(blocks)))
+        reach = {}
     return tuple(result)
 
 
-def _leading_text(call: Call) -> str:
-    """Constant text with which the first message begins."""
-    parts = []
-    for segment in call.messages[0].segments if call.messages else ():
-        if not isinstance(segment, Const):
-            break
-        parts.append(segment.text)
-    return "".join(parts)
+def _units(segments: Sequence[Segment]) -> list[object]:
+    """Segments in a form that compares from the left whatever they are cut into: one unit a character of constant text,
+    one a hole. Holes whose text may differ from call to call are equal to nothing."""
+    units: list[object] = []
+    for segment in segments:
+        match segment:
+            case Const(text):
+                units.extend(text)
+            case Param(name):
+                units.append(("param", name))
+            case CallRef(call_id):
+                units.append(("call", call_id))
+            case _:
+                units.append(object())
+    return units
 
 
-def _cut(segment: Const, position: int, ends: dict[int, int], tokens: int | None) -> list[PromptBlock]:
-    """A constant at ``position`` of the leading text, cut where a shared prefix ends inside it; a part that a cut made
-    has no token count of its own."""
+def _reach(call: Call, opportunity: PrefixOpportunity) -> int:
+    """How many units of the call's first message lie in the shared prefix; 0 where it does not begin with it."""
+    shared = list(opportunity.prefix) if opportunity.template is None else _units(opportunity.template)
+    own = _units(call.messages[0].segments) if call.messages else []
+    return len(shared) if own[: len(shared)] == shared else 0
+
+
+def _cut(segment: Const, position: int, reach: Mapping[int, int], tokens: int | None) -> list[PromptBlock]:
+    """A constant that begins at unit ``position``, cut where a shared prefix ends inside it; a part that a cut made has
+    no token count of its own."""
     stop = position + len(segment.text)
-    borders = sorted({position, stop, *(end for end in ends.values() if position < end < stop)})
+    borders = sorted({position, stop, *(end for end in reach.values() if position < end < stop)})
     blocks = []
     for start, end in pairwise(borders):
-        groups = tuple(index for index, reach in ends.items() if reach >= end)
-        count = tokens if (start, end) == (position, stop) else None
-        blocks.append(
-            PromptBlock(
-                "const", segment.text[start - position : end - position], segment.span, tokens=count, groups=groups
-            )
-        )
+        text = segment.text[start - position : end - position]
+        groups = tuple(index for index, last in reach.items() if last >= end)
+        whole = (start, end) == (position, stop)
+        blocks.append(PromptBlock("const", text, segment.span, tokens=tokens if whole else None, groups=groups))
     return blocks
+
+
+def template_text(opportunity: PrefixOpportunity) -> str:
+    """What is shared, as one text: values that are known only at run time in braces, by their name."""
+    if opportunity.template is None:
+        return opportunity.prefix
+    parts = []
+    for segment in opportunity.template:
+        match segment:
+            case Const(text):
+                parts.append(text)
+            case Param(name):
+                parts.append(f"{{{name}}}")
+            case CallRef(call_id):
+                parts.append(f"{{result of {short_id(call_id)}}}")
+            case _:
+                parts.append("{…}")
+    return "".join(parts)
 
 
 def _blocks(segment: Segment, depth: int, tokens: int | None) -> list[PromptBlock]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from charter_compiler.report.metrics import NOT_REPORTED, RunMetrics, rows_for
+from charter_compiler.report.metrics import NOT_REPORTED, RunFigures, rows_for
 
 _CHANGE_STYLE = {"better": "green", "worse": "red", "": ""}
 
 
-def comparison_table(runs: Sequence[RunMetrics], *, title: str | None = None) -> Table:
+def comparison_table(runs: Sequence[RunFigures], *, title: str | None = None) -> Table:
     """One line a figure, one column a run; with two runs or more a last column from the first run to the last."""
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("")

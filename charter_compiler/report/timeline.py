@@ -20,17 +20,15 @@ MAX_ITEMS = 60
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """From the start of a call to its end; ``split`` is where the first token came, in pixels like the rest.
+    """One call, in pixels: ``queued`` from where it was submitted, ``x`` where it was sent, ``split`` where its first
+    token came, ``end``. ``color`` counts the call sites of the report in order of appearance."""
 
-    ``color`` counts the call sites of the report in order of appearance.
-    """
-
+    queued: float
     x: float
     split: float | None
     end: float
     y: int
     color: int
-    failed: bool
     title: str
 
 
@@ -63,12 +61,12 @@ def _chart(run: RunTimeline, longest: float, sites: Sequence[str]) -> Chart:
     scale = (WIDTH - LABEL_WIDTH) / longest
     bars = tuple(
         Bar(
-            x=_pixels(timing.start, scale),
+            queued=_pixels(timing.submitted, scale),
+            x=_pixels(timing.sent, scale),
             split=None if timing.first_token is None else _pixels(timing.first_token, scale),
             end=_pixels(timing.end, scale),
             y=shown[timing.item] * LINE_HEIGHT,
             color=sites.index(timing.call),
-            failed=timing.failed,
             title=_describe(timing),
         )
         for timing in run.timings
@@ -98,9 +96,9 @@ def _step(longest: float) -> float:
 
 
 def _describe(timing: CallTiming) -> str:
-    first = None if timing.first_token is None else timing.first_token - timing.start
+    first = None if timing.first_token is None else timing.first_token - timing.sent
     return (
-        f"item {timing.item}, {short_id(timing.call)}: {seconds(timing.end - timing.start)}, "
-        f"first token after: {seconds(first)}, prompt tokens: {count(timing.prompt_tokens)}, "
-        f"cached: {count(timing.cached_tokens)}" + (", failed" if timing.failed else "")
+        f"item {timing.item}, {short_id(timing.call)}: {seconds(timing.end - timing.sent)}, "
+        f"first token after: {seconds(first)}, in Charter's queue before: {seconds(timing.sent - timing.submitted)}, "
+        f"prompt tokens: {count(timing.prompt_tokens)}, cached: {count(timing.cached_tokens)}"
     )

@@ -57,7 +57,7 @@ def test_the_metadata_names_command_extras_and_licence(wheel: zipfile.ZipFile) -
     (metadata_name,) = (name for name in names if name.endswith(".dist-info/METADATA"))
     metadata = Parser().parsestr(wheel.read(metadata_name).decode())
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata.get_all("License-File") == ["LICENSE"]
+    assert metadata.get_all("License-File") == ["LICENSE", "NOTICE"]
     assert set(metadata.get_all("Provides-Extra") or ()) >= {"local", "dev"}
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
     assert "charter = charter_compiler.cli.main:main" in wheel.read(entry_points).decode()

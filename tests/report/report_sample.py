@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from charter_compiler.analysis.patterns import Pattern, PatternKind
+from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Unknown
-from charter_compiler.report.metrics import Percentiles, RunMetrics
+from charter_compiler.executor.metrics import Percentiles
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown
+from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import CallTiming, OutputDifference, PassSaving, ReportData, RunTimeline
 
 FILE = "examples/agents/document_processor.py"
@@ -15,14 +15,21 @@ FUNCTION = "DocumentProcessor.process"
 SYSTEM = "You are a careful document analyst.\nYou never invent a fact.\n\n"
 
 
-@dataclass(frozen=True)
-class Prefix:
-    pattern: str
-    prefix: str
-    priority: int
-    cache_id: int
-    nodes: tuple[str, ...]
-    shared_prefix_length: int
+def prefix(
+    text: str, nodes: tuple[str, ...], *, tokens: int = 22, template: tuple[Segment, ...] | None = None
+) -> PrefixOpportunity:
+    return PrefixOpportunity(
+        pattern=PatternKind.SHARED_PREFIX,
+        prefix=text,
+        priority=90,
+        cache_id=123456789,
+        nodes=nodes,
+        shared_prefix_length=tokens,
+        aligned_length=tokens // 16 * 16,
+        saved_tokens=tokens // 16 * 16 * len(nodes),
+        tokens=tuple(range(tokens)),
+        template=template,
+    )
 
 
 def span(line: int) -> Span:
@@ -79,7 +86,11 @@ def timings(scale: float, items: int) -> tuple[CallTiming, ...]:
     for item in range(items):
         for number in (1, 2, 3):
             wait, write = 0.9 * scale / number, 0.5
-            result.append(CallTiming(item, call_id(number), clock, clock + wait, clock + wait + write, 900, 500))
+            result.append(
+                CallTiming(
+                    item, call_id(number), max(0.0, clock - 0.1), clock, clock + wait, clock + wait + write, 900, 500
+                )
+            )
             clock += wait + write
     return tuple(result)
 
@@ -93,7 +104,7 @@ def sample_report() -> ReportData:
         model="SmolLM2-135M-Instruct Q4_1",
         environment=(("processor", "2 cores"), ("engine", "llama.cpp behind Triton"), ("seed", "0")),
         runs=(
-            RunMetrics(
+            RunFigures(
                 "as written (baseline)",
                 items=16,
                 failed=0,
@@ -109,7 +120,7 @@ def sample_report() -> ReportData:
                 latency_s=Percentiles(4.1, 6.2),
                 ttft_s=Percentiles(2.31, 3.9),
             ),
-            RunMetrics(
+            RunFigures(
                 "optimized (exact passes)",
                 items=16,
                 failed=0,
@@ -130,8 +141,9 @@ def sample_report() -> ReportData:
         calls=all_calls,
         segment_tokens={call_id(1): (31, None), call_id(2): (33, None, 5, None)},
         opportunities=(
-            Prefix("shared_prefix", SYSTEM, 90, 123456789, tuple(c.id for c in all_calls), 22),
-            Prefix("shared_prefix", SYSTEM + "Task: c", 40, 987654321, (call_id(2), call_id(3)), 25),
+            prefix(SYSTEM, tuple(c.id for c in all_calls)),
+            prefix(SYSTEM + "Task: c", (call_id(2), call_id(3)), tokens=25),
+            prefix(SYSTEM, (call_id(1),), tokens=31, template=calls()[0].messages[0].segments),
         ),
         patterns=(
             Pattern(
@@ -141,7 +153,7 @@ def sample_report() -> ReportData:
                 (span(47), span(69)),
             ),
         ),
-        differences=(OutputDifference("as written (baseline)", "optimized (exact passes)", 48, 3),),
+        differences=(OutputDifference("as written (baseline)", "optimized (exact passes)", 40, 8, 0, 3),),
         timelines=(
             RunTimeline("as written (baseline)", timings(2.0, 8)),
             RunTimeline("optimized (exact passes)", timings(0.5, 8)),

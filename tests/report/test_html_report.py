@@ -10,7 +10,7 @@ from report_page import Page
 
 from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.report.html import render_report, write_report
-from charter_compiler.report.metrics import RunMetrics
+from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import ReportData
 
 EMPTY = ReportData(title="t", entry="e", target="local", model=None)
@@ -22,7 +22,7 @@ def test_page_is_balanced_and_names_every_call(report_data: ReportData) -> None:
     for call in report_data.calls:
         assert f"{call.span.file}:{call.span.line}" in page.text
     assert "63.0%" in page.text
-    assert "differed in 3 of 48 calls" in page.text
+    assert "prompts differed in 0, and outputs to the same prompt in 3" in page.text
 
 
 def test_a_report_without_runs_and_calls_is_balanced_too() -> None:
@@ -57,7 +57,7 @@ def test_the_page_loads_nothing(report_data: ReportData) -> None:
 
 
 def test_what_is_not_known_is_not_a_number(report_data: ReportData) -> None:
-    run = RunMetrics("blind target", wall_s=3.0, items=1)
+    run = RunFigures("blind target", wall_s=3.0, items=1)
     text = Page(render_report(dataclasses.replace(report_data, runs=(run,), differences=()))).text
     assert "measured not reported, predicted not reported, attainable not reported" in text
     assert "None" not in text
@@ -66,8 +66,8 @@ def test_what_is_not_known_is_not_a_number(report_data: ReportData) -> None:
 
 def test_a_prediction_shows_no_measured_rows() -> None:
     runs = (
-        RunMetrics("as written", predicted_hit_rate=0.07, attainable_hit_rate=0.09, prompt_tokens=100),
-        RunMetrics("planned", predicted_hit_rate=0.6, attainable_hit_rate=0.65, prompt_tokens=100),
+        RunFigures("as written", predicted_hit_rate=0.07, attainable_hit_rate=0.09, prompt_tokens=100),
+        RunFigures("planned", predicted_hit_rate=0.6, attainable_hit_rate=0.65, prompt_tokens=100),
     )
     text = Page(render_report(dataclasses.replace(EMPTY, runs=runs))).text
     assert "Prediction" in text

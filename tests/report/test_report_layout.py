@@ -3,12 +3,12 @@ from __future__ import annotations
 import dataclasses
 from itertools import pairwise
 
-from report_sample import SYSTEM, Prefix, call, call_id, calls, span
+from report_sample import SYSTEM, call, call_id, calls, prefix, span
 
-from charter_compiler.ir.nodes import Const, Message
+from charter_compiler.ir.nodes import CallRef, Const, Message, Param
 from charter_compiler.report.graph_layout import NODE_HEIGHT, layout, stages
 from charter_compiler.report.model import CallTiming, RunTimeline
-from charter_compiler.report.prompt_blocks import message_blocks, short_id
+from charter_compiler.report.prompt_blocks import message_blocks, short_id, template_text
 from charter_compiler.report.timeline import LABEL_WIDTH, MAX_ITEMS, WIDTH, charts
 
 
@@ -42,9 +42,9 @@ def test_calls_do_not_overlap_and_lie_in_the_picture() -> None:
 def test_a_prompt_is_cut_where_a_shared_prefix_ends() -> None:
     second = calls()[1]
     prefixes = (
-        Prefix("shared_prefix", SYSTEM, 90, 1, (call_id(1), call_id(2)), 22),
-        Prefix("shared_prefix", SYSTEM + "Task: ", 40, 2, (call_id(2),), 25),
-        Prefix("shared_prefix", SYSTEM, 90, 3, (call_id(3),), 22),
+        prefix(SYSTEM, (call_id(1), call_id(2))),
+        prefix(SYSTEM + "Task: ", (call_id(2),)),
+        prefix(SYSTEM, (call_id(3),)),
     )
     (message,) = message_blocks(second, prefixes, (33, None, 5, None))
     assert [(block.text, block.groups, block.tokens) for block in message.blocks[:3]] == [
@@ -62,15 +62,39 @@ def test_a_prompt_is_cut_where_a_shared_prefix_ends() -> None:
 
 
 def test_a_prefix_that_the_first_message_does_not_begin_with_cuts_nothing() -> None:
-    prefix = Prefix("shared_prefix", "<|im_start|>system\n" + SYSTEM, 90, 1, (call_id(1),), 25)
-    (message,) = message_blocks(calls()[0], (prefix,), None)
+    rendered = prefix("<|im_start|>system\n" + SYSTEM, (call_id(1),))
+    (message,) = message_blocks(calls()[0], (rendered,), None)
     assert [block.groups for block in message.blocks] == [(), ()]
+
+
+def test_a_shared_prefix_may_reach_past_a_parameter() -> None:
+    second = calls()[1]
+    text, result, more, _ = second.messages[0].segments
+    assert isinstance(more, Const)
+    template = (text, result, dataclasses.replace(more, text=more.text[:3]))
+    (message,) = message_blocks(second, (prefix(SYSTEM, (call_id(2),), template=template),), None)
+    assert [(block.kind, block.groups) for block in message.blocks] == [
+        ("const", (0,)),
+        ("call", (0,)),
+        ("const", (0,)),
+        ("const", ()),
+        ("param", ()),
+    ]
+    other = (text, dataclasses.replace(result, id=call_id(3)))
+    (unmarked,) = message_blocks(second, (prefix(SYSTEM, (call_id(2),), template=other),), None)
+    assert {block.groups for block in unmarked.blocks} == {()}
+
+
+def test_template_text_names_what_is_known_at_run_time() -> None:
+    segments = (Const("a ", span(1)), Param("document", span(1)), CallRef(call_id(1), span(1)))
+    assert template_text(prefix("a ", (), template=segments)) == "a {document}{result of process#1}"
+    assert template_text(prefix("a ", ())) == "a "
 
 
 def test_later_messages_are_not_cut() -> None:
     text = Const(SYSTEM, span(1))
     chat = dataclasses.replace(call(1, 1), messages=(Message("system", (text,)), Message("user", (text,))))
-    system, user = message_blocks(chat, (Prefix("shared_prefix", SYSTEM, 1, 1, (call_id(1),), 22),), None)
+    system, user = message_blocks(chat, (prefix(SYSTEM, (call_id(1),)),), None)
     assert system.blocks[0].groups == (0,)
     assert user.blocks[0].groups == ()
 
@@ -98,20 +122,20 @@ def test_short_id() -> None:
 
 
 def test_runs_share_one_scale_and_bars_stay_inside() -> None:
-    slow = RunTimeline("slow", (CallTiming(0, "a", 0.0, 6.0, 8.0), CallTiming(1, "b", 2.0, None, 4.0, failed=True)))
-    fast = RunTimeline("fast", (CallTiming(0, "a", 0.0, 1.0, 4.0),))
+    slow = RunTimeline("slow", (CallTiming(0, "a", 0.0, 0.0, 6.0, 8.0), CallTiming(1, "b", 1.0, 2.0, None, 4.0)))
+    fast = RunTimeline("fast", (CallTiming(0, "a", 0.0, 0.0, 1.0, 4.0),))
     (first, second), sites = charts((slow, fast))
     assert sites == ("a", "b")
     assert first.bars[0].end == WIDTH
     assert second.bars[0].end == LABEL_WIDTH + (WIDTH - LABEL_WIDTH) / 2
     assert first.bars[1].split is None
-    assert first.bars[1].failed
+    assert first.bars[1].queued < first.bars[1].x
     assert first.bars[1].y > first.bars[0].y
     assert first.ticks == second.ticks
 
 
 def test_many_items_are_cut_and_counted() -> None:
-    timings = tuple(CallTiming(item, "a", 0.0, None, 1.0) for item in range(MAX_ITEMS + 5))
+    timings = tuple(CallTiming(item, "a", 0.0, 0.0, None, 1.0) for item in range(MAX_ITEMS + 5))
     ((chart,), _) = charts((RunTimeline("many", timings),))
     assert len(chart.items) == MAX_ITEMS
     assert len(chart.bars) == MAX_ITEMS

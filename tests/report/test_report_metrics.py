@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.report.metrics import (
     MEASURED_ROWS,
     NOT_REPORTED,
     PREDICTED_ROWS,
-    Percentiles,
-    RunMetrics,
+    RunFigures,
     count,
     per_second,
     percent,
@@ -48,7 +48,7 @@ def row(label: str) -> Any:
 
 
 def test_every_key_of_the_metrics_file_is_read() -> None:
-    run = RunMetrics.from_mapping("x", METRICS)
+    run = RunFigures.from_mapping("x", METRICS)
     for name, value in METRICS.items():
         if name != "target":
             expected = Percentiles(**value) if isinstance(value, dict) else value
@@ -58,15 +58,15 @@ def test_every_key_of_the_metrics_file_is_read() -> None:
 
 
 def test_a_null_and_a_missing_key_are_not_known() -> None:
-    run = RunMetrics.from_mapping("x", {"hit_rate": None, "latency_s": None})
-    assert run == RunMetrics("x")
+    run = RunFigures.from_mapping("x", {"hit_rate": None, "latency_s": None})
+    assert run == RunFigures("x")
     assert not run.measured
     assert run.share_of_attainable is None
     assert run.seconds_per_item is None
 
 
 def test_nothing_attainable_has_no_share() -> None:
-    assert RunMetrics("x", hit_rate=0.0, attainable_hit_rate=0.0).share_of_attainable is None
+    assert RunFigures("x", hit_rate=0.0, attainable_hit_rate=0.0).share_of_attainable is None
 
 
 @pytest.mark.parametrize(
@@ -102,16 +102,16 @@ def test_figures_as_shown(show: Any, value: float, expected: str) -> None:
 def test_change_from_the_first_run_to_the_last(
     label: str, first: dict[str, Any], last: dict[str, Any], expected: tuple[str, str]
 ) -> None:
-    assert row(label).change([RunMetrics("a", **first), RunMetrics("b", **last)]) == expected
+    assert row(label).change([RunFigures("a", **first), RunFigures("b", **last)]) == expected
 
 
 def test_one_run_has_no_change() -> None:
-    assert row("wall time").change([RunMetrics("a", wall_s=1.0)]) == ("", "")
+    assert row("wall time").change([RunFigures("a", wall_s=1.0)]) == ("", "")
 
 
 def test_rows_of_a_prediction_and_of_a_run() -> None:
-    assert rows_for([RunMetrics("a", predicted_hit_rate=0.5)]) == PREDICTED_ROWS
-    assert rows_for([RunMetrics("a"), RunMetrics("b", wall_s=1.0)]) == MEASURED_ROWS
+    assert rows_for([RunFigures("a", predicted_hit_rate=0.5)]) == PREDICTED_ROWS
+    assert rows_for([RunFigures("a"), RunFigures("b", wall_s=1.0)]) == MEASURED_ROWS
 
 
 def test_terminal_table_shows_both_runs_and_what_is_not_reported(report_data: ReportData) -> None:
@@ -128,5 +128,5 @@ def test_terminal_table_shows_both_runs_and_what_is_not_reported(report_data: Re
 
 def test_terminal_table_takes_labels_literally() -> None:
     output = StringIO()
-    Console(file=output, width=120).print(comparison_table([RunMetrics("[red]label[/red]", wall_s=1.0)]))
+    Console(file=output, width=120).print(comparison_table([RunFigures("[red]label[/red]", wall_s=1.0)]))
     assert "[red]label[/red]" in output.getvalue()
