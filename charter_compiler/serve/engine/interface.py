@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from charter_compiler.cache.sequences import SequenceMemory
+from charter_compiler.diagnostics.errors import ConfigError
+
+MAX_SEQUENCES = 256  # llama.cpp's LLAMA_MAX_SEQ
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,9 @@ class SamplingParams:
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """One prompt. ``stop`` and ``bad`` are token sequences; ``end_id`` ends the output and is not part of it."""
+    """One prompt. ``stop`` and ``bad`` are token sequences, looked for in the output alone. The output ends with a stop
+    sequence, which stays part of it, as in TensorRT-LLM; a bad sequence is never completed. ``end_id`` ends the output
+    and is not part of it; it is not chosen before ``min_tokens``."""
 
     request_id: int
     prompt: tuple[int, ...]
@@ -58,6 +62,9 @@ class EngineRequest:
 
 
 class FinishReason(StrEnum):
+    """``LENGTH``: ``max_tokens`` reached; ``STOP``: a stop sequence, which is part of the output; ``END``: ``end_id``,
+    which is not."""
+
     LENGTH = "length"
     STOP = "stop"
     END = "end"
@@ -88,7 +95,9 @@ class PerfMetrics:
 
 @dataclass(frozen=True, slots=True)
 class EngineOutput:
-    """New tokens of one request. The last one of a request has a ``finish``, and it alone."""
+    """New tokens of one request. The last one of a request has ``finish`` and ``perf``, and it alone; its
+    ``token_ids`` may be empty. ``log_probs`` has one entry a token where the request asked for them. ``error`` says
+    why, where the finish is ``ERROR``."""
 
     request_id: int
     token_ids: tuple[int, ...]
@@ -100,9 +109,10 @@ class EngineOutput:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """Sizes in tokens or blocks. ``prefill_chunk``: at most so many prompt tokens go into one iteration, so that
-    decoding requests do not stall; ``max_running``: requests computed at once; ``max_sequences``: llama.cpp sequences,
-    which bound the cached branches (256 at most)."""
+    """Sizes in tokens or blocks. ``prefill_chunk``: at most so many tokens go into one iteration, those of decoding
+    requests first, so that they do not stall; ``max_running``: requests computed at once; ``max_sequences``: llama.cpp
+    sequences, which bound the cached branches (256 at most). Raises ConfigError where the sizes contradict each other.
+    """
 
     tokens_per_block: int = 32
     capacity_blocks: int = 256
@@ -112,49 +122,76 @@ class EngineConfig:
     prefill_chunk: int = 512
     enable_block_reuse: bool = True
 
+    def __post_init__(self) -> None:
+        for name in ("tokens_per_block", "capacity_blocks", "max_context", "max_running"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}", remedy=f"set {name} to 1 or more")
+        if not self.max_running <= self.max_sequences <= MAX_SEQUENCES:
+            raise ConfigError(
+                f"max_sequences is {self.max_sequences}",
+                remedy=f"set it between max_running ({self.max_running}) and {MAX_SEQUENCES}",
+            )
+        if self.prefill_chunk <= self.max_running:
+            raise ConfigError(
+                f"prefill_chunk is {self.prefill_chunk}, which {self.max_running} decoding requests would fill",
+                remedy="set it above max_running",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class StepCounts:
+    """Tokens in one iteration: of prompts being prefilled, and of requests that decode (one each)."""
+
+    prefill_tokens: int = 0
+    decode_tokens: int = 0
+
 
 @dataclass(slots=True)
 class Batch:
     """One iteration: parallel arrays, one entry a token. ``positions`` count from 0 in the sequence; a token's logits
-    are kept where ``wants_logits`` holds."""
+    are kept where ``wants_logits`` holds. The first ``counts.decode_tokens`` entries are those of decoding requests."""
 
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
     wants_logits: list[bool] = field(default_factory=list)
+    counts: StepCounts = StepCounts()
 
     def __len__(self) -> int:
         return len(self.tokens)
 
 
-class ModelRunner(Protocol):
-    """The compute side. The core calls it in this order: sequence edits, then ``decode``, then ``sample`` for each
-    entry that wanted logits."""
+class ModelRunner(SequenceMemory, Protocol):
+    """The compute side. The core calls ``copy_range`` and ``drop_range`` at any time between two ``decode`` calls; then
+    ``decode``, then ``sample`` for each entry that wanted logits."""
 
-    def copy_prefix(self, source: int, target: int, length: int) -> None:
-        """Let ``target`` share the KV cells of ``source`` at positions [0, length)."""
-
-    def truncate(self, sequence: int, length: int) -> None:
-        """Forget the KV cells of ``sequence`` from position ``length`` on (0 forgets the sequence)."""
+    @property
+    def vocab_size(self) -> int | None:
+        """Token ids run from 0 to below this; None where any id will do."""
 
     def decode(self, batch: Batch) -> None:
         """Compute the batch. Raises ``TargetError`` if the model fails."""
 
-    def sample(self, index: int, request: EngineRequest, output: Sequence[int]) -> tuple[int, float]:
-        """Token and its log probability from the logits of batch entry ``index``; ``output`` are the tokens so far."""
+    def sample(self, index: int, request: EngineRequest, output: Sequence[int]) -> tuple[int, float | None]:
+        """Token from the logits of batch entry ``index``; ``output`` are the tokens so far. With it, where the request
+        wants it, its log probability: natural logarithm, under the model's own distribution at temperature 1 and
+        without penalties."""
 
     def release(self, request_id: int) -> None:
-        """The request is over: drop its sampler state."""
+        """The request is over: drop its sampler state. Also called for a request that never sampled."""
 
 
-Logits = NDArray[np.float32]
 Emit = Callable[[EngineOutput], None]
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
     """Totals since the start; the Prometheus metrics are made from it. ``decoded_tokens`` counts the tokens that went
-    through the model, prompt and output together."""
+    through the model, prompt and output together.
+
+    ``used_blocks`` are held by running requests, ``free_blocks`` the rest, of which some are cached; ``cached_blocks``
+    are those that a new request could reuse, held or not. ``prompt_tokens``, ``cached_tokens`` and ``requests`` count
+    requests that were started, warm-ups included."""
 
     max_blocks: int
     used_blocks: int
