@@ -14,6 +14,8 @@ NODE_HEIGHT = 74
 COLUMN_GAP = 84
 ROW_GAP = 26
 MARGIN = 16
+ARROW = 12
+"""Room for the arrow's head between the end of its line and the call."""
 _LABEL_CHARACTERS = 26
 
 
@@ -95,11 +97,11 @@ def _edge(source: str, target: str, start: tuple[int, int], end: tuple[int, int]
     title = f"{short_id(source)} flows into {short_id(target)}"
     if start[0] < end[0]:
         x1, y1 = start[0] + NODE_WIDTH, start[1] + NODE_HEIGHT // 2
-        x2, y2 = end[0] - 7, end[1] + NODE_HEIGHT // 2
+        x2, y2 = end[0] - ARROW, end[1] + NODE_HEIGHT // 2
         bend = (x2 - x1) // 2
         return Edge(f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}", False, title)
     x1, y1 = start[0] + 2 * NODE_WIDTH // 3, start[1] + NODE_HEIGHT
-    x2, y2 = end[0] + NODE_WIDTH // 3, end[1] + NODE_HEIGHT + 7
+    x2, y2 = end[0] + NODE_WIDTH // 3, end[1] + NODE_HEIGHT + ARROW
     drop = max(y1, y2) + COLUMN_GAP // 2
     return Edge(f"M{x1} {y1} C{x1} {drop} {x2} {drop} {x2} {y2}", True, f"{title}, in the next turn of the loop")
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Scope, Segment, Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class PromptBlock:
 class MessageBlocks:
     role: str
     blocks: tuple[PromptBlock, ...]
+
+
+_CHANGES: dict[Scope, str] = {
+    "agent": "the same for the whole run",
+    "item": "changes with each item",
+    "loop": "changes with each turn of the loop",
+    "call": "may change with each call",
+}
 
 
 def short_id(call_id: str) -> str:
@@ -132,7 +140,7 @@ def _blocks(segment: Segment, depth: int, tokens: int | None) -> list[PromptBloc
         case Const(text, span):
             return [PromptBlock("const", text, span, depth, tokens)]
         case Param(name, span, scope):
-            return [PromptBlock("param", f"{name} (changes with each {scope})", span, depth, tokens)]
+            return [PromptBlock("param", f"{name} ({_CHANGES[scope]})", span, depth, tokens)]
         case CallRef(call_id, span):
             return [PromptBlock("call", f"result of {short_id(call_id)}", span, depth, tokens)]
         case Unknown(reason, span):
