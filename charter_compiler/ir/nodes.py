@@ -37,10 +37,15 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class CallRef:
-    """The text that another call of the same agent returned."""
+    """The text that another call of the same agent returned.
+
+    ``derived``: not that text itself but something computed from it alone (stripped, parsed, cut). Inside a loop the
+    reference may name a later call or the call itself: then it is the text of the previous turn.
+    """
 
     id: str
     span: Span
+    derived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +74,9 @@ class Unknown:
 
 Scope: TypeAlias = Literal["agent", "item", "loop", "call"]
 Segment: TypeAlias = Const | Param | CallRef | Choice | Repeat | Unknown
-Role: TypeAlias = Literal["system", "user", "assistant", "tool", "raw"]
-"""``raw`` is a prompt for a completion: no chat template is put around it."""
+Role: TypeAlias = Literal["system", "user", "assistant", "tool", "raw", "unknown"]
+"""``raw`` is a prompt for a completion: no chat template is put around it. ``unknown``: the role, or the number of
+messages that stand here, is decided at run time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +96,9 @@ class Call:
     project's own function that carries the prompt to a root). ``api`` is the SDK's dotted name, ``injected`` for a
     callable that is passed in, ``project`` for a wrapper. ``forward``: the whole prompt is a parameter of the enclosing
     function. ``depends_on`` lists ids of calls whose text flows into this prompt. ``model``, ``max_tokens`` and
-    ``temperature`` are ``None`` where they are not constants.
+    ``temperature`` are ``None`` where they are not constants. ``loops`` are the loops of the same function around the
+    call, outermost first (the span of a loop's target and iterable, or of its condition), so that two calls can be seen
+    to stand in the same loop; ``loop_depth`` is their number.
     """
 
     id: str
@@ -106,6 +114,7 @@ class Call:
     temperature: float | None = None
     loop_depth: int = 0
     depends_on: tuple[str, ...] = ()
+    loops: tuple[Span, ...] = ()
 
     @property
     def in_loop(self) -> bool:

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Python source to IR, statically: the source is parsed and interpreted symbolically, never imported or run."""

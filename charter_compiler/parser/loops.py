@@ -1,0 +1,238 @@
+"""Loops: what a name holds at the start of any turn.
+
+The body is read twice. The first reading starts with a mark in each name that the loop changes; where the mark stands
+afterwards tells what a turn does: the text only grew at its end (the start, then a repetition), or it was replaced (the
+start, or what the turn before left). Anything else is unknown. The second reading starts from that.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import Choice, Param, Repeat, Segment, Unknown
+from charter_compiler.parser.expressions import Evaluator
+from charter_compiler.parser.scope import Environment, Frame, LoopExits, bound_names, mutated_names, own_statements
+from charter_compiler.parser.values import (
+    Either,
+    Input,
+    Item,
+    Opaque,
+    Record,
+    Repeated,
+    Series,
+    Text,
+    Value,
+    concat,
+    deps_of,
+    join,
+    text_of,
+)
+
+DEPTH_LIMIT = 5
+"""Loops nested deeper are read once, without what earlier turns leave: each level doubles the work."""
+
+
+class Interpreter(Protocol):
+    """What a loop needs of the executor of statements."""
+
+    evaluator: Evaluator
+
+    @property
+    def env(self) -> Environment: ...
+
+    @property
+    def frame(self) -> Frame: ...
+
+    def block(self, body: list[ast.stmt]) -> bool: ...
+
+    def meet(self, branches: Sequence[Environment | None], span: Span) -> bool: ...
+
+
+LoopNode = ast.For | ast.AsyncFor | ast.While
+
+
+def interpret_loop(
+    executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None], *, endless: bool
+) -> bool:
+    """Read a loop. ``start`` reads the condition, or binds the target to the next item; returns whether the end of the
+    statement is reached."""
+    before = executor.env
+    head = _heads(executor, node, header, start)
+    executor.evaluator.env = Environment(before)
+    executor.env.names.update(head)
+    entry = executor.env
+    exits, ended = _turn(executor, node, header, start)
+    executor.evaluator.env = before
+    left: list[Environment | None] = [_outside(path, before, executor.frame) for path in exits.breaks]
+    if not endless:
+        normal = Environment(before)
+        normal.names.update(head)
+        # Names that only the body binds hold what its last turn left.
+        for path in (ended, *exits.continues):
+            for name, value in _outside(path, before, executor.frame).names.items() if path is not None else ():
+                if entry.get(name) is None:
+                    normal.names.setdefault(name, value)
+        executor.evaluator.env = normal
+        reached = executor.block(node.orelse)
+        executor.evaluator.env = before
+        left.append(normal if reached else None)
+    return executor.meet(left, header)
+
+
+def _turn(
+    executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None]
+) -> tuple[LoopExits, Environment | None]:
+    """Read the body once: where it was left early, and its end if that is reached."""
+    exits = LoopExits()
+    executor.frame.exits.append(exits)
+    executor.frame.loops.append(header)
+    start()
+    reached = executor.block(node.body)
+    ended = executor.env if reached else None
+    executor.frame.loops.pop()
+    executor.frame.exits.pop()
+    return exits, ended
+
+
+def _heads(executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None]) -> dict[str, Value]:
+    """What each name that the loop changes holds at the start of any turn."""
+    names = dict.fromkeys([*bound_names(node.body), *mutated_names(own_statements(node.body))])
+    names.update(dict.fromkeys(_own_attributes(node, executor.frame.own)))
+    initial = {name: value for name in names if (value := executor.env.get(name)) is not None}
+    if not initial:
+        return {}
+    if len(executor.frame.loops) >= DEPTH_LIMIT:
+        reason = f"changed in a loop inside {DEPTH_LIMIT} others"
+        return {name: Opaque(reason, deps_of(value)) for name, value in initial.items()}
+    before, sites = executor.env, executor.evaluator.sites
+    base = Environment(before)
+    marks = {name: f"\0{name}\0{header.line}:{header.column}" for name in initial}
+    for name, value in initial.items():
+        base.set(name, _marked(value, marks[name], header))
+    executor.evaluator.env = Environment(base)
+    executor.evaluator.sites = {}
+    exits, ended = _turn(executor, node, header, start)
+    executor.evaluator.sites = sites
+    merged = Environment(base)
+    executor.evaluator.env = merged
+    paths = [path.onto(merged, since=base) for path in (ended, *exits.continues) if path is not None]
+    executor.meet(paths, header)
+    executor.evaluator.env = before
+    return {name: _head(name, value, merged.get(name), marks[name], header) for name, value in initial.items()}
+
+
+def _own_attributes(node: LoopNode, own: str | None) -> list[str]:
+    """Attributes of ``self`` that the body sets, as the environment names them."""
+    return [
+        f"self.{part.attr}"
+        for part in own_statements(node.body)
+        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
+        if isinstance(part.value, ast.Name) and part.value.id == own
+    ]
+
+
+def _marked(value: Value, mark: str, span: Span) -> Value:
+    if isinstance(value, Text):
+        return Text((Unknown(mark, span),))
+    if isinstance(value, Series):
+        return Series((Opaque(mark),))
+    return Opaque(mark)
+
+
+def _head(name: str, initial: Value, after: Value | None, mark: str, span: Span) -> Value:
+    """The value at the start of any turn, from the one before the loop and what a turn made of the mark."""
+    marked = _marked(initial, mark, span)
+    if after is None or after == marked:
+        return initial
+    if not _holds(after, mark):
+        return join([initial, previous_turn(after)], span)
+    match initial, after:
+        case Text(), Text(segments=(first, *rest)) if Text((first,)) == marked:
+            growth = Text(tuple(rest), after.deps)
+            if not _holds(growth, mark):
+                return concat([initial, Text((Repeat(tuple(rest), span),), after.deps)], span)
+        case Series(items=items), Series(items=(first_item, *rest_items)) if Series((first_item,)) == marked:
+            if not any(_holds(item, mark) for item in rest_items):
+                return Series((*items, Repeated(tuple(rest_items))))
+    reason = f"{name} is rewritten from its own value in each turn of the loop in line {span.line}"
+    return Opaque(reason, deps_of(initial, after))
+
+
+def _holds(value: Item | None, mark: str) -> bool:
+    """Whether the mark stands anywhere in the value."""
+    match value:
+        case Text(segments=segments):
+            return any(_segment_holds(segment, mark) for segment in segments)
+        case Opaque(reason=reason):
+            return mark in reason
+        case Series(items=items) | Repeated(items=items) | Either(options=items):
+            return any(_holds(item, mark) for item in items)
+        case Record(entries=entries, rest=rest):
+            return _holds(rest, mark) or any(_holds(item, mark) for _, item in entries)
+    return False
+
+
+def _segment_holds(segment: Segment, mark: str) -> bool:
+    match segment:
+        case Unknown(reason=reason):
+            return mark in reason
+        case Choice(options=options):
+            return any(_segment_holds(inner, mark) for option in options for inner in option)
+        case Repeat(segments=segments):
+            return any(_segment_holds(inner, mark) for inner in segments)
+    return False
+
+
+def previous_turn(value: Value) -> Value:
+    """A value that the turn before left: its loop items are not those of this turn."""
+    return _with_inputs(value, lambda item: Opaque(f"{item.name} of the turn before"))
+
+
+def _outside(path: Environment | None, before: Environment, frame: Frame) -> Environment:
+    """What a path through the body bound, as seen after the loop: the loop's item no longer changes there."""
+    result = Environment(before)
+    if path is not None:
+        for name, value in path.since(before).items():
+            keep = frame.loops
+            result.set(name, value if keep else _with_inputs(value, lambda item: Input(item.root, "item", item.path)))
+    return result
+
+
+def _with_inputs(value: Value, change: Callable[[Input], Value]) -> Value:
+    """The value with each loop-scoped input in it changed, inside texts as well."""
+    match value:
+        case Input(scope="loop"):
+            return change(value)
+        case Text(segments=segments, deps=deps):
+            return Text(tuple(_with_params(segments, change)), deps)
+        case Series(items=items):
+            return Series(tuple(_item_with_inputs(item, change) for item in items))
+        case Either(options=options):
+            return Either(tuple(_with_inputs(option, change) for option in options))
+        case Record(entries=entries, rest=rest):
+            return Record(
+                tuple((key, _with_inputs(item, change)) for key, item in entries),
+                None if rest is None else _with_inputs(rest, change),
+            )
+    return value
+
+
+def _item_with_inputs(item: Item, change: Callable[[Input], Value]) -> Item:
+    # Inside a repetition an item is that of the repetition.
+    return item if isinstance(item, Repeated) else _with_inputs(item, change)
+
+
+def _with_params(segments: tuple[Segment, ...], change: Callable[[Input], Value]) -> list[Segment]:
+    result: list[Segment] = []
+    for segment in segments:
+        match segment:
+            case Param(name=name, scope="loop", span=span):
+                result.extend(text_of(change(Input(name, "loop")), span).segments)
+            case Choice(options=options, span=span):
+                result.append(Choice(tuple(tuple(_with_params(option, change)) for option in options), span))
+            case _:
+                result.append(segment)
+    return result

@@ -1,0 +1,161 @@
+"""Names and what they hold, while a function is interpreted."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.parser.classes import MUTATORS, ClassInfo
+from charter_compiler.parser.values import Opaque, Record, Series, Value
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Environment:
+    """Names bound on one path of the program; what is not bound here is looked up in ``parent``.
+
+    A branch gets a child of its own; where paths meet, only what the children bound needs to be joined. An attribute of
+    ``self`` that a method has set is held under ``self.name``, which no Python name can be.
+    """
+
+    __slots__ = ("names", "parent")
+
+    def __init__(self, parent: Environment | None = None) -> None:
+        self.parent = parent
+        self.names: dict[str, Value] = {}
+
+    def get(self, name: str) -> Value | None:
+        scope: Environment | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.parent
+        return None
+
+    def set(self, name: str, value: Value) -> None:
+        self.names[name] = value
+
+    def since(self, base: Environment | None) -> dict[str, Value]:
+        """What was bound between ``base`` and here."""
+        scopes: list[dict[str, Value]] = []
+        scope: Environment | None = self
+        while scope is not None and scope is not base:
+            scopes.append(scope.names)
+            scope = scope.parent
+        return {name: value for names in reversed(scopes) for name, value in names.items()}
+
+    def onto(self, parent: Environment, *, since: Environment) -> Environment:
+        """What was bound between ``since`` and here, as a child of ``parent``."""
+        moved = Environment(parent)
+        moved.names.update(self.since(since))
+        return moved
+
+    def replace(self, old: Value, new: Value, base: Environment | None) -> None:
+        """Bind to ``new`` every name, up to the function's own ``base``, that holds the very object ``old``."""
+        seen: set[str] = set()
+        scope: Environment | None = self
+        while scope is not None:
+            for name, value in list(scope.names.items()):
+                if name not in seen and value is old:
+                    self.names[name] = new
+                seen.add(name)
+            if scope is base:
+                return
+            scope = scope.parent
+
+
+@dataclass(slots=True)
+class LoopExits:
+    """Where paths leave the body of a loop before its end."""
+
+    continues: list[Environment] = field(default_factory=list)
+    breaks: list[Environment] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Frame:
+    """The function that is being interpreted. ``loops`` are those around the current expression, outermost first."""
+
+    function: str
+    base: Environment
+    parameters: frozenset[str] = frozenset()
+    own: str | None = None
+    cls: ClassInfo | None = None
+    node: FunctionNode | None = None
+    loops: list[Span] = field(default_factory=list)
+    exits: list[LoopExits] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Pending:
+    """A function whose body is still to be read: the names that it sees, and the function ``around`` it, if any."""
+
+    node: FunctionNode
+    name: str
+    outer: Environment
+    around: FunctionNode | None
+    cls: ClassInfo | None
+
+
+def own_statements(body: Iterable[ast.stmt]) -> Iterator[ast.AST]:
+    """Every node of a function's body, without the bodies of functions and classes inside it."""
+    stack: list[ast.AST] = list(body)
+    while stack:
+        node = stack.pop()
+        yield node
+        if not isinstance(node, FunctionNode | ast.ClassDef | ast.Lambda):
+            stack.extend(ast.iter_child_nodes(node))
+
+
+def bound_names(body: Iterable[ast.stmt]) -> Counter[str]:
+    """How often each name is bound in these statements."""
+    count: Counter[str] = Counter()
+    for node in own_statements(body):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
+            count[node.id] += 1
+    return count
+
+
+def closure(outer: Environment, node: FunctionNode) -> Environment:
+    """What a nested function sees of ``node``, the function around it, once that is interpreted.
+
+    A name that is bound more than once there may hold any of its values when the nested function runs, and a list or
+    dictionary any of its contents.
+    """
+    inner = Environment(outer)
+    names = bound_names(node.body)
+    for argument in ast.walk(node.args):
+        if isinstance(argument, ast.arg):
+            names[argument.arg] += 1
+    for name, count in names.items():
+        if count > 1:
+            inner.set(name, Opaque(f"{name} is bound more than once in {node.name}()"))
+        elif isinstance(outer.get(name), Series | Record):
+            inner.set(name, Opaque(f"{name} may change in {node.name}()"))
+    return inner
+
+
+def rebound_by_functions(tree: ast.Module) -> frozenset[str]:
+    """Names that some function declares ``global`` or ``nonlocal``: nothing is known of them anywhere."""
+    return frozenset(
+        name for node in ast.walk(tree) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names
+    )
+
+
+def mutated_names(nodes: Iterable[ast.AST]) -> Iterator[str]:
+    """Names whose list or dictionary is changed in place by one of these nodes."""
+    for node in nodes:
+        match node:
+            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
+                yield name
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=verb)) if verb in MUTATORS:
+                yield name
+
+
+def mutated_by_functions(tree: ast.Module) -> frozenset[str]:
+    """Names whose list or dictionary some function changes: what the module binds to them is only their first value."""
+    functions = (node for node in ast.walk(tree) if isinstance(node, FunctionNode))
+    return frozenset(name for function in functions for name in mutated_names(ast.walk(function)))

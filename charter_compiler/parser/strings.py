@@ -1,0 +1,276 @@
+"""Strings put together: ``format``, ``join`` and the other methods of ``str`` on symbolic texts."""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import Const, Segment
+from charter_compiler.parser.values import (
+    Either,
+    Input,
+    Item,
+    Opaque,
+    Plain,
+    Record,
+    Repeated,
+    Result,
+    Series,
+    Text,
+    Value,
+    concat,
+    deps_of,
+    normal,
+    repeat,
+    text_of,
+)
+
+PURE_METHODS = frozenset(
+    {
+        "strip", "lstrip", "rstrip", "lower", "upper", "title", "capitalize", "casefold", "removeprefix",
+        "removesuffix", "replace", "expandtabs", "zfill", "center", "ljust", "rjust", "swapcase",
+    }
+)  # fmt: skip
+"""Methods of ``str`` that give a string which depends on nothing but the string and the arguments."""
+
+READING_METHODS = PURE_METHODS | {
+    "split",
+    "splitlines",
+    "partition",
+    "rpartition",
+    "rsplit",
+    "get",
+    "items",
+    "values",
+    "keys",
+    "json",
+}
+"""Methods that read a value from outside, or a result, without changing it; the outcome depends on it alone."""
+
+
+@dataclass(slots=True)
+class Arguments:
+    """The evaluated arguments of a call. ``rest`` is what ``**`` unpacks, ``open`` whether ``*`` unpacks anything."""
+
+    positional: list[Value] = field(default_factory=list)
+    keywords: dict[str, Value] = field(default_factory=dict)
+    spans: dict[int | str, Span] = field(default_factory=dict)
+    rest: Value | None = None
+    rest_span: Span | None = None
+    open: bool = False
+
+    def values(self) -> Iterator[Value]:
+        yield from self.positional
+        yield from self.keywords.values()
+        if self.rest is not None:
+            yield self.rest
+
+
+_SHOWN: dict[str, Callable[[object], str]] = {"r": repr, "a": ascii, "s": str}
+
+
+def constant_text(value: Value) -> str | None:
+    """The string, where all of it is constant."""
+    if isinstance(value, Text) and all(isinstance(segment, Const) for segment in value.segments):
+        return "".join(segment.text for segment in value.segments if isinstance(segment, Const))
+    return None
+
+
+def constant_of(value: Value) -> tuple[bool, object]:
+    """(whether the value is a constant, the constant)."""
+    if isinstance(value, Plain):
+        return True, value.value
+    text = constant_text(value)
+    return text is not None, text
+
+
+def format_value(value: Value, conversion: str | None, spec: str | None, span: Span) -> Text:
+    """``format(value, spec)`` after ``!r``, ``!s`` or ``!a``; ``spec`` is ``None`` where it is not constant."""
+    if conversion in (None, "s") and not spec and spec is not None:
+        return text_of(value, span)
+    written = f"{'!' + conversion if conversion else ''}{':' + spec if spec else ''}"
+    if spec is None:
+        return text_of(Opaque("the format specification is made at run time", deps_of(value)), span)
+    known, constant = constant_of(value)
+    if known:
+        shown = _SHOWN[conversion](constant) if conversion else constant
+        try:
+            return Text(normal((Const(format(shown, spec), span),)))
+        except (ValueError, TypeError, OverflowError):
+            return text_of(Opaque(f"{constant!r} cannot be formatted with {spec!r}"), span)
+    if isinstance(value, Input):
+        return text_of(Input(value.root, value.scope, value.path + written), span)
+    if isinstance(value, Result):
+        return text_of(Result(value.call, value.path + written, value.texts), span)
+    return text_of(Opaque(f"a value formatted with {written!r}", deps_of(value)), span)
+
+
+def format_text(template: Text, arguments: Arguments, span: Span) -> Text:
+    """``template.format(...)``: every replacement field becomes the argument of its name or number."""
+    parts: list[Text] = []
+    numbers = itertools.count()
+    for segment in template.segments:
+        if not isinstance(segment, Const):
+            # str.format would read braces in the value as fields, which cannot be seen from here.
+            reason = "a value passes through format(), which reads braces in it as fields"
+            parts.append(text_of(Opaque(reason, deps_of(Text((segment,)))), segment.span))
+            continue
+        try:
+            pieces = list(string.Formatter().parse(segment.text))
+        except ValueError as error:
+            reason = f"format() cannot read the template: {error}"
+            return text_of(Opaque(reason, deps_of(template, *arguments.values())), span)
+        for literal, name, spec, conversion in pieces:
+            parts.append(Text(normal((Const(literal, segment.span),))))
+            if name is not None:
+                nested = "{" in (spec or "")
+                value, place = _field(name or str(next(numbers)), arguments, span)
+                parts.append(format_value(value, conversion, None if nested else spec or "", place))
+    return concat([*parts, Text((), template.deps)], span)
+
+
+def _field(name: str, arguments: Arguments, span: Span) -> tuple[Value, Span]:
+    """The value of a replacement field and the place of the argument that gave it."""
+    first, accesses = _split_field(name)
+    value: Value
+    if first.isdigit():
+        index = int(first)
+        if index < len(arguments.positional) and not arguments.open:
+            value, place = arguments.positional[index], arguments.spans[index]
+        else:
+            value, place = Opaque(f"format() is given no constant number of values for {{{name}}}"), span
+    elif first in arguments.keywords:
+        value, place = arguments.keywords[first], arguments.spans[first]
+    elif arguments.rest is not None:
+        value, place = entry(arguments.rest, first), arguments.rest_span or span
+    else:
+        value, place = Opaque(f"format() is given no value for {{{name}}}"), span
+    for attribute, key in accesses:
+        if isinstance(value, Input | Result):
+            path = value.path + (f".{key}" if attribute else f"[{key!r}]")
+            value = (
+                Input(value.root, value.scope, path)
+                if isinstance(value, Input)
+                else Result(value.call, path, value.texts)
+            )
+        elif isinstance(value, Record) and isinstance(key, str) and not attribute:
+            value = entry(value, key)
+        else:
+            value = Opaque(f"the field {{{name}}} is read at run time", deps_of(value))
+    return value, place
+
+
+def _split_field(name: str) -> tuple[str, list[tuple[bool, str | int]]]:
+    """``a.b[0]`` as its first name and the (is an attribute, key) of each access."""
+    end = min((position for position in (name.find("."), name.find("[")) if position >= 0), default=len(name))
+    accesses: list[tuple[bool, str | int]] = []
+    rest = name[end:]
+    while rest:
+        if rest[0] == ".":
+            stop = min(
+                (position for position in (rest.find(".", 1), rest.find("[")) if position >= 0), default=len(rest)
+            )
+            accesses.append((True, rest[1:stop]))
+        else:
+            stop = rest.find("]") + 1 or len(rest)
+            key = rest[1:stop].rstrip("]")
+            accesses.append((False, int(key) if key.isdigit() else key))
+        rest = rest[stop:]
+    return name[:end], accesses
+
+
+def entry(mapping: Value, key: str) -> Value:
+    """The value under ``key``: known of a dictionary in the source, an ``Input`` named after the key otherwise."""
+    match mapping:
+        case Record():
+            value = mapping.get(key)
+            if mapping.rest is not None:
+                rest = entry(mapping.rest, key)
+                return rest if value is None else Opaque(f"{key} may be overwritten", deps_of(value, rest))
+            return Opaque(f"the dictionary has no constant key {key!r}") if value is None else value
+        case Input(scope=scope):
+            return Input(key, scope)
+        case Result(call=call, path=path, texts=texts):
+            return Result(call, f"{path}[{key!r}]", texts)
+        case Either(options=options):
+            return Either(tuple(entry(option, key) for option in options))
+        case Opaque(deps=deps) if not deps:
+            # What the mapping is cannot be seen; that the field is a value from outside the template can.
+            return Input(key, "call")
+    return Opaque(f"the value of the field {key} is not known", deps_of(mapping))
+
+
+def join_text(separator: Text, items: Value, span: Span) -> Text | None:
+    """``separator.join(items)`` where the items are those of a list in the source. In a repetition the separator is
+    counted after each item."""
+    if not isinstance(items, Series):
+        return None
+    parts: list[Text] = []
+    for index, item in enumerate(items.items):
+        if isinstance(item, Repeated):
+            parts.append(repeat(_repeated(item.items, separator, span), span))
+            continue
+        parts.append(text_of(item, span))
+        if index + 1 < len(items.items):
+            parts.append(separator)
+    return concat(parts, span)
+
+
+def _repeated(items: Sequence[Item], separator: Text, span: Span) -> Text:
+    parts: list[Text] = []
+    for item in items:
+        if isinstance(item, Repeated):
+            parts.append(repeat(_repeated(item.items, separator, span), span))
+        else:
+            parts.extend((text_of(item, span), separator))
+    return concat(parts, span)
+
+
+def method_of_text(text: Text, method: str, arguments: Arguments, span: Span) -> Value:
+    """What a method of ``str`` gives on a symbolic text."""
+    deps = deps_of(text, *arguments.values())
+    if method == "format":
+        return format_text(text, arguments, span)
+    if method == "format_map" and len(arguments.positional) == 1:
+        return format_text(text, Arguments(rest=arguments.positional[0], rest_span=span), span)
+    if method == "join" and len(arguments.positional) == 1:
+        items = arguments.positional[0]
+        joined = join_text(text, items, span)
+        if joined is not None:
+            return joined
+        separator = constant_text(text)
+        if isinstance(items, Input) and separator is not None:
+            return Input(f"{separator!r}.join({items.name})", items.scope)
+        if isinstance(items, Result) and separator is not None:
+            return Result(items.call, f"{separator!r}.join({items.path})", items.texts)
+        return Opaque("a list that is made at run time is joined here", deps)
+    constant = constant_text(text)
+    known = [constant_of(value) for value in arguments.values()]
+    if method in PURE_METHODS and constant is not None and all(found for found, _ in known) and not arguments.keywords:
+        try:
+            return Text(normal((Const(getattr(constant, method)(*(value for _, value in known)), _place(text, span)),)))
+        except (TypeError, ValueError, OverflowError, MemoryError):
+            return Opaque(f".{method}() fails on this text")
+    return Opaque(f".{method}() on a text is done at run time", deps)
+
+
+def _place(text: Text, span: Span) -> Span:
+    """Where a transformed constant stands: its own place if it has one, else that of the expression."""
+    segments: tuple[Segment, ...] = text.segments
+    return segments[0].span if len(segments) == 1 else span
+
+
+def transformed(value: Value, method: str, arguments: Sequence[str], keyword: Mapping[str, Value]) -> Value | None:
+    """``value.method(arguments)`` of a value from outside or a result; ``None`` for a method that is not known."""
+    if method not in READING_METHODS or keyword:
+        return None
+    path = f".{method}({', '.join(arguments)})"
+    match value:
+        case Input(root=root, scope=scope):
+            return Input(root, scope, value.path + path)
+        case Result(call=call, texts=texts):
+            return Result(call, value.path + path, texts)
+    return None
