@@ -8,6 +8,7 @@ import itertools
 import time
 from collections.abc import Callable
 
+from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import (
     AuthenticationError,
     CharterError,
@@ -16,7 +17,6 @@ from charter_compiler.diagnostics.errors import (
     TargetUnavailableError,
     UnknownModelError,
 )
-from charter_compiler.executor.attainable import UnboundedCache
 from charter_compiler.executor.calls import AgentCall, CallRecord, CallSite
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.scheduler import Scheduler
@@ -111,8 +111,8 @@ class Dispatcher:
         assert task is not None
         submitted = self.elapsed
         key = next(self._keys)
-        scheduled = self._prompts.scheduled(key, item, request)
-        self._scheduler.submit(scheduled)
+        tokens = self._prompts.tokens(request)
+        self._scheduler.submit(self._prompts.scheduled(key, item, tokens, request.max_tokens))
         go = self._waiting[key] = self._loop.create_future()
         self._pump()
         self._open.add(task)
@@ -120,12 +120,12 @@ class Dispatcher:
             await go
             sent = self.elapsed
             attainable = None
-            if self._attainable is not None:
-                attainable = self._attainable.send(scheduled.blocks, scheduled.prompt_tokens)
+            if self._attainable is not None and tokens is not None:
+                attainable = self._attainable.request(tokens)
             result, first_token = await self._stream(key, request)
             done = self.elapsed
-            if self._attainable is not None:
-                self._attainable.add(self._prompts.blocks_with_output(request, result.text))
+            if self._attainable is not None and tokens is not None:
+                self._attainable.request(self._prompts.with_output(tokens, result.text))
             self._report(
                 CallRecord(item, ordinal, site, request, result, submitted, sent, first_token, done, attainable)
             )

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import AgentError, CharterError
 from charter_compiler.executor.agent_client import AgentClient
-from charter_compiler.executor.attainable import UnboundedCache
 from charter_compiler.executor.calls import CallRecord, CallSites
 from charter_compiler.executor.dispatch import Dispatcher
 from charter_compiler.executor.entry import Entry
@@ -134,7 +134,7 @@ class _Run:
     async def run(self, rows: Iterator[InputRow]) -> RunOutcome:
         with self._interruptible():
             try:
-                if self._options.mode is Mode.OPTIMIZED and not self._context.resumed.items:
+                if self._options.mode.warms_up and not self._context.resumed.items:
                     await self._warm_up()
                 await self._run_rows(rows)
             finally:

@@ -32,27 +32,16 @@ class PromptTokens:
             return None
         return self._tokenizer.encode(self._tokenizer.render_chat(request.messages))
 
-    def scheduled(self, key: int, item: int | None, request: GenerationRequest) -> ScheduledCall:
-        """The request as the scheduler takes it."""
-        tokens = self.tokens(request)
-        return self.scheduled_tokens(key, item, tokens, request.max_tokens)
-
-    def scheduled_tokens(
-        self, key: int, item: int | None, tokens: Sequence[int] | None, max_tokens: int
-    ) -> ScheduledCall:
-        """The same, for a prompt that is tokenized already."""
+    def scheduled(self, key: int, item: int | None, tokens: Sequence[int] | None, max_tokens: int) -> ScheduledCall:
+        """A prompt of these tokens as the scheduler takes it; without blocks where they are not known."""
         size = self._tokens_per_block
-        if tokens is None:
+        if tokens is None or size is None:
             return ScheduledCall(key, item)
-        if size is None:
-            return ScheduledCall(key, item, prompt_tokens=len(tokens))
         blocks = block_hashes(tokens, size)
         total = -(-(len(tokens) + max_tokens) // size)
-        return ScheduledCall(key, item, blocks, total - len(blocks), len(tokens))
+        return ScheduledCall(key, item, blocks, total - len(blocks))
 
-    def blocks_with_output(self, request: GenerationRequest, output: str) -> tuple[int, ...]:
-        """Hashes of the full blocks of prompt and output together: what the engine has in its cache after the call."""
-        tokens = self.tokens(request)
-        if tokens is None or self._tokenizer is None or self._tokens_per_block is None:
-            return ()
-        return block_hashes([*tokens, *self._tokenizer.encode(output)], self._tokens_per_block)
+    def with_output(self, tokens: Sequence[int], output: str) -> list[int]:
+        """Prompt and output as the cache holds them after the call: the last token has no KV."""
+        assert self._tokenizer is not None, "without a tokenizer there are no tokens"
+        return [*tokens, *self._tokenizer.encode(output)[:-1]]

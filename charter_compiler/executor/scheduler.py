@@ -25,6 +25,11 @@ class Mode(StrEnum):
     OPTIMIZED = "optimized"
     """Warm-ups, single-flight of cold prefixes, item-by-item order, admission by capacity."""
 
+    @property
+    def warms_up(self) -> bool:
+        """Whether the plan's constant prefixes are computed before the first item."""
+        return self is Mode.OPTIMIZED
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduledCall:
@@ -32,15 +37,13 @@ class ScheduledCall:
 
     ``blocks`` are the chained hashes of the prompt's full blocks, the leading one first; empty where the target's
     tokenizer or block size is not known, and then nothing is single-flighted. ``tail_blocks`` counts the blocks of the
-    prompt's last, partial block and of the longest output. ``item`` is ``None`` for a warm-up. ``prompt_tokens`` is 0
-    where they are not known.
+    prompt's last, partial block and of the longest output. ``item`` is ``None`` for a warm-up.
     """
 
     key: int
     item: int | None
     blocks: tuple[Hashable, ...] = ()
     tail_blocks: int = 0
-    prompt_tokens: int = 0
 
 
 class Scheduler(Protocol):

@@ -1,0 +1,121 @@
+"""The agent's real control flow, run with a client that answers at once from an ``OutputSource``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from charter_compiler.executor.agent_client import AgentClient
+from charter_compiler.executor.calls import AgentCall, CallSites
+from charter_compiler.executor.entry import Entry
+from charter_compiler.executor.inputs import InputRow
+from charter_compiler.executor.item import row_error
+from charter_compiler.executor.results import RowError
+from charter_compiler.executor.types import GenerationResult
+from charter_compiler.ir.nodes import Call
+from charter_compiler.predict.synthetic import OutputSource
+
+QUIET_TURNS = 20
+"""Turns of the event loop without a new call, after which an asynchronous agent is taken to wait for its calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracedCall:
+    """A call of an item and its output. ``after``: ordinals of the item's calls that had been answered before it was
+    made, so that it cannot be made earlier."""
+
+    call: AgentCall
+    output: str
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTrace:
+    """The calls of one item in the order in which they were made; ``error`` is why the agent failed, if it did."""
+
+    item: int
+    calls: tuple[TracedCall, ...]
+    error: RowError | None
+
+
+@dataclass(slots=True)
+class _Tracer:
+    """``CallBackend`` of one item. Calls that an asynchronous agent has open at once are answered together."""
+
+    outputs: OutputSource
+    calls: list[TracedCall] = field(default_factory=list)
+    answered: list[int] = field(default_factory=list)
+    waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
+    quiet: int = 0
+
+    def call(self, call: AgentCall) -> GenerationResult:
+        result = self._note(call)
+        self.answered.append(call.ordinal)
+        return result
+
+    async def acall(self, call: AgentCall) -> GenerationResult:
+        result = self._note(call)
+        loop = asyncio.get_running_loop()
+        go: asyncio.Future[None] = loop.create_future()
+        if not self.waiting:
+            loop.call_soon(self._turn, loop)
+        self.waiting.append((call.ordinal, go))
+        self.quiet = 0
+        await go
+        return result
+
+    def _note(self, call: AgentCall) -> GenerationResult:
+        text = self.outputs.text(call.item, call.ordinal, call.request)
+        self.calls.append(TracedCall(call, text, tuple(self.answered)))
+        return GenerationResult(text, 0.0, None, None, None, None)
+
+    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.quiet += 1
+        if self.quiet < QUIET_TURNS:
+            loop.call_soon(self._turn, loop)
+            return
+        waiting, self.waiting = self.waiting, []
+        for ordinal, go in waiting:
+            self.answered.append(ordinal)
+            if not go.done():  # the agent may have cancelled it
+                go.set_result(None)
+
+
+def trace_agent(
+    entry: Entry,
+    rows: Iterable[InputRow],
+    outputs: OutputSource,
+    *,
+    max_tokens: int | None = None,
+    calls: Sequence[Call] = (),
+    on_item: Callable[[int], None] = lambda item: None,
+) -> list[ItemTrace]:
+    """Run the agent over the rows, one after the other, without a model. What it prints is dropped.
+
+    Not to be called where an event loop runs: an asynchronous agent gets a loop of its own.
+
+    Raises:
+        InputsError, EntryError: a row is broken or does not fit the entry.
+    """
+    sites = CallSites(entry.root, calls)
+    traces: list[ItemTrace] = []
+    for row in rows:
+        arguments = entry.bind(row.values, f"line {row.line} of the inputs")
+        tracer = _Tracer(outputs)
+        client = AgentClient(row.index, tracer, sites, max_tokens)
+        error: RowError | None = None
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                if entry.is_async:
+                    asyncio.run(entry.call(client, arguments))
+                else:
+                    entry.call(client, arguments)
+        except Exception as raised:  # noqa: BLE001  whatever the agent raises on these outputs is the answer
+            error = row_error(raised, entry, client)
+        client.close()
+        traces.append(ItemTrace(row.index, tuple(tracer.calls), error))
+        on_item(row.index)
+    return traces
