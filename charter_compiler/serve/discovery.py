@@ -1,0 +1,58 @@
+"""Finds out whether the server at an address is the embedded one; a foreign server there is never taken for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.serve.options import DEFAULT_GRPC_PORT, LOOPBACK, MARK, engine_config
+
+DEFAULT_URL = f"{LOOPBACK}:{DEFAULT_GRPC_PORT}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What a running embedded server says of itself. URLs as in ``ServerHandle``; ``version`` is Charter's, and
+    ``tokenizer_fingerprint`` is ``Tokenizer.fingerprint`` of the served model's tokenizer."""
+
+    version: str
+    model: str
+    model_path: str
+    tokenizer_fingerprint: str
+    engine: EngineConfig
+    threads: int
+    grpc_url: str
+    http_url: str
+    metrics_url: str
+
+
+def find_running(url: str = DEFAULT_URL, *, timeout: float = 2.0) -> ServerInfo | None:
+    """The embedded server whose gRPC address is ``url`` (``host:port``); ``None`` if nothing answers there within
+    ``timeout`` seconds, or something else does."""
+    with InferenceServerClient(url) as client:
+        try:
+            config = client.get_model_config("tensorrt_llm", client_timeout=timeout).config
+        except InferenceServerException:
+            return None  # nothing there, no Triton, or a Triton without such a model
+    return _info({name: value.string_value for name, value in config.parameters.items()}, url)
+
+
+def _info(parameters: Mapping[str, str], url: str) -> ServerInfo | None:
+    if MARK not in parameters:
+        return None
+    host = url.rpartition(":")[0]
+    return ServerInfo(
+        version=parameters[MARK],
+        model=parameters["charter_model_name"],
+        model_path=parameters["gpt_model_path"],
+        tokenizer_fingerprint=parameters["charter_tokenizer_fingerprint"],
+        engine=engine_config(parameters),
+        threads=int(parameters["charter_threads"]),
+        grpc_url=url,
+        http_url=f"http://{host}:{parameters['charter_http_port']}",
+        metrics_url=f"http://{host}:{parameters['charter_metrics_port']}/metrics",
+    )

@@ -1,0 +1,1 @@
+"""The models that Triton's Python backend runs: a module each, and what they share."""
