@@ -69,15 +69,17 @@ class ClassInfo:
             if name in cls.initial:
                 value = cls.initial[name]
                 # Whatever it is, it stays what it was when the object was made.
-                return Input(name, "agent") if isinstance(value, Opaque) and not value.deps else value
+                return Input("self", "agent", f".{name}") if isinstance(value, Opaque) and not value.deps else value
             if name in cls.declared:
-                return Input(name, "agent")
+                return Input("self", "agent", f".{name}")
             if name in cls.constants:
                 if any(name in other.overridden for other in self.lineage()):
                     return Opaque(f"a subclass of {self.name} has its own {name}")
                 return cls.constants[name]
         # Set by a base class of another file; a name that says "language model" is enough to know a call by.
-        return Input(name, "agent") if is_client_name(name) else Opaque(f"self.{name} is not bound in this file")
+        if is_client_name(name):
+            return Input("self", "agent", f".{name}")
+        return Opaque(f"self.{name} is not bound in this file")
 
 
 def describe(node: ast.ClassDef, name: str, bases: tuple[ClassInfo, ...]) -> ClassInfo:

@@ -7,6 +7,7 @@ import ast
 import builtins
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from charter_compiler.diagnostics.span import Span
@@ -119,6 +120,7 @@ class Evaluator:
                 self.env.set(name, Opaque("an element of what calls returned", deps))
         else:
             for name in _targets(target):
+                self.frame.fields.setdefault(name, name)
                 self.env.set(name, Input(name, "loop"))
         self.evaluate_places(target)
 
@@ -160,10 +162,8 @@ class Evaluator:
 
     def attribute_of(self, value: Value, name: str, span: Span) -> Value:
         match value:
-            case Input(root=root, scope=scope, path=path):
-                return Input(root, scope, f"{path}.{name}")
-            case Result(call=call, path=path, texts=texts):
-                return Result(call, f"{path}.{name}", texts)
+            case Input() | Result():
+                return value.part(f".{name}")
             case External(path=path):
                 return External(f"{path}.{name}")
             case Instance(cls=cls):
@@ -185,19 +185,17 @@ class Evaluator:
         key = self.evaluate(node.slice)
         known, constant = constant_of(key)
         if not known and isinstance(key, Input) and isinstance(value, Input):
-            scope = max(value.scope, key.scope, key=_SCOPE_WIDTH.index)
-            return Input(value.root, scope, f"{value.path}[{key.name}]")
+            part = value.part(f"[{key.name}]")
+            return replace(part, scope=max(part.scope, key.scope, key=_SCOPE_WIDTH.index))
         return self.part_of(value, repr(constant) if known else None, constant, [key])
 
     def part_of(self, value: Value, written: str | None, key: object, parts: list[Value]) -> Value:
         """``value[...]``; ``written`` is the key as text where it is constant."""
         match value:
-            case Input(root=root, scope=scope, path=path) if written is not None:
-                return Input(root, scope, f"{path}[{written}]")
-            case Result(call=call, path=path, texts=texts) if written is not None:
-                return Result(call, f"{path}[{written}]", texts)
+            case Input() | Result() if written is not None:
+                return value.part(f"[{written}]")
             case Record() if isinstance(key, str):
-                return entry(value, key)
+                return entry(value, key, self.frame.fields)
             case Series(items=items) if isinstance(key, int) and not any(isinstance(item, Repeated) for item in items):
                 if -len(items) <= key < len(items):
                     picked = items[key]
@@ -352,7 +350,7 @@ class Evaluator:
         return None
 
     def _arguments(self, node: ast.Call) -> Arguments:
-        arguments = Arguments()
+        arguments = Arguments(fields=self.frame.fields)
         for argument in node.args:
             value = self.evaluate(argument)
             if isinstance(argument, ast.Starred):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const
@@ -88,6 +89,8 @@ def _escape(env: Environment, frame: Frame, written: str, receiver: Value | None
     for value in arguments.values():
         if isinstance(value, MUTABLE):
             env.replace(value, Opaque(f"{written}() may have changed it", deps_of(value)), frame.base)
+        elif isinstance(value, Input):
+            env.replace(value, replace(value, touched=True), frame.base)
     if isinstance(receiver, Instance) or any(isinstance(value, Instance) for value in arguments.values()):
         for name, value in env.since(frame.base.parent).items():
             if name.startswith("self."):

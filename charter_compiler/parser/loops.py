@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from charter_compiler.diagnostics.span import Span
@@ -66,13 +67,13 @@ def interpret_loop(
     entry = executor.env
     exits, ended = _turn(executor, node, header, start)
     executor.evaluator.env = before
-    left: list[Environment | None] = [_outside(path, before, executor.frame) for path in exits.breaks]
+    left: list[Environment | None] = [_outside(path, before) for path in exits.breaks]
     if not endless:
         normal = Environment(before)
         normal.names.update(head)
         # Names that only the body binds hold what its last turn left.
         for path in (ended, *exits.continues):
-            for name, value in _outside(path, before, executor.frame).names.items() if path is not None else ():
+            for name, value in _outside(path, before).names.items() if path is not None else ():
                 if entry.get(name) is None:
                     normal.names.setdefault(name, value)
         executor.evaluator.env = normal
@@ -191,13 +192,13 @@ def previous_turn(value: Value) -> Value:
     return _with_inputs(value, lambda item: Opaque(f"{item.name} of the turn before"))
 
 
-def _outside(path: Environment | None, before: Environment, frame: Frame) -> Environment:
+def _outside(path: Environment | None, before: Environment) -> Environment:
     """What a path through the body bound, as seen after the loop: the loop's item no longer changes there."""
     result = Environment(before)
     if path is not None:
         for name, value in path.since(before).items():
-            keep = frame.loops
-            result.set(name, value if keep else _with_inputs(value, lambda item: Input(item.root, "item", item.path)))
+            # It was one of the loop's items: which one, the name alone does not say.
+            result.set(name, _with_inputs(value, lambda item: replace(item, scope="call")))
     return result
 
 

@@ -77,7 +77,11 @@ class LoopExits:
 
 @dataclass(slots=True)
 class Frame:
-    """The function that is being interpreted. ``loops`` are those around the current expression, outermost first."""
+    """The function that is being interpreted.
+
+    ``loops`` are those around the current expression, outermost first; ``fields`` are the names given to values from
+    outside, and what they belong to (see ``strings.entry``).
+    """
 
     function: str
     base: Environment
@@ -85,6 +89,7 @@ class Frame:
     own: str | None = None
     cls: ClassInfo | None = None
     node: FunctionNode | None = None
+    fields: dict[str, str] = field(default_factory=dict)
     loops: list[Span] = field(default_factory=list)
     exits: list[LoopExits] = field(default_factory=list)
 

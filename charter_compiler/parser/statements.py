@@ -30,6 +30,7 @@ from charter_compiler.parser.scope import (
 from charter_compiler.parser.strings import constant_text
 from charter_compiler.parser.values import (
     ClassRef,
+    Either,
     External,
     Input,
     Instance,
@@ -111,8 +112,8 @@ class Executor:
                 self.bind(inner, Opaque("the rest of an unpacking", deps_of(value)))
             case ast.Subscript(value=owner, slice=key):
                 self._store(self.evaluator.evaluate(owner), self.evaluator.evaluate(key), value)
-            case _:
-                self.evaluator.unknown(target, "")
+            case ast.Attribute(value=owner):
+                self._store(self.evaluator.evaluate(owner), None, value)
 
     def _unpack(self, elements: list[ast.expr], value: Value) -> None:
         items = value.items if isinstance(value, Series) else ()
@@ -123,16 +124,16 @@ class Executor:
             if item is not None and not isinstance(item, Repeated):
                 self.bind(element, item)
             elif isinstance(value, Input) and not starred:
-                self.bind(element, Input(value.root, value.scope, f"{value.path}[{index}]"))
+                self.bind(element, value.part(f"[{index}]"))
             else:
                 self.bind(element, Opaque("unpacked from a value that is not known", deps_of(value)))
 
-    def _store(self, owner: Value, key: Value, value: Value) -> None:
-        """``owner[key] = value``."""
-        if not isinstance(owner, Series | Record):
+    def _store(self, owner: Value, key: Value | None, value: Value) -> None:
+        """``owner[key] = value``; without a key, an assignment to an attribute."""
+        if not isinstance(owner, Series | Record | Input | Either):
             return
-        name = constant_text(key)
-        changed: Value = Opaque("an element of it is replaced at run time", deps_of(owner, key, value))
+        name = None if key is None else constant_text(key)
+        changed: Value = Opaque("a part of it is replaced at run time", deps_of(owner, key, value))
         if isinstance(owner, Record) and name is not None and owner.rest is None:
             changed = Record((*owner.entries, (name, value)))
         self.env.replace(owner, changed, self.frame.base)
@@ -322,6 +323,7 @@ class Executor:
         elif cls is not None and names and any(_is_name(each, "classmethod") for each in node.decorator_list):
             base.set(names[0], ClassRef(cls))
         self.evaluator.frame.parameters = frozenset(names)
+        self.evaluator.frame.fields.update(zip(names, names, strict=True))
         self.block(node.body)
         if constructor and cls is not None:
             for name, value in self.env.names.items():

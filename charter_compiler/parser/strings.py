@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const, Segment
@@ -53,7 +53,10 @@ READING_METHODS = PURE_METHODS | {
 
 @dataclass(slots=True)
 class Arguments:
-    """The evaluated arguments of a call. ``rest`` is what ``**`` unpacks, ``open`` whether ``*`` unpacks anything."""
+    """The evaluated arguments of a call.
+
+    ``rest`` is what ``**`` unpacks, ``open`` whether ``*`` unpacks anything; ``fields`` as for ``entry``.
+    """
 
     positional: list[Value] = field(default_factory=list)
     keywords: dict[str, Value] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Arguments:
     rest: Value | None = None
     rest_span: Span | None = None
     open: bool = False
+    fields: dict[str, str] = field(default_factory=dict)
 
     def values(self) -> Iterator[Value]:
         yield from self.positional
@@ -104,7 +108,7 @@ def format_value(value: Value, conversion: str | None, spec: str | None, span: S
     if isinstance(value, Input):
         return text_of(Input(value.root, value.scope, value.path + written), span)
     if isinstance(value, Result):
-        return text_of(Result(value.call, value.path + written, value.texts), span)
+        return text_of(value.part(written), span)
     return text_of(Opaque(f"a value formatted with {written!r}", deps_of(value)), span)
 
 
@@ -145,19 +149,14 @@ def _field(name: str, arguments: Arguments, span: Span) -> tuple[Value, Span]:
     elif first in arguments.keywords:
         value, place = arguments.keywords[first], arguments.spans[first]
     elif arguments.rest is not None:
-        value, place = entry(arguments.rest, first), arguments.rest_span or span
+        value, place = entry(arguments.rest, first, arguments.fields), arguments.rest_span or span
     else:
         value, place = Opaque(f"format() is given no value for {{{name}}}"), span
     for attribute, key in accesses:
         if isinstance(value, Input | Result):
-            path = value.path + (f".{key}" if attribute else f"[{key!r}]")
-            value = (
-                Input(value.root, value.scope, path)
-                if isinstance(value, Input)
-                else Result(value.call, path, value.texts)
-            )
+            value = value.part(f".{key}" if attribute else f"[{key!r}]")
         elif isinstance(value, Record) and isinstance(key, str) and not attribute:
-            value = entry(value, key)
+            value = entry(value, key, arguments.fields)
         else:
             value = Opaque(f"the field {{{name}}} is read at run time", deps_of(value))
     return value, place
@@ -182,21 +181,26 @@ def _split_field(name: str) -> tuple[str, list[tuple[bool, str | int]]]:
     return name[:end], accesses
 
 
-def entry(mapping: Value, key: str) -> Value:
-    """The value under ``key``: known of a dictionary in the source, an ``Input`` named after the key otherwise."""
+def entry(mapping: Value, key: str, fields: dict[str, str]) -> Value:
+    """The value under ``key``: known of a dictionary in the source, an ``Input`` otherwise.
+
+    That is named after the key alone, ``company`` rather than ``row['company']``. ``fields`` keeps for each such name
+    in the function what it belongs to: the same key of another mapping must not look like the same value.
+    """
     match mapping:
         case Record():
             value = mapping.get(key)
             if mapping.rest is not None:
-                rest = entry(mapping.rest, key)
+                rest = entry(mapping.rest, key, fields)
                 return rest if value is None else Opaque(f"{key} may be overwritten", deps_of(value, rest))
             return Opaque(f"the dictionary has no constant key {key!r}") if value is None else value
-        case Input(scope=scope):
-            return Input(key, scope)
-        case Result(call=call, path=path, texts=texts):
-            return Result(call, f"{path}[{key!r}]", texts)
+        case Input(name=name):
+            part = mapping.part(f"[{key!r}]")
+            return Input(key, part.scope) if fields.setdefault(key, name) == name else part
+        case Result():
+            return mapping.part(f"[{key!r}]")
         case Either(options=options):
-            return Either(tuple(entry(option, key) for option in options))
+            return Either(tuple(entry(option, key, fields) for option in options))
         case Opaque(deps=deps) if not deps:
             # What the mapping is cannot be seen; that the field is a value from outside the template can.
             return Input(key, "call")
@@ -235,7 +239,7 @@ def method_of_text(text: Text, method: str, arguments: Arguments, span: Span) ->
     if method == "format":
         return format_text(text, arguments, span)
     if method == "format_map" and len(arguments.positional) == 1:
-        return format_text(text, Arguments(rest=arguments.positional[0], rest_span=span), span)
+        return format_text(text, replace(arguments, positional=[], rest=arguments.positional[0], rest_span=span), span)
     if method == "join" and len(arguments.positional) == 1:
         items = arguments.positional[0]
         joined = join_text(text, items, span)
@@ -268,9 +272,4 @@ def transformed(value: Value, method: str, arguments: Sequence[str], keyword: Ma
     if method not in READING_METHODS or keyword:
         return None
     path = f".{method}({', '.join(arguments)})"
-    match value:
-        case Input(root=root, scope=scope):
-            return Input(root, scope, value.path + path)
-        case Result(call=call, texts=texts):
-            return Result(call, value.path + path, texts)
-    return None
+    return value.part(path) if isinstance(value, Input | Result) else None

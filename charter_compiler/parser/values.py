@@ -34,15 +34,24 @@ class Plain:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A value from outside, or a part of one: ``root`` is its name, ``path`` the attributes and items taken from it."""
+    """A value from outside, or a part of one: ``root`` is its name, ``path`` the attributes and items taken from it.
+
+    ``touched``: code that is not read here may have changed it in place, so that its parts can differ from one use to
+    the next.
+    """
 
     root: str
     scope: Scope
     path: str = ""
+    touched: bool = False
 
     @property
     def name(self) -> str:
         return self.root + self.path
+
+    def part(self, path: str) -> Input:
+        """An attribute or item of it."""
+        return Input(self.root, "call" if self.touched else self.scope, self.path + path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,10 @@ class Result:
     call: str
     path: str = ""
     texts: tuple[str, ...] = ("",)
+
+    def part(self, path: str) -> Result:
+        """Something read from it."""
+        return Result(self.call, self.path + path, self.texts)
 
 
 @dataclass(frozen=True, slots=True)
