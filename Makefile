@@ -22,16 +22,16 @@ RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(RUNTIME) platform weights ## the main job on the embedded Triton server: baseline against optimized
+demo: platform $(RUNTIME) weights ## the main job on the embedded Triton server: baseline against optimized
 	$(BIN)/charter demo $(DEMO_ARGS)
 
-test: $(TEST) platform weights ## every test that needs only packages of the Python index
+test: platform $(TEST) weights ## every test that needs only packages of the Python index
 	$(BIN)/python -m pytest -m "not system and not soak" $(PYTEST_ARGS)
 
 test-system: $(TEST) system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
-soak: $(TEST) platform weights ## tests that take long
+soak: platform $(TEST) weights ## tests that take long
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 check: $(TEST) ## lint, format and strict types
@@ -66,8 +66,8 @@ weights: $(RUNTIME)
 system-programs:
 	@tools/system_programs.sh
 
-# The embedded server is the one part that has wheels for one platform only.
-platform: $(RUNTIME)
+# The embedded server is the one part that has wheels for one platform only; said before pip fails to find them.
+platform: | $(BIN)/python
 	@$(BIN)/python tools/check_platform.py
 
 $(BIN)/python:

@@ -5,15 +5,31 @@ from __future__ import annotations
 import platform
 import sys
 
+PYTHONS = {(3, 11), (3, 12)}
+GLIBC = (2, 35)
+"""The oldest that the wheel of ``nvidia-pytriton`` runs with."""
+
+
+def supported() -> bool:
+    library, version = platform.libc_ver()
+    return (
+        sys.platform == "linux"
+        and platform.machine() == "x86_64"
+        and sys.version_info[:2] in PYTHONS
+        and library == "glibc"
+        and tuple(int(part) for part in version.split(".")[:2]) >= GLIBC
+    )
+
 
 def main() -> int:
-    here = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    if sys.platform == "linux" and platform.machine() == "x86_64" and sys.version_info[:2] in {(3, 11), (3, 12)}:
+    if supported():
         return 0
+    here = f"{platform.system()} {platform.machine()}, {' '.join(platform.libc_ver()) or 'no glibc'}"
     print(
-        f"make: the embedded server needs Linux x86-64 and Python 3.11 or 3.12; this is {here} "
-        "(make clean, then PYTHON=/path/to/python3.11; the tests that need no server: "
-        'make check, then .venv/bin/pytest -m "not server and not system and not soak")',
+        "make: the embedded server needs Linux x86-64 with glibc 2.35 or later and Python 3.11 or 3.12; "
+        f"this is {here}, Python {platform.python_version()} (for another Python: make clean, then make "
+        "PYTHON=/path/to/python3.11 ...; without the server: make check, then .venv/bin/pytest -m "
+        "'not server and not system and not soak')",
         file=sys.stderr,
     )
     return 1

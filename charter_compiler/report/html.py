@@ -37,7 +37,7 @@ def render_report(data: ReportData) -> str:
     graph = graph_layout.layout(data.calls, data.opportunities) if data.calls else None
     charts, sites = timeline.charts(data.timelines)
     prompts: list[tuple[Any, tuple[MessageBlocks, ...]]] = [
-        (call, message_blocks(call, data.opportunities, data.segment_tokens.get(call.id))) for call in data.calls
+        (call, message_blocks(call, data.opportunities, data.count_tokens)) for call in data.calls
     ]
     rows = metrics.rows_for(data.runs)
     return (

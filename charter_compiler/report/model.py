@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
@@ -65,8 +65,8 @@ class PassSaving:
 class ReportData:
     """One report. Everything but the first four fields may be missing; a section without data is left out.
 
-    ``environment`` are facts such as hardware, versions and commit, in the order to show them. ``segment_tokens`` gives
-    for a call id the tokens of its top-level segments in the order sent, ``None`` where they depend on the input.
+    ``environment`` are facts such as hardware, versions and commit, in the order to show them. ``count_tokens``
+    counts the tokens of a text by itself, with the target's tokenizer.
     ``notes`` are sentences for the reader: what was not measured, what limits the figures.
     """
 
@@ -78,7 +78,7 @@ class ReportData:
     runs: tuple[RunFigures, ...] = ()
     passes: tuple[PassSaving, ...] = ()
     calls: tuple[Call, ...] = ()
-    segment_tokens: Mapping[str, Sequence[int | None]] = field(default_factory=dict)
+    count_tokens: Callable[[str], int] | None = None
     opportunities: tuple[PrefixOpportunity, ...] = ()
     patterns: tuple[Pattern, ...] = ()
     differences: tuple[OutputDifference, ...] = ()

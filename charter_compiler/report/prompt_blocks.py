@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -15,6 +15,7 @@ from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repea
 class PromptBlock:
     """``kind`` is const, param, call, choice, option, repeat or unknown; ``depth`` counts what it is nested in.
 
+    ``tokens`` are those of the text by itself; where it meets its neighbours, an engine may split it otherwise.
     ``groups`` are the indices (into the report's opportunities) of the shared prefixes that this block lies in.
     """
 
@@ -51,14 +52,11 @@ def groups_of(call: Call, opportunities: Sequence[PrefixOpportunity]) -> tuple[i
 
 
 def message_blocks(
-    call: Call, opportunities: Sequence[PrefixOpportunity], tokens: Sequence[int | None] | None
+    call: Call, opportunities: Sequence[PrefixOpportunity], count_tokens: Callable[[str], int] | None
 ) -> tuple[MessageBlocks, ...]:
     """The messages of a call in blocks. Where the first message begins with a shared prefix, the text is cut where that
-    ends, so that the picture shows how far the sharing reaches.
-
-    ``tokens`` are counts of the top-level segments over all messages; ``None`` where nothing was counted.
+    ends, so that the picture shows how far the sharing reaches. Without ``count_tokens`` no tokens are shown.
     """
-    counts = iter(tokens if tokens is not None else [None] * sum(len(message.segments) for message in call.messages))
     # Prefixes are matched in the first message only: what a chat template puts between messages is not in the IR.
     reach = {index: _reach(call, opportunities[index]) for index in groups_of(call, opportunities)}
     result = []
@@ -67,12 +65,14 @@ def message_blocks(
         position = 0
         for segment in message.segments:
             if isinstance(segment, Const):
-                blocks.extend(_cut(segment, position, reach, next(counts)))
+                blocks.extend(_cut(segment, position, reach))
             else:
-                first, *nested = _blocks(segment, 0, next(counts))
+                first, *nested = _blocks(segment, 0)
                 groups = tuple(index for index, end in reach.items() if end > position)
                 blocks.extend((replace(first, groups=groups), *nested))
             position += len(_units((segment,)))
+        if count_tokens is not None:
+            blocks = [replace(b, tokens=count_tokens(b.text)) if b.kind == "const" else b for b in blocks]
         result.append(MessageBlocks(message.role, tuple(blocks)))
         reach = {}
     return tuple(result)
@@ -102,17 +102,15 @@ def _reach(call: Call, opportunity: PrefixOpportunity) -> int:
     return len(shared) if own[: len(shared)] == shared else 0
 
 
-def _cut(segment: Const, position: int, reach: Mapping[int, int], tokens: int | None) -> list[PromptBlock]:
-    """A constant that begins at unit ``position``, cut where a shared prefix ends inside it; a part that a cut made has
-    no token count of its own."""
+def _cut(segment: Const, position: int, reach: Mapping[int, int]) -> list[PromptBlock]:
+    """A constant that begins at unit ``position``, cut where a shared prefix ends inside it."""
     stop = position + len(segment.text)
     borders = sorted({position, stop, *(end for end in reach.values() if position < end < stop)})
     blocks = []
     for start, end in pairwise(borders):
         text = segment.text[start - position : end - position]
         groups = tuple(index for index, last in reach.items() if last >= end)
-        whole = (start, end) == (position, stop)
-        blocks.append(PromptBlock("const", text, segment.span, tokens=tokens if whole else None, groups=groups))
+        blocks.append(PromptBlock("const", text, segment.span, groups=groups))
     return blocks
 
 
@@ -134,25 +132,25 @@ def template_text(opportunity: PrefixOpportunity) -> str:
     return "".join(parts)
 
 
-def _blocks(segment: Segment, depth: int, tokens: int | None) -> list[PromptBlock]:
-    """A segment and what is nested in it, outer before inner; tokens are known of the outermost only."""
+def _blocks(segment: Segment, depth: int) -> list[PromptBlock]:
+    """A segment and what is nested in it, outer before inner."""
     match segment:
         case Const(text, span):
-            return [PromptBlock("const", text, span, depth, tokens)]
+            return [PromptBlock("const", text, span, depth)]
         case Param(name, span, scope):
-            return [PromptBlock("param", f"{name} ({_CHANGES[scope]})", span, depth, tokens)]
+            return [PromptBlock("param", f"{name} ({_CHANGES[scope]})", span, depth)]
         case CallRef(call_id, span):
-            return [PromptBlock("call", f"result of {short_id(call_id)}", span, depth, tokens)]
+            return [PromptBlock("call", f"result of {short_id(call_id)}", span, depth)]
         case Unknown(reason, span):
-            return [PromptBlock("unknown", reason, span, depth, tokens)]
+            return [PromptBlock("unknown", reason, span, depth)]
         case Repeat(inner, span):
             return [
-                PromptBlock("repeat", "repeated, any number of times:", span, depth, tokens),
-                *(block for item in inner for block in _blocks(item, depth + 1, None)),
+                PromptBlock("repeat", "repeated, any number of times:", span, depth),
+                *(block for item in inner for block in _blocks(item, depth + 1)),
             ]
         case Choice(options, span):
-            blocks = [PromptBlock("choice", f"one of {len(options)}, decided at run time:", span, depth, tokens)]
+            blocks = [PromptBlock("choice", f"one of {len(options)}, decided at run time:", span, depth)]
             for number, option in enumerate(options, start=1):
                 blocks.append(PromptBlock("option", f"{number}." if option else f"{number}. nothing", None, depth + 1))
-                blocks.extend(block for item in option for block in _blocks(item, depth + 2, None))
+                blocks.extend(block for item in option for block in _blocks(item, depth + 2))
             return blocks

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -67,6 +69,15 @@ def test_the_interpreter_given_is_taken_or_refused(tmp_path: Path) -> None:
     refused = find_python(tmp_path, PYTHON=str(old))
     assert refused.returncode == 1
     assert refused.stderr.strip() == f"make: PYTHON={old} is not Python 3.11 or later (give the path of one)"
+
+
+def test_an_unsupported_platform_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main = runpy.run_path(str(ROOT / "tools" / "check_platform.py"))["main"]
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    assert main() == 1
+    assert re.fullmatch(r"make: the embedded server needs .*this is Linux riscv64.*\n", capsys.readouterr().err)
 
 
 def test_ci_is_executable() -> None:

@@ -139,7 +139,7 @@ def sample_report() -> ReportData:
         ),
         passes=(PassSaving("warm-up", 3_000), PassSaving("item-order", 12_345)),
         calls=all_calls,
-        segment_tokens={call_id(1): (31, None), call_id(2): (33, None, 5, None)},
+        count_tokens=lambda text: len(text.split()),
         opportunities=(
             prefix(SYSTEM, tuple(c.id for c in all_calls)),
             prefix(SYSTEM + "Task: c", (call_id(2), call_id(3)), tokens=25),
