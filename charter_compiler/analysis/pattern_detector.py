@@ -6,7 +6,6 @@ and results of the same call. How many tokens a pattern is worth is the business
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise, takewhile
 
@@ -42,7 +41,7 @@ def shared_prefixes(dag: CallGraph) -> Iterator[Pattern]:
             groups.setdefault((call.messages[0].role, text[:MIN_SHARED_CHARACTERS]), []).append(call)
     for group in groups.values():
         if len(group) > 1:
-            length = len(os.path.commonprefix([leading_text(call) for call in group]))
+            length = _common_length([leading_text(call) for call in group])
             yield Pattern(
                 PatternKind.SHARED_PREFIX,
                 tuple(call.id for call in group),
@@ -91,7 +90,7 @@ def loop_invariants(dag: CallGraph) -> Iterator[Pattern]:
             continue
         segments = segments_of(call)
         inside = _same_innermost_loop(call, dag)
-        steady = list(takewhile(lambda segment: _is_steady(segment, inside), segments))
+        steady = _steady_start(segments, inside)
         if len(steady) == len(segments):
             what = "the whole prompt is the same in every turn of the loop"
         elif sum(len(segment.text) for segment in steady if isinstance(segment, Const)) >= MIN_SHARED_CHARACTERS:
@@ -116,7 +115,7 @@ def delta_matches(dag: CallGraph) -> Iterator[Pattern]:
                 PatternKind.DELTA_MATCHING,
                 (call.id,),
                 f"{constant} characters of the prompt are constant; what varies: {', '.join(names)}",
-                tuple(segment.span for segment in varying),
+                tuple(dict.fromkeys(segment.span for segment in varying)),
             )
 
 
@@ -139,6 +138,16 @@ def _uses(call: Call, source: str) -> tuple[Span, ...]:
         if isinstance(segment, CallRef) and segment.id == source
     ]
     return tuple(spans) or (call.span,)
+
+
+def _common_length(texts: list[str]) -> int:
+    """Characters with which all texts begin."""
+    first, last = min(texts), max(texts)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False)))
+
+
+def _steady_start(segments: tuple[Segment, ...], inside: frozenset[str]) -> list[Segment]:
+    return list(takewhile(lambda segment: _is_steady(segment, inside), segments))
 
 
 def _is_steady(segment: Segment, inside: frozenset[str]) -> bool:

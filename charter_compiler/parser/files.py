@@ -8,8 +8,8 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-SKIPPED = frozenset({"__pycache__", "venv", "env", "node_modules", "site-packages", "build", "dist"})
-"""Folders that hold no source of the project; hidden ones are skipped as well."""
+SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
+"""Folders that hold no source of the project; hidden ones and virtual environments are skipped as well."""
 
 
 def python_files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:

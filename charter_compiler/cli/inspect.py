@@ -1,0 +1,73 @@
+"""``charter inspect``: what the source says, without running it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from charter_compiler.analysis.pattern_detector import SequencePatternDetector
+from charter_compiler.dag.builder import DAGBuilder
+from charter_compiler.diagnostics.diagnostic import Severity
+from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.parser.ast_parser import AgentASTParser, ParsedAgent
+from charter_compiler.report.annotations import github, sarif
+from charter_compiler.report.graph_text import to_dot, to_mermaid
+from charter_compiler.report.inspect_json import document
+from charter_compiler.report.inspect_text import print_inspection
+
+FORMATS = ("text", "json", "sarif", "github", "dot", "mermaid")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``charter inspect``."""
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a Python file, or a folder to search for them")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    parser.add_argument(
+        "--fail-on",
+        choices=[str(severity) for severity in Severity],
+        metavar="LEVEL",
+        help="exit with 1 if there is a finding of this level (note, warning, error) or above",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Inspect and print.
+
+    Raises:
+        UsageError: a path does not exist.
+        SourceError: the one file that was given cannot be parsed.
+    """
+    for path in args.paths:
+        if not Path(path).exists():
+            raise UsageError("no such file or folder", place=path, remedy="give Python files or folders")
+    parsed = AgentASTParser().parse_paths(args.paths)
+    alone = parsed.files == 1 and bool(parsed.failed)
+    if not (alone and args.format == "text"):
+        _print(parsed, args.format)
+    if alone:
+        parsed.require()
+    threshold = None if args.fail_on is None else Severity[args.fail_on.upper()]
+    return int(threshold is not None and any(found.severity >= threshold for found in parsed.diagnostics))
+
+
+def _print(parsed: ParsedAgent, form: str) -> None:
+    graph = DAGBuilder().build_from_calls(parsed.calls)
+    match form:
+        case "json":
+            print(json.dumps(document(parsed), ensure_ascii=False, indent=1))
+        case "sarif":
+            print(json.dumps(sarif(parsed, version("charter-compiler")), indent=1))
+        case "github":
+            sys.stdout.write(github(parsed))
+        case "dot":
+            sys.stdout.write(to_dot(graph))
+        case "mermaid":
+            sys.stdout.write(to_mermaid(graph))
+        case _:
+            console = Console(highlight=False)
+            print_inspection(console, parsed, graph, SequencePatternDetector().detect(graph))

@@ -1,0 +1,92 @@
+"""Findings for other programs: SARIF 2.1.0 for code scanners, workflow commands for GitHub Actions."""
+
+from __future__ import annotations
+
+import urllib.parse
+from typing import Any
+
+from charter_compiler.diagnostics.diagnostic import Diagnostic, Severity
+from charter_compiler.parser.ast_parser import ParsedAgent
+
+SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+
+
+def sarif(parsed: ParsedAgent, version: str) -> dict[str, Any]:
+    """A SARIF log of one run; ``version`` is that of Charter. Columns count Unicode characters.
+
+    Files that could not be parsed are notifications of the run, as the standard has it (section 3.20.21).
+    """
+    rules = list(dict.fromkeys(diagnostic.code for diagnostic in parsed.diagnostics))
+    return {
+        "$schema": SARIF_SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {"driver": {"name": "charter", "version": version, "rules": [{"id": code} for code in rules]}},
+                "columnKind": "unicodeCodePoints",
+                "results": [_result(diagnostic, rules.index(diagnostic.code)) for diagnostic in parsed.diagnostics],
+                "invocations": [
+                    {
+                        "executionSuccessful": not parsed.failed,
+                        "toolExecutionNotifications": [
+                            {
+                                "level": "error",
+                                "message": {"text": failed.message},
+                                "locations": [_location(failed.file, {"startLine": failed.line or 1})],
+                            }
+                            for failed in parsed.failed
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _result(diagnostic: Diagnostic, rule: int) -> dict[str, Any]:
+    span = diagnostic.span
+    region = {
+        "startLine": span.line,
+        "startColumn": span.column,
+        "endLine": span.end_line,
+        "endColumn": span.end_column,
+    }
+    return {
+        "ruleId": diagnostic.code,
+        "ruleIndex": rule,
+        "level": str(diagnostic.severity),
+        "message": {"text": f"{diagnostic.message}. {diagnostic.help}"},
+        "locations": [_location(span.file, region)],
+    }
+
+
+def _location(file: str, region: dict[str, int]) -> dict[str, Any]:
+    uri = urllib.parse.quote(file)
+    return {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": region}}
+
+
+_GITHUB_LEVELS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ERROR: "error"}
+
+
+def github(parsed: ParsedAgent) -> str:
+    """One workflow command a finding and a failed file; empty without any."""
+    lines = []
+    for failed in parsed.failed:
+        line = f",line={failed.line}" if failed.line is not None else ""
+        lines.append(f"::error file={_property(failed.file)}{line}::{_data(failed.message)}")
+    for diagnostic in parsed.diagnostics:
+        span = diagnostic.span
+        # GitHub takes columns only for a range within one line.
+        columns = f",col={span.column},endColumn={span.end_column}" if span.line == span.end_line else ""
+        place = f"file={_property(span.file)},line={span.line},endLine={span.end_line}{columns}"
+        text = _data(f"{diagnostic.message}. {diagnostic.help}")
+        lines.append(f"::{_GITHUB_LEVELS[diagnostic.severity]} {place},title={diagnostic.code}::{text}")
+    return "".join(line + "\n" for line in lines)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,132 @@
+"""``charter inspect`` for a terminal: calls with their prompts as blocks, the flow between them, patterns, findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from charter_compiler.analysis.patterns import Pattern
+from charter_compiler.dag.builder import CallGraph
+from charter_compiler.diagnostics.diagnostic import Diagnostic, Severity
+from charter_compiler.diagnostics.render import render
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Scope, Segment, Unknown
+from charter_compiler.parser.ast_parser import ParsedAgent
+
+PREVIEW = 3
+"""Lines of a constant that are shown before the rest is counted."""
+
+_STYLES = {Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "red"}
+_SCOPES: dict[Scope, str] = {
+    "agent": "the same for the whole run",
+    "item": "changes with each item",
+    "loop": "changes with each turn of the loop",
+    "call": "may change with each call",
+}
+
+
+def print_inspection(console: Console, parsed: ParsedAgent, graph: CallGraph, patterns: Iterable[Pattern]) -> None:
+    """Write everything that was found."""
+    for call in parsed.calls:
+        console.print(_call(call))
+    listed = list(patterns)
+    if listed:
+        console.print(Text("Patterns", style="bold"))
+        for pattern in listed:
+            calls = ", ".join(short_name(graph.calls[node]) for node in pattern.nodes)
+            label = pattern.kind.replace("_", " ")
+            console.print(
+                Padding(Text.assemble((label, "magenta"), f": {pattern.description}\n  {calls}"), (0, 0, 0, 2))
+            )
+        console.print()
+    for diagnostic in parsed.diagnostics:
+        console.print(_finding(diagnostic, parsed.sources.get(diagnostic.span.file)), soft_wrap=True)
+        console.print()
+    for failed in parsed.failed:
+        place = failed.file if failed.line is None else f"{failed.file}:{failed.line}"
+        console.print(Text(f"{place}: not read: {failed.message}", style="red"), soft_wrap=True)
+    console.print(Text(summary(parsed)))
+
+
+def summary(parsed: ParsedAgent) -> str:
+    """One line of counts."""
+    parts = [
+        _count(parsed.files, "file"),
+        _count(len(parsed.calls), "model call"),
+        _count(len(parsed.diagnostics), "finding"),
+    ]
+    if parsed.failed:
+        parts.append(f"{_count(len(parsed.failed), 'file')} not read")
+    return ", ".join(parts)
+
+
+def short_name(call: Call) -> str:
+    """``Class.method#1``, which is unique within a file."""
+    return f"{call.function}#{call.id.rpartition('#')[2]}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _call(call: Call) -> RenderableType:
+    facts = [call.api]
+    if call.model is not None:
+        facts.append(f"model {call.model}")
+    if call.max_tokens is not None:
+        facts.append(f"at most {call.max_tokens} tokens")
+    if call.temperature is not None:
+        facts.append(f"temperature {call.temperature:g}")
+    if call.in_loop:
+        facts.append("in a loop" if call.loop_depth == 1 else f"in {call.loop_depth} loops")
+    if call.forward:
+        facts.append("forwards its parameter")
+    lines: list[RenderableType] = [
+        Text.assemble((short_name(call), "bold"), f"  {call.span}  {call.callee}"),
+        Padding(Text(", ".join(facts), style="dim"), (0, 0, 0, 2)),
+    ]
+    if call.depends_on:
+        names = ", ".join(f"{each.rpartition(':')[2]}" for each in call.depends_on)
+        lines.append(Padding(Text(f"needs {names}", style="dim"), (0, 0, 0, 2)))
+    for message in call.messages:
+        lines.append(Padding(Text(message.role, style="green"), (0, 0, 0, 2)))
+        lines.extend(_blocks(message.segments, 4))
+    return Group(*lines, Text(""))
+
+
+def _blocks(segments: Iterable[Segment], indent: int) -> Iterator[RenderableType]:
+    for segment in segments:
+        yield Padding(_block(segment), (0, 0, 0, indent))
+        if isinstance(segment, Choice):
+            for option in segment.options:
+                yield Padding(Text("or" if option else "or nothing", style="dim"), (0, 0, 0, indent + 2))
+                yield from _blocks(option, indent + 4)
+        elif isinstance(segment, Repeat):
+            yield from _blocks(segment.segments, indent + 2)
+
+
+def _block(segment: Segment) -> Text:
+    match segment:
+        case Const(text=text):
+            lines = text.strip("\n").split("\n")
+            shown = "\n".join(lines[:PREVIEW])
+            rest = f"\n… {len(lines) - PREVIEW} more lines" if len(lines) > PREVIEW else ""
+            return Text.assemble(("│ " + shown.replace("\n", "\n│ "), "white"), (rest, "dim")) if shown else Text("│")
+        case Param(name=name, scope=scope):
+            return Text.assemble(("{" + name + "}", "bold yellow"), (f"  {_SCOPES[scope]}", "dim"))
+        case CallRef(id=call_id, derived=derived):
+            what = "computed from the result of" if derived else "result of"
+            return Text(f"← {what} {call_id.rpartition(':')[2]}", style="bold blue")
+        case Choice():
+            return Text("one of", style="magenta")
+        case Repeat():
+            return Text("repeated", style="magenta")
+        case Unknown(reason=reason):
+            return Text(f"? {reason}", style="red")
+
+
+def _finding(diagnostic: Diagnostic, source: str | None) -> Text:
+    first, *rest = render(diagnostic, source).split("\n")
+    return Text("\n").join([Text(first, style=_STYLES[diagnostic.severity]), *(Text(line) for line in rest)])
