@@ -59,8 +59,8 @@ class PrefixOpportunity:
 
     ``saved_tokens``: tokens of full blocks that one item of the inputs need not compute once the constant prefix is
     warm: ``aligned_length`` times the uses that an item makes of it; one use less where the shared part holds a value
-    of the item, which the first use computes. A call is one use, in a loop ``LOOP_TURNS``. Nested prefixes each count
-    from the start of the prompt, so that their savings do not add up.
+    of the item, which the first use computes. An item is taken to use each call once, in a loop ``LOOP_TURNS`` times.
+    Nested prefixes each count from the start of the prompt, so that their savings do not add up.
 
     ``priority``, 0 to 100, is ``100 * s / (s + HALF_PRIORITY_TOKENS)`` rounded, with ``s = saved_tokens``: it grows
     with the length and with the number of calls, and is 0 for what fills no block.

@@ -65,6 +65,8 @@ def tokenizer_json(metadata: GGUFMetadata) -> dict[str, Any]:
         merges: list[str] = metadata["tokenizer.ggml.merges"]
     except KeyError as error:
         raise TokenizerError(f"the GGUF header lacks {error}", place=place) from error
+    if len(tokens) != len(kinds):
+        raise TokenizerError(f"the GGUF header has {len(tokens)} tokens and {len(kinds)} token types", place=place)
     added = [
         {
             "id": index,
@@ -108,7 +110,7 @@ def tokenizer_config(metadata: GGUFMetadata) -> dict[str, Any]:
 
     def special(name: str) -> str | None:
         index = metadata.get(f"tokenizer.ggml.{name}_token_id")
-        return None if index is None else tokens[index]
+        return tokens[index] if index is not None and index < len(tokens) else None
 
     return {
         "bos_token": special("bos"),

@@ -74,22 +74,26 @@ def _from_json_file(path: Path, folder: Path) -> Tokenizer:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise TokenizerError(f"cannot be read: {error}", place=str(path)) from error
-    try:
-        backend = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises bare Exception for whatever it cannot read
-        raise TokenizerError(f"is not a tokenizer.json: {error}", place=str(path), remedy=REMEDY) from error
+    backend = _from_str(text, path)
     return _build(backend, folder.resolve().name, _config(folder))
 
 
 def _from_gguf(path: Path) -> Tokenizer:
     metadata = GGUFMetadata(path)
-    backend = tokenizers.Tokenizer.from_str(json.dumps(tokenizer_json(metadata)))
+    backend = _from_str(json.dumps(tokenizer_json(metadata)), path)
     return _build(backend, path.stem, tokenizer_config(metadata))
+
+
+def _from_str(text: str, path: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_str(text)
+    except Exception as error:  # the library raises bare Exception for whatever it cannot read
+        raise TokenizerError(f"holds no tokenizer that can be read: {error}", place=str(path), remedy=REMEDY) from error
 
 
 def _from_hub(name: str) -> Tokenizer:
     try:
-        backend = tokenizers.Tokenizer.from_pretrained(name)
+        backend = _from_pretrained(name)
     except Exception as error:  # the library raises bare Exception and the hub client's own errors
         cause = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise TokenizerError(
@@ -98,6 +102,11 @@ def _from_hub(name: str) -> Tokenizer:
             remedy="check the name and the network, or give the path of the model's tokenizer.json",
         ) from error
     return _build(backend, name, {})
+
+
+def _from_pretrained(name: str) -> tokenizers.Tokenizer:
+    """The one call that may use the network."""
+    return tokenizers.Tokenizer.from_pretrained(name)
 
 
 def _config(folder: Path) -> dict[str, Any]:
