@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import threading
 from collections.abc import Mapping
 from typing import Any
 
-from charter_compiler.diagnostics.errors import AgentError
 from charter_compiler.executor.agent_client import AgentClient
 from charter_compiler.executor.entry import Entry, last_line_in
 from charter_compiler.executor.results import RowError
+from charter_compiler.executor.threads import in_daemon_thread
 
 
 async def invoke(entry: Entry, client: AgentClient, arguments: Mapping[str, Any]) -> Any:
-    """Call the entry and return what it returns.
+    """Call the entry and return what it returns; a synchronous agent gets a thread of its own.
 
-    A synchronous agent gets a daemon thread of its own: cancelling this coroutine leaves it behind, and its next call
-    raises. Whatever the agent raises is raised here; ``SystemExit`` and the like become ``AgentError``.
+    Cancelling this leaves such a thread behind; its next call raises. Whatever the agent raises is raised here.
     """
     if entry.is_async:
         return await entry.call(client, arguments)
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def settle(value: Any, error: Exception | None) -> None:
-        if done.done():  # the run ended while the agent was at work
-            return
-        if error is None:
-            done.set_result(value)
-        else:
-            done.set_exception(error)
-
-    def work() -> None:
-        value: Any = None
-        problem: Exception | None = None
-        try:
-            value = entry.call(client, arguments)
-        except Exception as error:  # noqa: BLE001  carried over to the task that waits for this thread
-            problem = error
-        except BaseException as error:  # noqa: BLE001  SystemExit and the like: the agent's, not the run's
-            problem = AgentError(f"{type(error).__name__}: {error}")
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits any more
-            loop.call_soon_threadsafe(settle, value, problem)
-
-    # A daemon, unlike a pool's threads: an agent that never returns must not keep the process from ending.
-    threading.Thread(target=work, name="charter-agent", daemon=True).start()
-    return await done
+    return await in_daemon_thread(lambda: entry.call(client, arguments), "charter-agent")
 
 
 def row_error(error: BaseException, entry: Entry, client: AgentClient) -> RowError:

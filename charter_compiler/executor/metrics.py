@@ -50,43 +50,59 @@ class Percentiles:
 
 
 @dataclass(slots=True)
-class Tally:
-    """Running totals over the agent's calls and the warm-ups."""
+class TokenTotals:
+    """Sums over calls; ``None`` once a call did not report the figure, since a sum without it would be wrong."""
 
-    calls: list[CallFigures] = field(default_factory=list)
-    warm_ups: list[CallFigures] = field(default_factory=list)
-    items: int = 0
-    failed: int = 0
+    prompt: int | None = 0
+    cached: int | None = 0
+    output: int | None = 0
+    attainable: int | None = 0
 
-    def prompt_tokens(self) -> int | None:
-        return _total([c.prompt_tokens for c in self._all()])
+    def add(self, call: CallFigures) -> None:
+        self.prompt = _plus(self.prompt, call.prompt_tokens)
+        self.cached = _plus(self.cached, call.cached_tokens)
+        self.output = _plus(self.output, call.output_tokens)
+        self.attainable = _plus(self.attainable, call.attainable_tokens)
 
-    def cached_tokens(self) -> int | None:
-        return _total([c.cached_tokens for c in self._all()])
 
-    def output_tokens(self) -> int | None:
-        return _total([c.output_tokens for c in self._all()])
-
-    def hit_rate(self) -> float | None:
-        """Cached over prompt tokens of every request that was answered, warm-ups included; never a mean of rates."""
-        return _rate(self.cached_tokens(), self.prompt_tokens())
-
-    def attainable_hit_rate(self) -> float | None:
-        """The hit rate of the same requests, in the order in which they were sent, on an unbounded cache."""
-        return _rate(_total([c.attainable_tokens for c in self._all()]), self.prompt_tokens())
-
-    def _all(self) -> list[CallFigures]:
-        return [*self.warm_ups, *self.calls]
+def _plus(total: int | None, value: int | None) -> int | None:
+    return None if total is None or value is None else total + value
 
 
 def _rate(cached: int | None, prompt: int | None) -> float | None:
     return cached / prompt if prompt and cached is not None else None
 
 
-def _total(values: Sequence[int | None]) -> int | None:
-    """The sum; ``None`` if one is not known, since a sum without it would be a wrong figure."""
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+@dataclass(slots=True)
+class Tally:
+    """Running totals of a run. ``totals`` are over the agent's calls and the warm-ups, ``warm_up_totals`` over the
+    warm-ups alone; ``calls`` are the agent's calls alone."""
+
+    calls: list[CallFigures] = field(default_factory=list)
+    warm_ups: list[CallFigures] = field(default_factory=list)
+    totals: TokenTotals = field(default_factory=TokenTotals)
+    warm_up_totals: TokenTotals = field(default_factory=TokenTotals)
+    items: int = 0
+    failed: int = 0
+
+    def add_call(self, figures: CallFigures) -> None:
+        self.calls.append(figures)
+        self.totals.add(figures)
+
+    def add_warm_up(self, figures: CallFigures) -> None:
+        self.warm_ups.append(figures)
+        self.totals.add(figures)
+        self.warm_up_totals.add(figures)
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Cached over prompt tokens of every request that was answered, warm-ups included; never a mean of rates."""
+        return _rate(self.totals.cached, self.totals.prompt)
+
+    @property
+    def attainable_hit_rate(self) -> float | None:
+        """The hit rate of the same requests, in the order in which they were sent, on an unbounded cache."""
+        return _rate(self.totals.attainable, self.totals.prompt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,14 +153,14 @@ def build_metrics(
         items=tally.items,
         failed=tally.failed,
         calls=len(tally.calls),
-        prompt_tokens=tally.prompt_tokens(),
-        cached_tokens=tally.cached_tokens(),
-        hit_rate=tally.hit_rate(),
+        prompt_tokens=tally.totals.prompt,
+        cached_tokens=tally.totals.cached,
+        hit_rate=tally.hit_rate,
         predicted_hit_rate=predicted_hit_rate,
-        attainable_hit_rate=tally.attainable_hit_rate(),
+        attainable_hit_rate=tally.attainable_hit_rate,
         memoized_calls=0,
-        warmup_tokens=_total([c.prompt_tokens for c in tally.warm_ups]),
-        output_tokens=tally.output_tokens(),
+        warmup_tokens=tally.warm_up_totals.prompt,
+        output_tokens=tally.totals.output,
         wall_s=wall_s,
         items_per_s=tally.items / wall_s if wall_s > 0 else None,
         latency_s=Percentiles.of([c.latency for c in tally.calls]),

@@ -108,7 +108,9 @@ class _Run:
         self._options = options
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._tally = Tally(warm_ups=list(context.resumed.warm_ups))
+        self._tally = Tally()
+        for figures in context.resumed.warm_ups:
+            self._tally.add_warm_up(figures)
         self._scheduler = make_scheduler(options.mode, options.concurrency, facts.capacity_blocks)
         blocks_known = context.tokenizer is not None and facts.tokens_per_block is not None
         self._dispatcher = Dispatcher(
@@ -181,7 +183,8 @@ class _Run:
 
     def _take_over(self, finished: FinishedItem) -> None:
         """An item that the resumed run had finished."""
-        self._tally.calls.extend(finished.calls)
+        for figures in finished.calls:
+            self._tally.add_call(figures)
         self._tally.items += 1
         self._files.rows.add(finished.row)
 
@@ -235,9 +238,9 @@ class _Run:
         if self._files.recorder is not None:
             self._files.recorder.write(record)
         if record.item is None:
-            self._tally.warm_ups.append(figures)
+            self._tally.add_warm_up(figures)
         else:
-            self._tally.calls.append(figures)
+            self._tally.add_call(figures)
             self._item_calls[record.item].append(figures)
         self._context.on_progress(self._tally)
 

@@ -12,7 +12,15 @@ from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 # Common words: with a space before them, nearly all are one token each in the vocabularies of today's models.
-_WORDS = ["the", "of", "and", "to", "in", "for", "is", "on", "that", "by", "this", "with", "it", "not", "or", "be", "are", "from", "at", "as", "your", "all", "have", "new", "more", "an", "was", "we", "will", "home", "can", "us", "about", "if", "page", "my", "has", "search", "free", "but", "our", "one", "other", "do", "no", "information", "time", "they", "site", "he", "up", "may", "what", "which", "their", "news", "out", "use", "any", "there", "see", "only", "so", "his", "when", "contact", "here", "business", "who", "web", "also", "now", "help", "get", "view", "online", "first", "been", "would", "how", "were", "services", "some", "these", "click", "its", "like", "service", "than", "find", "price", "date", "back", "top", "people", "had", "list", "name", "just", "over", "state", "year", "day", "into", "email", "two", "health", "world", "next", "used", "go", "work", "last", "most", "products", "music", "buy", "data", "make", "them", "should", "product", "system", "post", "her", "city", "add", "policy", "number", "such", "please", "available", "copyright", "support", "message", "after", "best"]
+_TEXT = """
+the of and to in for is on that by this with it not or be are from at as your all have new more an was we will home
+can us about if page my has search free but our one other do no information time they site he up may what which their
+news out use any there see only so his when contact here business who web also now help get view online first been
+would how were services some these click its like service than find price date back top people had list name just over
+state year day into email two health world next used go work last most products music buy data make them should
+product system post her city add policy number such please available copyright support message after best
+"""
+_WORDS = _TEXT.split()
 
 
 class OutputSource(Protocol):

@@ -1,0 +1,244 @@
+"""``charter run``: an agent over its inputs, predicted and measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from charter_compiler.diagnostics.errors import PlanError, UsageError
+from charter_compiler.executor.metrics import Percentiles, Tally
+from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
+from charter_compiler.executor.progress import RunProgress
+from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.targets import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.predict.measured_run import PredictWhen, RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.tokens.models import DEFAULT_MODEL
+
+INTERRUPTED = 130
+NOT_REPORTED = "not reported"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the design's command line, and those that say how the target is opened."""
+    parser.add_argument("entry", metavar="ENTRY", help="path/to/file.py:function or path/to/file.py:Class.method")
+    parser.add_argument("--inputs", required=True, type=Path, metavar="F.jsonl", help="one JSON object a line")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.jsonl", help="rows in input order")
+    parser.add_argument("--plan", type=Path, metavar="DIR", help="follow this plan (default: made for the target)")
+    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
+    parser.add_argument(
+        "--mode",
+        choices=[str(mode) for mode in Mode],
+        default=str(Mode.OPTIMIZED),
+        help="baseline sends calls as the agent makes them (default: %(default)s)",
+    )
+    parser.add_argument("--layout", action="store_true", help="not in this version: prompts are sent as written")
+    parser.add_argument(
+        "--concurrency",
+        type=_positive,
+        default=DEFAULT_CONCURRENCY,
+        metavar="N",
+        help="items in flight (default: %(default)s)",
+    )
+    parser.add_argument("--max-tokens", type=_positive, metavar="N", help="cap every call's max_tokens")
+    parser.add_argument("--max-failures", type=_natural, metavar="N", help="end the run when more items than N failed")
+    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N rows of the inputs")
+    parser.add_argument("--resume", action="store_true", help="continue the run whose journal lies beside OUT.jsonl")
+    parser.add_argument(
+        "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
+    )
+    prediction = parser.add_mutually_exclusive_group()
+    prediction.add_argument("--no-predict", action="store_true", help="no prediction")
+    prediction.add_argument(
+        "--allow-effects",
+        action="store_true",
+        help="predict even if the agent's code, which a prediction runs once more, may act on the outside",
+    )
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL.name,
+        metavar="NAME|PATH",
+        help="what a local server serves if one is started (%(default)s)",
+    )
+    parser.add_argument(
+        "--fresh-server", action="store_true", help="start a local server with an empty cache even if one is running"
+    )
+    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
+    parser.add_argument(
+        "--timeout", type=float, default=CALL_TIMEOUT, metavar="S", help="seconds for one call (%(default)g)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run and show the figures. Returns 0 if every item succeeded, 1 if one failed, 130 after Ctrl-C; raises what
+    ``measured_run`` does, and why the run ended early if it did."""
+    if args.layout:
+        raise UsageError("--layout is not in this version: prompts are sent as written", remedy="leave it out")
+    console = Console(stderr=True)
+    with _ConsoleObserver(console, args.mode) as observer:
+        report = measured_run(make_request(args), observer)
+    for note in report.notes:
+        print(f"charter: note: {note}", file=sys.stderr)
+    Console().print(summary(report))
+    if report.stopped is not None:
+        raise report.stopped
+    if report.interrupted:
+        print(f"charter: interrupted after {report.metrics.items} items; continue with --resume", file=sys.stderr)
+        return INTERRUPTED
+    if report.first_error is not None:
+        index, error = report.first_error
+        line = "" if error.line is None else f" at line {error.line}"
+        print(
+            f"charter: error: {report.metrics.failed} of {report.metrics.items} items failed; the first is item "
+            f"{index}{line}: {error.type}: {error.message}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def make_request(args: argparse.Namespace) -> RunRequest:
+    """The request that the command line makes; reads the plan.
+
+    Raises:
+        PlanError: the plan cannot be read, is stale, or is another entry's.
+    """
+    when = PredictWhen.NEVER if args.no_predict else PredictWhen.ALWAYS if args.allow_effects else PredictWhen.PURE
+    return RunRequest(
+        entry=args.entry,
+        inputs=args.inputs,
+        output=args.output,
+        target=args.target,
+        target_options=TargetOptions(
+            fresh_server=args.fresh_server, model=args.model, tokenizer=args.tokenizer, timeout=args.timeout
+        ),
+        options=RunOptions(
+            mode=Mode(args.mode),
+            concurrency=args.concurrency,
+            max_tokens=args.max_tokens,
+            max_failures=args.max_failures,
+            handle_interrupt=True,
+        ),
+        plan=None if args.plan is None else read_plan(args.plan, args.entry),
+        predict=when,
+        limit=args.limit,
+        record=args.record,
+        resume=args.resume,
+    )
+
+
+def read_plan(folder: Path, entry: str) -> ExecutionPlan:
+    """The plan in ``folder/plan.json``, if it is this entry's and its sources are unchanged.
+
+    Raises:
+        PlanError: it is not there, cannot be read, is stale or another entry's.
+    """
+    path = folder / "plan.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(
+            f"cannot be read: {error}", place=str(path), remedy="make it with: charter compile ENTRY -o DIR"
+        ) from error
+    plan = ExecutionPlan.from_json(text, place=str(path))
+    if plan.entry != entry:
+        raise PlanError(f"it is the plan of {plan.entry}", place=str(path), remedy="run charter compile again")
+    plan.check_sources(Path.cwd())
+    return plan
+
+
+def summary(report: RunReport) -> Table:
+    """The figures of a run as a table."""
+    metrics, prediction = report.metrics, report.prediction
+    table = Table(title=f"{metrics.mode} on {metrics.target}", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    refused = "" if not metrics.failed else f", {metrics.failed} failed"
+    table.add_row("items", f"{metrics.items}{refused}")
+    table.add_row("calls", str(metrics.calls))
+    table.add_row("prompt tokens", _count(metrics.prompt_tokens))
+    table.add_row("of these cached", _count(metrics.cached_tokens))
+    table.add_row("hit rate, measured", _percent(metrics.hit_rate))
+    table.add_row("hit rate, predicted", _percent(None if prediction is None else prediction.hit_rate, "no prediction"))
+    table.add_row("hit rate, attainable", _percent(metrics.attainable_hit_rate))
+    table.add_row("output tokens", _count(metrics.output_tokens))
+    table.add_row("latency p50 / p95", _seconds(metrics.latency_s))
+    table.add_row("TTFT p50 / p95", _seconds(metrics.ttft_s))
+    table.add_row("wall time", f"{metrics.wall_s:.2f} s")
+    table.add_row("rows", str(report.rows))
+    table.add_row("figures", str(report.metrics_file))
+    return table
+
+
+def _count(value: int | None) -> str:
+    return NOT_REPORTED if value is None else f"{value:,}"
+
+
+def _percent(value: float | None, otherwise: str = NOT_REPORTED) -> str:
+    return otherwise if value is None else f"{value:.1%}"
+
+
+def _seconds(values: Percentiles) -> str:
+    if values.p50 is None or values.p95 is None:
+        return NOT_REPORTED
+    return f"{values.p50:.2f} s / {values.p95:.2f} s"
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return value
+
+
+class _ConsoleObserver(RunObserver):
+    """Status lines while there is nothing to count, then the progress bar; both only on a terminal."""
+
+    def __init__(self, console: Console, label: str) -> None:
+        self._console = console
+        self._label = label
+        self._status = console.status("")
+        self._progress: RunProgress | None = None
+
+    def __enter__(self) -> _ConsoleObserver:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.finished()
+
+    def opening(self, target: str) -> None:
+        self._show(f"opening {target} ...")
+
+    def predicting(self, items: int) -> None:
+        self._show(f"predicting {items} items ...")
+
+    def running(self, items: int) -> None:
+        self._status.stop()
+        self._progress = RunProgress(self._console, self._label, items)
+        self._progress.start()
+
+    def progress(self, tally: Tally) -> None:
+        if self._progress is not None:
+            self._progress.update(tally)
+
+    def finished(self) -> None:
+        self._status.stop()
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _show(self, text: str) -> None:
+        if self._console.is_terminal:
+            self._status.update(text)
+            self._status.start()

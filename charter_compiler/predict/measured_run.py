@@ -1,0 +1,248 @@
+"""A run from end to end: inputs checked, target opened, prediction made, agent run, figures written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+
+from charter_compiler.diagnostics.errors import CharterError
+from charter_compiler.executor.entry import Entry, load_entry
+from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
+from charter_compiler.executor.journal import Journal, JournalState, journal_path
+from charter_compiler.executor.metrics import RunMetrics, Tally, build_metrics
+from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
+from charter_compiler.executor.recording import Recorder, recording_path
+from charter_compiler.executor.results import RowError, RowWriter, write_json
+from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_target, open_target
+from charter_compiler.executor.threads import in_daemon_thread
+from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.ir.nodes import Call
+from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.predict.effects import possible_effects
+from charter_compiler.predict.planning import calls_of_entry, plan_entry
+from charter_compiler.predict.prediction import Prediction, predict_run
+
+
+class PredictWhen(StrEnum):
+    """When the agent's control flow may run once more, without a model, for the prediction."""
+
+    PURE = "pure"
+    """If no effect on the outside is seen in its code."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """What to run.
+
+    Args:
+        entry: ``path/to/file.py:Qualified.name``.
+        inputs: JSON Lines.
+        output: rows go there, ``OUTPUT.metrics.json`` and the journal beside it, with ``record`` the calls too.
+        target: as ``executor.targets`` names it.
+        plan: the plan to follow; made for the target if there is none.
+        limit: only so many rows from the start of the inputs.
+        resume: go on with the journal beside ``output``.
+    """
+
+    entry: str
+    inputs: Path
+    output: Path
+    target: str = LOCAL
+    target_options: TargetOptions = field(default_factory=TargetOptions)
+    options: RunOptions = field(default_factory=RunOptions)
+    plan: ExecutionPlan | None = None
+    predict: PredictWhen = PredictWhen.PURE
+    limit: int | None = None
+    record: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run was. ``plan`` is the one that it followed, ``None`` on a target whose tokens and blocks are not known.
+    ``stopped`` is why it ended early, ``None`` if it did not; ``notes`` are lines for the user."""
+
+    metrics: RunMetrics
+    prediction: Prediction | None
+    plan: ExecutionPlan | None
+    rows: Path
+    metrics_file: Path
+    recording: Path | None
+    interrupted: bool
+    stopped: CharterError | None
+    first_error: tuple[int, RowError] | None
+    notes: tuple[str, ...]
+
+
+class RunObserver:
+    """Told how a run goes; this one ignores it. Every method is called in the thread of the event loop."""
+
+    def opening(self, target: str) -> None:
+        """The target is being connected to, or started."""
+
+    def predicting(self, items: int) -> None:
+        """The prediction is being made."""
+
+    def running(self, items: int) -> None:
+        """The first item is about to start."""
+
+    def progress(self, tally: Tally) -> None:
+        """A call was answered, or an item finished."""
+
+    def finished(self) -> None:
+        """No more items run."""
+
+
+def metrics_path(output: Path) -> Path:
+    """Where the figures of a run lie."""
+    return output.with_name(output.name + ".metrics.json")
+
+
+def measured_run(request: RunRequest, observer: RunObserver | None = None) -> RunReport:
+    """Run an agent over its inputs, predicted and measured. Not to be called where an event loop runs.
+
+    Everything that can be checked is checked before the target is opened. Rows and figures are written also when the
+    run ends early; the report says so.
+
+    Raises:
+        EntryError, InputsError: the entry or a row is broken.
+        UsageError: the target is unknown, or ``resume`` finds no journal of this run.
+        TargetError, ServerStartError, ModelError, TokenizerError: the target cannot be opened.
+        OutputError: the results cannot be written.
+    """
+    check_target(request.target)
+    entry = load_entry(request.entry)
+    items = _check_inputs(entry, request)
+    return asyncio.run(_run(request, entry, items, observer or RunObserver()))
+
+
+def _rows(request: RunRequest) -> Iterator[InputRow]:
+    return islice(read_inputs(request.inputs), request.limit)
+
+
+def _check_inputs(entry: Entry, request: RunRequest) -> int:
+    """The number of rows, every one of which fits the entry."""
+    count = 0
+    for row in _rows(request):
+        entry.bind(row.values, f"{request.inputs}:{row.line}")
+        count += 1
+    return count
+
+
+async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObserver) -> RunReport:
+    identity = _identity(request)
+    # A journal to resume is read first; a new one replaces an older run's only when the target is there.
+    resumed = Journal.resume(journal_path(request.output), identity) if request.resume else None
+    calls = calls_of_entry(request.entry)
+    observer.opening(request.target)
+    async with open_target(request.target, request.target_options) as target:
+        plan = request.plan or _plan(request.entry, calls, target)
+        texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
+        warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
+        observer.predicting(items)
+        prediction, notes = await _predict(request, entry, calls, target, warm_ups)
+        with ExitStack() as stack:
+            journal, state = resumed or (Journal.create(journal_path(request.output), identity), JournalState())
+            stack.enter_context(journal)
+            rows = stack.enter_context(RowWriter(request.output))
+            recorder = stack.enter_context(Recorder(recording_path(request.output))) if request.record else None
+            context = RunContext(
+                request.options, target.facts, target.tokenizer, warm_ups, calls, state, observer.progress
+            )
+            observer.running(items)
+            outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)
+        observer.finished()
+        stopped = None if outcome.stopped is None else await asyncio.to_thread(target.explain, outcome.stopped)
+    return _report(request, outcome, stopped, plan, prediction, notes)
+
+
+def _plan(entry: str, calls: Sequence[Call], target: OpenTarget) -> ExecutionPlan | None:
+    if target.tokenizer is None or target.facts.tokens_per_block is None:
+        return None
+    return plan_entry(
+        entry,
+        calls,
+        target=target.name,
+        model=target.facts.model,
+        tokenizer=target.tokenizer,
+        block_size=target.facts.tokens_per_block,
+        capacity_blocks=target.facts.capacity_blocks,
+    )
+
+
+def _report(
+    request: RunRequest,
+    outcome: RunOutcome,
+    stopped: CharterError | None,
+    plan: ExecutionPlan | None,
+    prediction: Prediction | None,
+    notes: Sequence[str],
+) -> RunReport:
+    metrics = build_metrics(
+        outcome.tally,
+        mode=request.options.mode,
+        target=request.target,
+        wall_s=outcome.wall_s,
+        predicted_hit_rate=None if prediction is None else prediction.hit_rate,
+    )
+    write_json(metrics_path(request.output), metrics.to_json())
+    return RunReport(
+        metrics=metrics,
+        prediction=prediction,
+        plan=plan,
+        rows=request.output,
+        metrics_file=metrics_path(request.output),
+        recording=recording_path(request.output) if request.record else None,
+        interrupted=outcome.interrupted,
+        stopped=stopped,
+        first_error=outcome.first_error,
+        notes=tuple(notes),
+    )
+
+
+async def _predict(
+    request: RunRequest,
+    entry: Entry,
+    calls: Sequence[Call],
+    target: OpenTarget,
+    warm_ups: Sequence[GenerationRequest],
+) -> tuple[Prediction | None, list[str]]:
+    """The prediction, and notes on why there is none or what it leaves out."""
+    tokenizer, engine = target.tokenizer, target.engine
+    if request.predict is PredictWhen.NEVER:
+        return None, []
+    if tokenizer is None or engine is None:
+        return None, ["no prediction: the target does not state its tokenizer, block size and capacity"]
+    if request.predict is PredictWhen.PURE:
+        effects = possible_effects(entry.path.resolve(), entry.root)
+        if effects:
+            return None, [f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"]
+
+    def work() -> Prediction:
+        return predict_run(entry, _rows(request), tokenizer, engine, request.options, warm_ups=warm_ups, calls=calls)
+
+    prediction = await in_daemon_thread(work, "charter-predict")
+    notes = [f"no prediction: {prediction.problem}"] if prediction.problem else []
+    if prediction.refused:
+        notes.append(f"the prediction leaves calls out: {prediction.refused}")
+    return prediction, notes
+
+
+def _identity(request: RunRequest) -> dict[str, object]:
+    """What must be the same for a run to be resumed."""
+    return {
+        "entry": request.entry,
+        "source": file_sha256(Path(request.entry.rpartition(":")[0])),
+        "inputs": file_sha256(request.inputs),
+        "limit": request.limit,
+        "target": request.target,
+        "mode": str(request.options.mode),
+        "max_tokens": request.options.max_tokens,
+    }
