@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from importlib.metadata import version
@@ -19,6 +20,9 @@ from charter_compiler.report.annotations import github, sarif
 from charter_compiler.report.graph_text import to_dot, to_mermaid
 from charter_compiler.report.inspect_json import document
 from charter_compiler.report.inspect_text import print_inspection
+
+PIPE_WIDTH = 120
+"""Columns of the text form where no terminal says how many there are."""
 
 FORMATS = ("text", "json", "sarif", "github", "dot", "mermaid")
 
@@ -42,6 +46,9 @@ def run(args: argparse.Namespace) -> int:
         UsageError: a path does not exist.
         SourceError: the one file that was given cannot be parsed.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Source may hold what the terminal's encoding does not: escape it rather than fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     for path in args.paths:
         if not Path(path).exists():
             raise UsageError("no such file or folder", place=path, remedy="give Python files or folders")
@@ -59,7 +66,7 @@ def _print(parsed: ParsedAgent, form: str) -> None:
     graph = DAGBuilder().build_from_calls(parsed.calls)
     match form:
         case "json":
-            print(json.dumps(document(parsed), ensure_ascii=False, indent=1))
+            print(json.dumps(document(parsed), indent=1))
         case "sarif":
             print(json.dumps(sarif(parsed, version("charter-compiler")), indent=1))
         case "github":
@@ -69,5 +76,5 @@ def _print(parsed: ParsedAgent, form: str) -> None:
         case "mermaid":
             sys.stdout.write(to_mermaid(graph))
         case _:
-            console = Console(highlight=False)
+            console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
             print_inspection(console, parsed, graph, SequencePatternDetector().detect(graph))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from charter_compiler.dag.builder import CallGraph
 from charter_compiler.ir.nodes import Call
 
@@ -47,6 +49,4 @@ def _dot_escape(text: str) -> str:
 
 def _mermaid_escape(text: str) -> str:
     # Mermaid reads HTML entities, with # in place of &.
-    return "".join(
-        character if character.isalnum() or character in " ._:/-" else f"#{ord(character)};" for character in text
-    )
+    return re.sub(r"[^\w .:/-]", lambda match: f"#{ord(match[0])};", text)

@@ -36,10 +36,8 @@ def print_inspection(console: Console, parsed: ParsedAgent, graph: CallGraph, pa
         console.print(Text("Patterns", style="bold"))
         for pattern in listed:
             calls = ", ".join(short_name(graph.calls[node]) for node in pattern.nodes)
-            label = pattern.kind.replace("_", " ")
-            console.print(
-                Padding(Text.assemble((label, "magenta"), f": {pattern.description}\n  {calls}"), (0, 0, 0, 2))
-            )
+            label = Text(pattern.kind.replace("_", " "), style="magenta")
+            console.print(_indented(Text.assemble(label, f": {pattern.description}\n  {calls}"), 2))
         console.print()
     for diagnostic in parsed.diagnostics:
         console.print(_finding(diagnostic, parsed.sources.get(diagnostic.span.file)), soft_wrap=True)
@@ -85,35 +83,43 @@ def _call(call: Call) -> RenderableType:
         facts.append("forwards its parameter")
     lines: list[RenderableType] = [
         Text.assemble((short_name(call), "bold"), f"  {call.span}  {call.callee}"),
-        Padding(Text(", ".join(facts), style="dim"), (0, 0, 0, 2)),
+        _indented(Text(", ".join(facts), style="dim"), 2),
     ]
     if call.depends_on:
         names = ", ".join(f"{each.rpartition(':')[2]}" for each in call.depends_on)
-        lines.append(Padding(Text(f"needs {names}", style="dim"), (0, 0, 0, 2)))
+        lines.append(_indented(Text(f"needs {names}", style="dim"), 2))
     for message in call.messages:
-        lines.append(Padding(Text(message.role, style="green"), (0, 0, 0, 2)))
+        lines.append(_indented(Text(message.role, style="green"), 2))
         lines.extend(_blocks(message.segments, 4))
     return Group(*lines, Text(""))
 
 
 def _blocks(segments: Iterable[Segment], indent: int) -> Iterator[RenderableType]:
     for segment in segments:
-        yield Padding(_block(segment), (0, 0, 0, indent))
+        yield _indented(_block(segment), indent)
         if isinstance(segment, Choice):
             for option in segment.options:
-                yield Padding(Text("or" if option else "or nothing", style="dim"), (0, 0, 0, indent + 2))
+                yield _indented(Text("or" if option else "or nothing", style="dim"), indent + 2)
                 yield from _blocks(option, indent + 4)
         elif isinstance(segment, Repeat):
             yield from _blocks(segment.segments, indent + 2)
+
+
+def _indented(text: Text, columns: int) -> Padding:
+    return Padding(text, (0, 0, 0, columns), expand=False)
 
 
 def _block(segment: Segment) -> Text:
     match segment:
         case Const(text=text):
             lines = text.strip("\n").split("\n")
-            shown = "\n".join(lines[:PREVIEW])
-            rest = f"\n… {len(lines) - PREVIEW} more lines" if len(lines) > PREVIEW else ""
-            return Text.assemble(("│ " + shown.replace("\n", "\n│ "), "white"), (rest, "dim")) if shown else Text("│")
+            shown = "".join(f"│ {line}\n" for line in lines[:PREVIEW])
+            rest = f"│ … {_count(len(lines) - PREVIEW, 'more line')}" if len(lines) > PREVIEW else ""
+            block = Text.assemble(shown, (rest, "dim"))
+            block.rstrip()
+            # A long line is cut, not wrapped: the file has the rest.
+            block.no_wrap, block.overflow = True, "ellipsis"
+            return block
         case Param(name=name, scope=scope):
             return Text.assemble(("{" + name + "}", "bold yellow"), (f"  {_SCOPES[scope]}", "dim"))
         case CallRef(id=call_id, derived=derived):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from charter_compiler.parser.sdk.signature import Signature
 
 SIGNATURE = Signature(
@@ -34,6 +36,10 @@ METHODS = CLEAR_METHODS | frozenset(
 )  # fmt: skip
 
 
+_METHOD = re.compile(r"(?:(?:.*\.)?(?P<receiver>\w+)|.*)\.(?P<method>\w+)", re.DOTALL)
+"""The last two names of ``self.llms.chat.generate``; the receiver is empty where it is an item or a result."""
+
+
 def is_client_name(name: str) -> bool:
     """Whether a parameter or attribute of that name is taken for a language model."""
     bare = name.lstrip("_")
@@ -45,9 +51,11 @@ def is_model_call(name: str, path: str, prompt_is_text: bool) -> bool:
 
     ``prompt_is_text``: what stands where the prompt would stand is visibly a text or a list of messages.
     """
-    names = [name, *path.split(".")[1:]]
-    if path:
-        receiver, method = names[-2], names[-1]
+    match = _METHOD.fullmatch(name + path) if path else None
+    if match is not None:
+        receiver, method = match["receiver"] or "", match["method"]
+    elif path:
+        return False
     else:
         receiver, method = name, "__call__"
     if is_client_name(receiver):
