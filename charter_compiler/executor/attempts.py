@@ -21,7 +21,7 @@ class Attempts:
     ) -> None:
         self._policy = policy
         self._place = place
-        self._timeout = timeout
+        self.timeout = timeout
         self._clock = clock
         self.started = clock()
         self.retries = 0
@@ -37,12 +37,12 @@ class Attempts:
         Raises:
             TargetTimeoutError: the deadline has passed.
         """
-        if self._timeout is None:
+        if self.timeout is None:
             return None
-        left = self._timeout - self.now()
+        left = self.timeout - self.now()
         if left <= 0:
             raise TargetTimeoutError(
-                f"no answer within {self._timeout:g} s", place=self._place, remedy="raise the timeout"
+                f"no answer within {self.timeout:g} s", place=self._place, remedy="raise the timeout"
             )
         return left
 
@@ -54,7 +54,7 @@ class Attempts:
         """
         if self.delivered:
             raise error
-        left = None if self._timeout is None else self._timeout - self.now()
+        left = None if self.timeout is None else self.timeout - self.now()
         delay = self._policy.delay(error, self.retries, left)
         if delay is None:
             raise error

@@ -13,6 +13,7 @@ class CallScope:
         self._lock = threading.Lock()
         self._calls: set[Any] = set()
         self._cancelled = threading.Event()
+        self.reason: BaseException | None = None
 
     def add(self, call: Any) -> None:
         """Take a call in; in a cancelled scope it is cancelled at once."""
@@ -28,13 +29,18 @@ class CallScope:
         with self._lock:
             self._calls.discard(call)
 
-    def cancel(self) -> None:
-        """Cancel all calls, and those that will come; ends waits."""
+    def cancel(self, reason: BaseException | None = None) -> None:
+        """Cancel all calls, and those that will come; ends waits. The first ``reason`` is kept."""
         with self._lock:
             self._cancelled.set()
+            self.reason = self.reason or reason
             calls, self._calls = self._calls, set()
         for call in calls:
             call.cancel()
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
 
     def wait(self, seconds: float) -> None:
         """Wait, or until the scope is cancelled."""

@@ -76,7 +76,7 @@ BY_MESSAGE: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         # Before the context's patterns: gRPC's own limit on a message also speaks of a maximum.
         (r"(sent|received) message larger than max", TOO_LARGE),
         (r"prompt length .* exceeds max|exceeds? (the )?(maximum|max) (input|sequence|context)", CONTEXT),
-        (r"max_seq_len|maximum context length|context length|fit (in|into) the (context|kv cache)", CONTEXT),
+        (r"max_seq_len|context length|(exceeds?|fit|fit into|fit in) the (context|kv cache)", CONTEXT),
         (r"unknown model|has no available versions|is not (ready|found)$", UNKNOWN_MODEL),
         (r"exceeds maximum queue size|too many requests", OVERLOADED),
         (r"request timeout expired|deadline exceeded", TIMEOUT),
@@ -114,7 +114,8 @@ def error_from_status(
     if code in AMBIGUOUS:
         meaning = next((found for pattern, found in BY_MESSAGE if pattern.search(message)), meaning)
     text = one_line(message, secrets) or (code.name.lower().replace("_", " ") if code else "the server gave no reason")
-    return meaning.error(text, place=place, remedy=meaning.remedy)
+    # The embedded server's own errors end with their remedy.
+    return meaning.error(text, place=place, remedy=None if text.endswith(")") else meaning.remedy)
 
 
 def error_from_grpc(error: Exception, *, place: str, secrets: Iterable[str] = ()) -> TargetError:

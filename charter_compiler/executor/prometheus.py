@@ -51,8 +51,7 @@ def _number(text: str) -> float | None:
 
 def _labels(text: str | None) -> str | None:
     """Labels in canonical form with their braces, empty without any; ``None`` where they do not parse."""
-    if text is None or not text.strip():
-        return ""
+    text = (text or "").strip()
     pairs = []
     position = 0
     while position < len(text):
@@ -61,4 +60,4 @@ def _labels(text: str | None) -> str | None:
             return None
         pairs.append(f'{match.group(1)}="{match.group(2)}"')
         position = match.end()
-    return "{" + ",".join(pairs) + "}"
+    return "{" + ",".join(pairs) + "}" if pairs else ""

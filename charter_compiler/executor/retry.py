@@ -15,7 +15,8 @@ it is for the whole call."""
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential back-off with full jitter: the n-th wait is uniform in [0, min(``cap``, ``base`` * 2**n)] seconds.
+    """Exponential back-off with jitter: the n-th wait is uniform between half and all of min(``cap``, ``base`` * 2**n)
+    seconds. Not less than half, since a retry that comes too early is one retry less.
 
     A server that says when to come back (``retry_after``) is never asked earlier; the jitter then comes on top, so that
     those it turned away together do not come back together. ``jitter`` gives numbers in [0, 1).
@@ -35,7 +36,7 @@ class RetryPolicy:
         """
         if not isinstance(error, RETRYABLE) or retries >= self.max_retries:
             return None
-        wait = self.jitter() * min(self.cap, self.base * 2.0**retries)
+        wait = (0.5 + 0.5 * self.jitter()) * min(self.cap, self.base * 2.0**retries)
         if isinstance(error, TargetOverloadedError) and error.retry_after is not None:
             wait += error.retry_after
         return None if remaining is not None and wait >= remaining else wait

@@ -90,8 +90,7 @@ def channel_options(endpoint: Endpoint, tls: TLS | None) -> tuple[tuple[str, Any
         ("grpc.enable_retries", 0),
         # A channel that failed to connect fails calls at once until its own back-off is over; ours decides how long.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 1000),
+        ("grpc.max_reconnect_backoff_ms", 250),
         # Channels of other clients to the same address keep their connections, and their back-off, to themselves.
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from types import TracebackType
@@ -13,7 +13,7 @@ from typing import Any, Self, Unpack
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from charter_compiler.diagnostics.errors import TargetError, TargetUnavailableError
+from charter_compiler.diagnostics.errors import RequestCancelledError, TargetError, TargetUnavailableError
 from charter_compiler.executor.attempts import Attempts
 from charter_compiler.executor.call_scope import CallScope
 from charter_compiler.executor.metrics_endpoint import read_metrics
@@ -108,20 +108,23 @@ class ProductionTritonClient:
         """See ``TritonClient``; at most ``concurrency`` calls are under way at once, begun in order."""
         calls = [self._begin(make_request(prompt, cache_id, options)) for prompt in prompts]
         scope = CallScope()
-        with ThreadPoolExecutor(max_workers=max(1, concurrency), thread_name_prefix="charter-batch") as pool:
-            futures = [pool.submit(self._complete, call, scope) for call in calls]
+
+        def complete(call: TritonCall) -> GenerationResult:
             try:
-                ended = wait(futures, return_when=FIRST_EXCEPTION).done
+                return self._complete(call, scope)
+            except BaseException as error:
+                scope.cancel(error)
+                raise
+
+        with ThreadPoolExecutor(max_workers=max(1, concurrency), thread_name_prefix="charter-batch") as pool:
+            try:
+                return list(pool.map(complete, calls))
+            except TargetError as error:
+                # The first in order may only have been cancelled because of the one that failed.
+                raise scope.reason or error from None
             finally:
                 # Also when this thread is interrupted: to leave the pool is to wait for what is under way.
-                for future in futures:
-                    future.cancel()
                 scope.cancel()
-        # Those that were cancelled because of a failure are not the failure.
-        failed = next((future for future in futures if future in ended and future.exception() is not None), None)
-        if failed is not None:
-            failed.result()
-        return [future.result() for future in futures]
 
     def stream(self, prompt: str, cache_id: int | None = None, **options: Unpack[CallOptions]) -> Iterator[StreamChunk]:
         """See ``TritonClient``."""
@@ -216,6 +219,8 @@ class ProductionTritonClient:
             scope.wait(delay)
 
     def _attempt(self, call: TritonCall, scope: CallScope) -> Iterator[StreamChunk]:
+        if scope.cancelled:
+            raise RequestCancelledError("given up before it was sent", place=self._settings.place)
         model = self._describe(call.attempts)
         message = call.message(model, self._core.request_id())
         reader = ResponseReader(model, self._settings.place)

@@ -116,7 +116,8 @@ class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         self.cancelled = threading.Semaphore(0)
         self.active = 0
         self._lock = threading.Lock()
-        self.server = grpc.server(ThreadPoolExecutor(max_workers=80))
+        self._pool = ThreadPoolExecutor(max_workers=80)
+        self.server = grpc.server(self._pool)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self.server)
         if credentials is None:
             self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
@@ -130,6 +131,7 @@ class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def stop(self) -> None:
         self.server.stop(grace=None).wait()
+        self._pool.shutdown()
 
     def _config(self, name: str, context: grpc.ServicerContext) -> Any:
         if name not in self.configs:
