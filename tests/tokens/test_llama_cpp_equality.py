@@ -1,7 +1,7 @@
 """Our tokens are llama.cpp's tokens: on the examples' documents, on the agents' prompts, on awkward text.
 
-Three of the four supported types are checked on the default model's vocabulary under another ``tokenizer.ggml.pre``: the
-type decides how a text is split, whatever the vocabulary.
+Three of the four supported types are checked on the default model's vocabulary under another ``tokenizer.ggml.pre``:
+the type decides how a text is split, whatever the vocabulary.
 """
 
 from __future__ import annotations
@@ -75,16 +75,24 @@ def test_awkward_text(both: Both, text: str) -> None:
 
 def test_random_text(both: Both) -> None:
     _, ours, llama = both
-    for text in random_texts(seed=1, count=1000):
+    for text in random_texts(seed=1, count=500):
         assert ours.encode(text) == llama.encode(text), repr(text)
 
 
-def test_every_plane_of_unicode(both: Both) -> None:
-    _, ours, llama = both
-    codes = [*range(0x3400), *range(0x3400, 0xD800, 11), *range(0xE000, 0x20000, 5), *range(0x20000, 0x110000, 997)]
+def test_unicode(both: Both) -> None:
+    pre, ours, llama = both
+    codes = [*range(0x3400), *range(0x3400, 0xD800, 11), *range(0xE000, 0x20000, 5), *range(0x20000, 0x40000, 499)]
+    codes = codes if pre == "smollm" else codes[::7]
     for start in range(0, len(codes), 64):
         text = "".join(f"a {chr(code)}b{chr(code)}{chr(code)} 1{chr(code)}\n" for code in codes[start : start + 64])
         assert ours.encode(text) == llama.encode(text), hex(codes[start])
+
+
+def test_characters_that_have_no_token_as_a_whole(both: Both) -> None:
+    # Planes 4 to 11 are not assigned; two of their leading bytes have no token (see gguf_tokenizer).
+    _, ours, llama = both
+    for code in range(0x40000, 0x110000, 997):
+        assert ours.encode(f"a {chr(code)}b") == llama.encode(f"a {chr(code)}b"), hex(code)
 
 
 def test_bytes_of_every_token(both: Both) -> None:
