@@ -1,0 +1,100 @@
+"""``charter compile``: predict, plan, and write plan, report and engine configuration."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from charter_compiler.api.compilation import Compilation
+from charter_compiler.api.compile import CompileRequest, compile_agent
+from charter_compiler.cli.arguments import positive
+from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
+from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.report.metrics import count
+from charter_compiler.report.terminal import comparison_table
+from charter_compiler.tokens.models import DEFAULT_MODEL
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the design's command line, and those that the prediction needs."""
+    parser.add_argument("entry", metavar="ENTRY", help="path/to/file.py:function or path/to/file.py:Class.method")
+    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="where the files go")
+    parser.add_argument(
+        "--inputs",
+        type=Path,
+        metavar="F.jsonl",
+        help="predict over these rows; this runs the agent's code, without a model, several times",
+    )
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
+    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
+    parser.add_argument(
+        "--concurrency",
+        type=positive,
+        default=DEFAULT_CONCURRENCY,
+        metavar="N",
+        help="items in flight in the run that is predicted (default: %(default)s)",
+    )
+    parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens in that run")
+    parser.add_argument("--block-size", type=positive, metavar="N", help="tokens per block instead of the target's")
+    parser.add_argument("--capacity-blocks", type=positive, metavar="N", help="KV blocks instead of the target's")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL.name, metavar="NAME|PATH", help="a local target's (%(default)s)"
+    )
+    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
+    parser.add_argument(
+        "--allow-effects", action="store_true", help="predict even if the agent's code may act on the outside"
+    )
+    parser.add_argument("--layout", action="store_true", help="not in this version: prompts stay as written")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compile, write, and say what was found. Returns 0; raises what ``compile_agent`` does."""
+    if args.layout:
+        raise UsageError("--layout is not in this version: prompts stay as written", remedy="leave it out")
+    compilation = compile_agent(
+        CompileRequest(
+            entry=args.entry,
+            inputs=args.inputs,
+            target=args.target,
+            target_options=TargetOptions(model=args.model, tokenizer=args.tokenizer),
+            options=RunOptions(concurrency=args.concurrency, max_tokens=args.max_tokens),
+            block_size=args.block_size,
+            capacity_blocks=args.capacity_blocks,
+            limit=args.limit,
+            allow_effects=args.allow_effects,
+        )
+    )
+    written = compilation.write(args.output)
+    print_compilation(Console(), compilation)
+    for note in compilation.notes:
+        print(f"charter: note: {note}", file=sys.stderr)
+    for path in written:
+        print(path)
+    return 0
+
+
+def print_compilation(console: Console, compilation: Compilation) -> None:
+    """What was found and what is predicted, short."""
+    plan = compilation.plan
+    console.print(
+        f"{plan.entry} for {plan.target} ({plan.model}): {len(compilation.calls)} calls, "
+        f"{len(compilation.opportunities)} shared prefixes, blocks of {plan.block_size} tokens",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for prefix in compilation.opportunities:
+        kind = "with values known at run time" if prefix.template else "constant"
+        console.print(
+            f"  {prefix.pattern.replace('_', ' ')}: {prefix.shared_prefix_length} tokens in {len(prefix.nodes)} "
+            f"call sites, {kind}, priority {prefix.priority}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if compilation.inputs:
+        console.print(comparison_table(compilation.report().runs, title=f"predicted over {compilation.inputs} rows"))
+    for saving in compilation.passes:
+        console.print(f"  {saving.name}: {count(saving.saved_tokens)} tokens saved", highlight=False, soft_wrap=True)
