@@ -15,7 +15,7 @@ from charter_compiler.serve.options import MARK, ServerOptions, engine_parameter
 DECOUPLED = frozenset({"tensorrt_llm", "tensorrt_llm_bls"})
 """Models that may answer a request with many responses. Triton works out for itself that the ensemble then may, too."""
 
-_MODEL_PY = '''"""Loaded by Triton's Python backend, whose Python knows nothing of the environment that the server came from."""
+_MODEL_PY = '''"""Loaded by Triton's Python backend, which knows nothing of the environment that started the server."""
 
 import sys
 

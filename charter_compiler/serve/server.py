@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import selectors
+import shutil
 import socket
 import subprocess
 import sys
@@ -135,9 +136,14 @@ def start_server(options: ServerOptions) -> ServerHandle:
 
 def _start(options: ServerOptions, install: TritonInstall, ports: dict[str, int], fingerprint: str) -> ServerHandle:
     folder = Path(tempfile.mkdtemp(prefix="charter-serve-"))
-    write_repository(folder / "models", options, ports, version=version("charter-compiler"), fingerprint=fingerprint)
-    install.write_backends(folder / "backends")
-    handle = _launch(options, install, ports, folder)
+    try:
+        charter = version("charter-compiler")
+        write_repository(folder / "models", options, ports, version=charter, fingerprint=fingerprint)
+        install.write_backends(folder / "backends")
+        handle = _launch(options, install, ports, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)  # from here on it is the supervisor's
+        raise
     try:
         _await_ready(handle, options.start_timeout)
     except BaseException:

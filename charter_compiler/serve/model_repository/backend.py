@@ -46,3 +46,19 @@ def texts(values: NDArray[Any]) -> list[str]:
 def string_array(rows: list[list[str]]) -> NDArray[np.object_]:
     """A STRING tensor of shape [batch, n]."""
     return np.array([[text.encode("utf-8") for text in row] for row in rows], dtype=np.object_)
+
+
+def stop_request(name: str) -> None:
+    """Cancel the running request of that id, in TensorRT-LLM's own way: the id again, with ``stop``. Called by models
+    whose caller has gone, for Triton does not pass a cancellation on to the models that are called."""
+    required = {"input_lengths": np.int32, "request_output_len": np.int32}
+    inputs = [pb_utils.Tensor(tensor, np.ones((1, 1), dtype=kind)) for tensor, kind in required.items()]
+    request = pb_utils.InferenceRequest(
+        model_name="tensorrt_llm",
+        request_id=name,
+        inputs=[*inputs, pb_utils.Tensor("stop", np.ones((1, 1), dtype=np.bool_))],
+        requested_output_names=[],
+    )
+    for answer in request.exec(decoupled=True):
+        if answer.has_error():
+            raise pb_utils.TritonModelException(answer.error().message())

@@ -23,6 +23,9 @@ from charter_compiler.serve.engine.interface import Emit, EngineOutput, EngineRe
 from charter_compiler.serve.model_repository.answers import Answer
 from charter_compiler.serve.model_repository.inputs import Generation
 
+REPORT_PERIOD = 1.0
+"""Seconds."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -69,8 +72,8 @@ class _Stop:
 
 
 class Dispatcher:
-    """``submit``, ``stop`` and ``close`` may be called from any thread. ``on_change`` is called in the dispatcher's
-    thread whenever a request has begun or ended."""
+    """``submit``, ``stop`` and ``close`` may be called from any thread. ``report`` is called in the dispatcher's thread
+    when a request has begun or ended, and every ``REPORT_PERIOD`` while some run."""
 
     def __init__(
         self,
@@ -78,16 +81,16 @@ class Dispatcher:
         token_bytes: Callable[[int], bytes],
         *,
         check_period: float,
-        on_change: Callable[[], None] = lambda: None,
+        report: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._token_bytes = token_bytes
         self._check_period = check_period
-        self._on_change = on_change
+        self._report = report
         self._inbox: queue.SimpleQueue[_Request | EngineOutput | _Stop | None] = queue.SimpleQueue()
         self._owners: dict[int, _Request] = {}
         self._next_id = 1
-        self._checked = time.monotonic()
+        self._checked = self._reported = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="charter-dispatcher", daemon=True)
         self._thread.start()
 
@@ -96,7 +99,7 @@ class Dispatcher:
         self._inbox.put(_Request(name, sender, generations, streaming))
 
     def stop(self, name: str) -> None:
-        """Cancel the running requests of that name."""
+        """Cancel the running request of that name; nothing happens unless there is exactly one."""
         self._inbox.put(_Stop(name))
 
     def close(self) -> None:
@@ -109,20 +112,18 @@ class Dispatcher:
             try:
                 item = self._inbox.get(timeout=self._check_period if self._owners else None)
             except queue.Empty:
-                self._check_cancelled()
+                self._check()
                 continue
             if item is None:
                 break
             if isinstance(item, _Request):
                 self._begin(item)
             elif isinstance(item, _Stop):
-                for request in self._requests():
-                    if request.name == item.name:
-                        self._cancel(request)
+                self._stop(item.name)
             else:
                 self._take(item)
             if time.monotonic() - self._checked >= self._check_period:
-                self._check_cancelled()
+                self._check()
         for request in self._requests():
             self._fail(request, "the server is stopping")
 
@@ -143,7 +144,13 @@ class Dispatcher:
                 index, generation, streaming=request.streaming, token_bytes=self._token_bytes
             )
             self._owners[request_id] = request
-        self._on_change()
+        self._report_now()
+
+    def _stop(self, name: str) -> None:
+        named = [request for request in self._requests() if request.name == name]
+        # Clients choose their ids; of two requests with the same one, the wrong one might be ended.
+        if name and len(named) == 1:
+            self._cancel(named[0])
 
     def _take(self, output: EngineOutput) -> None:
         request = self._owners[output.request_id]
@@ -158,7 +165,7 @@ class Dispatcher:
         elif not request.over and (tensors := answer.feed(output)) is not None:
             self._send(request, tensors)
         if output.finish is not None:
-            self._on_change()
+            self._report_now()
 
     def _send(self, request: _Request, tensors: Mapping[str, NDArray[Any]]) -> None:
         request.over = not request.answers
@@ -184,11 +191,17 @@ class Dispatcher:
             for request_id in request.answers:
                 self._engine.cancel(request_id)
 
-    def _check_cancelled(self) -> None:
+    def _report_now(self) -> None:
+        self._reported = time.monotonic()
+        self._report()
+
+    def _check(self) -> None:
         self._checked = time.monotonic()
         for request in self._requests():
             if not request.cancelled and request.sender.is_cancelled():
                 self._cancel(request)
+        if self._checked - self._reported >= REPORT_PERIOD:
+            self._report_now()
 
 
 def _engine_request(request_id: int, generation: Generation) -> EngineRequest:

@@ -10,6 +10,7 @@ from charter_compiler.serve.model_repository.backend import (
     inputs_of,
     parameters,
     response,
+    stop_request,
     string_array,
 )
 from charter_compiler.tokens.tokenizer import load_tokenizer
@@ -25,6 +26,11 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
+        if request.is_cancelled():
+            # An ensemble marks the next step of a request that was cancelled, and leaves the one before it running.
+            if request.request_id():
+                stop_request(request.request_id())
+            return error_response("the request was cancelled", cancelled=True)
         tensors = inputs_of(request)
         tokens, lengths = tensors["TOKENS_BATCH"].tolist(), tensors["SEQUENCE_LENGTH"].tolist()
         try:

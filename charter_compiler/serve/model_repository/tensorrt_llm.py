@@ -55,7 +55,7 @@ class TritonPythonModel:
             self._engine,
             tokenizer.token_bytes,
             check_period=int(values["cancellation_check_period_ms"]) / 1000,
-            on_change=self._update_metrics,
+            report=self._update_metrics,
         )
 
     def execute(self, requests: list[Any]) -> None:

@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 
 from charter_compiler.diagnostics.errors import CharterError
 from charter_compiler.serve.interfaces import Step, interfaces
-from charter_compiler.serve.model_repository.backend import FINAL, error_response, inputs_of, parameters, response
+from charter_compiler.serve.model_repository.backend import (
+    FINAL,
+    error_response,
+    inputs_of,
+    parameters,
+    response,
+    stop_request,
+)
 from charter_compiler.serve.model_repository.inputs import refuse_unsupported
 
 CONCURRENCY = 16
@@ -85,7 +92,7 @@ class TritonPythonModel:
             yield {output: known[output] for output in self._outputs if output in known}
             if not cancelled and sender.is_cancelled():
                 cancelled = True
-                _stop(engine, name)
+                stop_request(name)
 
 
 def _request(step: Step, tensors: dict[str, NDArray[Any]], name: str = "") -> Any:
@@ -101,17 +108,3 @@ def _outputs(step: Step, answer: Any) -> dict[str, NDArray[Any]]:
     if answer.has_error():
         raise _CallError(answer.error())
     return {step.output_map[tensor.name()]: tensor.as_numpy() for tensor in answer.output_tensors()}
-
-
-def _stop(step: Step, name: str) -> None:
-    """TensorRT-LLM's own way to cancel a request of a model that is called: its id again, with ``stop``."""
-    required = {"input_lengths": np.int32, "request_output_len": np.int32}
-    inputs = [pb_utils.Tensor(tensor, np.ones((1, 1), dtype=kind)) for tensor, kind in required.items()]
-    request = pb_utils.InferenceRequest(
-        model_name=step.model,
-        request_id=name,
-        inputs=[*inputs, pb_utils.Tensor("stop", np.ones((1, 1), dtype=np.bool_))],
-        requested_output_names=[],
-    )
-    for answer in request.exec(decoupled=True):
-        _outputs(step, answer)
