@@ -97,7 +97,7 @@ def split_entry(text: str) -> tuple[Path, str]:
     path = Path(file)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=3)
-        hint = f"did you mean {_listed([str(path.parent / n) for n in near])}?" if near else _ENTRY_FORM
+        hint = f"did you mean {_listed([str(path.parent / n) for n in near], 'or')}?" if near else _ENTRY_FORM
         raise EntryError("there is no such file", place=file, remedy=hint)
     return path, name
 
@@ -124,7 +124,7 @@ def load_entry(text: str) -> Entry:
         raise EntryError(
             f"{name} is a class",
             place=str(path),
-            remedy=f"name one of its methods: {_listed(methods)}" if methods else _ENTRY_FORM,
+            remedy=f"name one of its methods: {_listed(methods, 'or')}" if methods else _ENTRY_FORM,
         )
     if not callable(value):
         raise EntryError(f"{name} is not a function", place=str(path), remedy=_ENTRY_FORM)

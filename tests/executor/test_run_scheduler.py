@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charter_compiler.executor.scheduler import Mode, PrefixScheduler, ScheduledCall, make_scheduler
+
+
+def keys(calls: list[ScheduledCall]) -> list[int]:
+    return [call.key for call in calls]
+
+
+def test_of_calls_with_one_cold_prefix_one_goes_and_the_others_wait_for_its_first_token() -> None:
+    scheduler = PrefixScheduler(concurrency=3)
+    for item in range(3):
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=("shared", f"own{item}")))
+    assert keys(scheduler.ready()) == [0]
+    assert scheduler.ready() == []
+    scheduler.on_first_token(0)
+    assert keys(scheduler.ready()) == [1, 2]
+
+
+def test_a_leader_that_fails_before_its_first_token_hands_over() -> None:
+    scheduler = PrefixScheduler(concurrency=2)
+    for item in range(2):
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=("shared",)))
+    assert keys(scheduler.ready()) == [0]
+    scheduler.on_done(0)
+    assert keys(scheduler.ready()) == [1]
+
+
+def test_calls_that_share_nothing_do_not_wait_for_each_other() -> None:
+    scheduler = PrefixScheduler(concurrency=2)
+    for item in range(2):
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=(f"own{item}",)))
+    assert keys(scheduler.ready()) == [0, 1]
+
+
+def test_calls_without_known_blocks_go_at_once() -> None:
+    scheduler = PrefixScheduler(concurrency=2, capacity_blocks=4)
+    for item in range(2):
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item))
+    assert keys(scheduler.ready()) == [0, 1]
+
+
+def test_the_item_that_started_first_goes_first() -> None:
+    scheduler = PrefixScheduler(concurrency=2)
+    scheduler.start_item(7)
+    scheduler.start_item(3)
+    scheduler.submit(ScheduledCall(0, 3, blocks=("b",)))
+    scheduler.submit(ScheduledCall(1, 7, blocks=("a",)))
+    scheduler.submit(ScheduledCall(2, None, blocks=("warm",)))
+    assert keys(scheduler.ready()) == [2, 1, 0]
+
+
+def test_calls_in_flight_stay_within_the_capacity_and_shared_blocks_count_once() -> None:
+    scheduler = PrefixScheduler(concurrency=3, capacity_blocks=5)
+    for item in range(3):
+        scheduler.start_item(item)
+    scheduler.submit(ScheduledCall(0, 0, blocks=("s",)))
+    assert keys(scheduler.ready()) == [0]
+    scheduler.on_first_token(0)
+    scheduler.on_done(0)
+    for item in range(3):
+        scheduler.submit(ScheduledCall(1 + item, item, blocks=("s", f"own{item}"), tail_blocks=1))
+    assert keys(scheduler.ready()) == [1, 2]  # 1 shared + 2 * (1 own + 1 tail) = 5
+    scheduler.on_done(1)
+    assert keys(scheduler.ready()) == [3]
+
+
+def test_a_call_larger_than_the_capacity_goes_alone() -> None:
+    scheduler = PrefixScheduler(concurrency=2, capacity_blocks=2)
+    scheduler.start_item(0)
+    scheduler.submit(ScheduledCall(0, 0, blocks=("a", "b", "c"), tail_blocks=1))
+    assert keys(scheduler.ready()) == [0]
+
+
+def test_items_are_admitted_while_they_fit_judged_by_those_seen() -> None:
+    scheduler = PrefixScheduler(concurrency=16, capacity_blocks=10)
+    assert scheduler.may_start()
+    scheduler.start_item(0)
+    assert not scheduler.may_start(), "its size is not known before its first call"
+    scheduler.submit(ScheduledCall(0, 0, blocks=("a", "b", "c"), tail_blocks=1))
+    assert scheduler.may_start()
+    scheduler.start_item(1)
+    assert not scheduler.may_start(), "three of four blocks do not fit ten"
+    scheduler.on_done(0)
+    scheduler.finish_item(0)
+    assert scheduler.may_start()
+
+
+def test_constant_prefixes_are_not_counted_for_each_item() -> None:
+    scheduler = PrefixScheduler(concurrency=16, capacity_blocks=10)
+    scheduler.submit(ScheduledCall(0, None, blocks=("c1", "c2")))
+    scheduler.start_item(0)
+    scheduler.submit(ScheduledCall(1, 0, blocks=("c1", "c2", "own")))
+    started = 1
+    while scheduler.may_start():
+        scheduler.start_item(started)
+        started += 1
+    assert started == 8
+
+
+def test_an_item_without_calls_does_not_stop_the_others_for_ever() -> None:
+    scheduler = PrefixScheduler(concurrency=4, capacity_blocks=10)
+    scheduler.start_item(0)
+    scheduler.finish_item(0)
+    assert scheduler.may_start()
+
+
+def test_the_baseline_sends_at_once_and_in_order() -> None:
+    scheduler = make_scheduler(Mode.BASELINE, concurrency=2, capacity_blocks=1)
+    for item in range(2):
+        assert scheduler.may_start()
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=("shared",), tail_blocks=5))
+    assert not scheduler.may_start()
+    assert keys(scheduler.ready()) == [0, 1]
+    scheduler.finish_item(0)
+    assert scheduler.may_start()
+
+
+@dataclass
+class Plan:
+    """Items, each a list of calls made one after the other; a call is its blocks and tail."""
+
+    items: list[list[tuple[tuple[str, ...], int]]]
+    concurrency: int
+    capacity: int | None
+
+
+paths = st.lists(st.sampled_from("abc"), max_size=4).map(
+    lambda letters: tuple("".join(letters[: n + 1]) for n in range(len(letters)))  # a chained name holds its past
+)
+plans = st.builds(
+    Plan,
+    items=st.lists(st.lists(st.tuples(paths, st.integers(0, 3)), max_size=3), max_size=8),
+    concurrency=st.integers(1, 4),
+    capacity=st.none() | st.integers(1, 12),
+)
+
+
+@settings(deadline=None)
+@given(plan=plans, mode=st.sampled_from(Mode), data=st.data())
+def test_every_call_is_sent_once_and_no_cold_block_twice_at_once(plan: Plan, mode: Mode, data: st.DataObject) -> None:
+    scheduler = make_scheduler(mode, plan.concurrency, plan.capacity)
+    coming = deque(enumerate(plan.items))
+    left: dict[int, deque[ScheduledCall]] = {}
+    sent: list[int] = []
+    prefilling: dict[int, ScheduledCall] = {}
+    decoding: dict[int, ScheduledCall] = {}
+    blocks_of: dict[int, tuple[object, ...]] = {}
+    made = 0
+
+    def go_on(item: int) -> None:
+        if left[item]:
+            scheduler.submit(left[item].popleft())
+        else:
+            del left[item]
+            scheduler.finish_item(item)
+
+    while coming or left:
+        while coming and scheduler.may_start():
+            item, calls = coming.popleft()
+            scheduler.start_item(item)
+            left[item] = deque(ScheduledCall(made + n, item, blocks, tail) for n, (blocks, tail) in enumerate(calls))
+            made += len(calls)
+            go_on(item)
+        assert len(left) <= plan.concurrency
+        for call in scheduler.ready():
+            if mode is Mode.OPTIMIZED and plan.capacity is None:
+                known = {block for key in sent if key not in prefilling for block in blocks_of[key]}
+                cold = set(call.blocks) - known
+                assert not any(cold & set(other.blocks) for other in prefilling.values()), "single-flight"
+            prefilling[call.key] = call
+            sent.append(call.key)
+            blocks_of[call.key] = call.blocks
+        busy = [*prefilling, *decoding]
+        if not busy:
+            assert not left, "calls wait although nothing is in flight"
+            continue
+        key = data.draw(st.sampled_from(sorted(busy)))
+        if key in prefilling:
+            decoding[key] = prefilling.pop(key)
+            scheduler.on_first_token(key)
+        else:
+            scheduler.on_done(key)
+            item = decoding.pop(key).item
+            assert item is not None
+            go_on(item)
+    assert sorted(sent) == list(range(made))
