@@ -17,7 +17,7 @@ from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.report import graph_layout, metrics, timeline
 from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import ReportData
-from charter_compiler.report.prompt_blocks import MessageBlocks, message_blocks, short_id, template_text
+from charter_compiler.report.prompt_blocks import MessageBlocks, message_blocks, nested_text, short_id, visible_space
 
 COLORS = 8
 """Colours in the style sheet; sites and shared prefixes go round them, and carry a number besides."""
@@ -51,6 +51,7 @@ def render_report(data: ReportData) -> str:
             sites=sites,
             chart_size=timeline,
             prompts=prompts,
+            prefix_texts=[nested_text(index, data.opportunities) for index in range(len(data.opportunities))],
             table=[(row, [_cell(row, run) for run in data.runs], row.change(data.runs)) for row in rows],
             measured=any(run.measured for run in data.runs),
         )
@@ -102,8 +103,9 @@ def _environment() -> Environment:
     environment.globals["style"] = Markup(style)  # noqa: S704  # our own file, no part of it comes from outside
     environment.filters.update(
         short_id=short_id,
-        template_text=template_text,
+        visible_space=visible_space,
         percent=metrics.percent,
+        places=lambda spans: dict.fromkeys(f"{span.file}:{span.line}" for span in spans),
         count=metrics.count,
         clamp=lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}",
         color=lambda index: f"c{index % COLORS}",

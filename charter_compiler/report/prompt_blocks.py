@@ -132,6 +132,23 @@ def template_text(opportunity: PrefixOpportunity) -> str:
     return "".join(parts)
 
 
+def nested_text(index: int, opportunities: Sequence[PrefixOpportunity]) -> tuple[int | None, str]:
+    """The shared text of an opportunity as what it adds to the longest other one that it begins with, and that one's
+    index; ``None`` and the whole text where there is none."""
+    texts = [template_text(opportunity) for opportunity in opportunities]
+    own = texts[index]
+    shorter = [other for other, text in enumerate(texts) if text and len(text) < len(own) and own.startswith(text)]
+    if not shorter:
+        return None, own
+    base = max(shorter, key=lambda other: len(texts[other]))
+    return base, own[len(texts[base]) :]
+
+
+def visible_space(text: str) -> str:
+    """Signs for text that is only white space, which would not be seen."""
+    return text.replace(" ", "␣").replace("\t", "⇥").replace("\n", "↵") if text.isspace() else text
+
+
 def _blocks(segment: Segment, depth: int) -> list[PromptBlock]:
     """A segment and what is nested in it, outer before inner."""
     match segment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from charter_compiler.executor.recording import compare_recordings, read_recording
+from charter_compiler.executor.recording import RecordingComparison, read_recording
 from charter_compiler.report.model import CallTiming, OutputDifference, RunTimeline
 
 
@@ -31,18 +31,13 @@ def timeline(label: str, recording: Path) -> RunTimeline:
     return RunTimeline(label, timings)
 
 
-def difference(first: tuple[str, Path], second: tuple[str, Path]) -> OutputDifference:
-    """How two recorded runs differ; each is given as its label and its recording.
-
-    Raises:
-        InputsError: a recording cannot be read.
-    """
-    found = compare_recordings(first[1], second[1])
+def difference(first: str, second: str, comparison: RecordingComparison) -> OutputDifference:
+    """How two recorded runs differ; ``first`` and ``second`` are their labels."""
     return OutputDifference(
-        first[0],
-        second[0],
-        compared=found.compared,
-        not_compared=found.not_compared,
-        different_prompts=len(found.different_prompts),
-        different_outputs=len(found.different_outputs),
+        first,
+        second,
+        compared=comparison.compared,
+        not_compared=comparison.not_compared,
+        different_prompts=len(comparison.different_prompts),
+        different_outputs=len(comparison.different_outputs),
     )

@@ -8,7 +8,7 @@ from report_sample import SYSTEM, call, call_id, calls, prefix, span
 from charter_compiler.ir.nodes import CallRef, Const, Message, Param
 from charter_compiler.report.graph_layout import NODE_HEIGHT, layout, stages
 from charter_compiler.report.model import CallTiming, RunTimeline
-from charter_compiler.report.prompt_blocks import message_blocks, short_id, template_text
+from charter_compiler.report.prompt_blocks import message_blocks, nested_text, short_id, template_text, visible_space
 from charter_compiler.report.timeline import LABEL_WIDTH, MAX_ITEMS, WIDTH, charts
 
 
@@ -89,6 +89,18 @@ def test_template_text_names_what_is_known_at_run_time() -> None:
     segments = (Const("a ", span(1)), Param("document", span(1)), CallRef(call_id(1), span(1)))
     assert template_text(prefix("a ", (), template=segments)) == "a {document}{result of process#1}"
     assert template_text(prefix("a ", ())) == "a "
+
+
+def test_a_nested_prefix_is_shown_as_what_it_adds() -> None:
+    prefixes = (prefix("a b", ()), prefix("a", ()), prefix("a b c", ()), prefix("x", ()), prefix("a b", ()))
+    shown = [nested_text(index, prefixes) for index in range(len(prefixes))]
+    assert shown == [(1, " b"), (None, "a"), (0, " c"), (None, "x"), (1, " b")]
+
+
+def test_only_white_space_is_made_visible() -> None:
+    assert visible_space(" \n\t") == "␣↵⇥"
+    assert visible_space(" a\n") == " a\n"
+    assert visible_space("") == ""
 
 
 def test_later_messages_are_not_cut() -> None:

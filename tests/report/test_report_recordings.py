@@ -5,7 +5,7 @@ from pathlib import Path
 from report_sample import call_id
 
 from charter_compiler.executor.calls import CallRecord, CallSite
-from charter_compiler.executor.recording import Recorder
+from charter_compiler.executor.recording import Recorder, compare_recordings
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 from charter_compiler.report.model import CallTiming, OutputDifference
 from charter_compiler.report.recordings import difference, timeline
@@ -56,7 +56,7 @@ def test_difference_of_two_recordings(tmp_path: Path) -> None:
         record(1, 0, "x", prompt="another"),
         record(1, 1, "y"),
     )
-    found = difference(("baseline", first), ("optimized", second))
+    found = difference("baseline", "optimized", compare_recordings(first, second))
     assert found == OutputDifference(
         "baseline", "optimized", compared=3, not_compared=1, different_prompts=1, different_outputs=1
     )
