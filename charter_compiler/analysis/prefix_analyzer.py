@@ -135,7 +135,9 @@ class PrefixAnalyzer:
         self._min_tokens = min_tokens
 
     def find_shared_prefixes(self, dag: CallsById) -> list[PrefixOpportunity]:
-        """The opportunities, best first: by priority, then by saved tokens, length and place in the source.
+        """The opportunities, best first: by priority and saved tokens.
+
+        Of two alike, one that also shares values of the run comes first, then the longer, then the earlier one.
 
         Raises:
             TokenizerError: a call sends chat messages, and there is no chat template or it refuses them.
@@ -150,7 +152,12 @@ class PrefixAnalyzer:
         opportunities = [self._opportunity(candidate) for candidate in accepted]
         return sorted(
             opportunities,
-            key=lambda o: (-o.priority, -o.saved_tokens, -o.shared_prefix_length, [position[node] for node in o.nodes]),
+            key=lambda o: (
+                -o.saved_tokens,  # the priority grows with it
+                o.template is None,
+                -o.shared_prefix_length,
+                [position[node] for node in o.nodes],
+            ),
         )
 
     def _candidates(self, calls: Mapping[str, Call]) -> Iterator[_Candidate]:
