@@ -1,0 +1,100 @@
+"""``charter run`` on bad input: one line with place and remedy, a non-zero exit, nothing started."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from charter_compiler.cli.main import main
+
+AGENT = "def process(text, llm):\n    return llm.generate(text)\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("agent.py").write_text(AGENT, encoding="utf-8")
+    Path("in.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    return tmp_path
+
+
+def run(*arguments: str, entry: str = "agent.py:process", inputs: str = "in.jsonl") -> int:
+    return main(["run", entry, "--inputs", inputs, "-o", "out.jsonl", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ([], {"entry": "none.py:process"}, "none.py: there is no such file"),
+        ([], {"entry": "agent.py:proces"}, "agent.py: there is no proces (did you mean process?)"),
+        ([], {"inputs": "none.jsonl"}, "none.jsonl: cannot read the inputs"),
+        (["--target", "mystery"], {}, "there is no target 'mystery' (targets are local, triton://"),
+        (["--target", "triton://"], {}, "'triton://' is not a Triton target (write triton://host:port/model)"),
+        (["--layout"], {}, "--layout is not in this version"),
+        (["--plan", "nowhere"], {}, "nowhere/plan.json: cannot be read"),
+        (["--resume"], {}, "out.jsonl.journal: nothing to resume"),
+        (["--model", "none"], {"target": "local"}, "there is no model 'none'"),
+        (["--target", "triton://127.0.0.1:1/ensemble"], {}, "triton://127.0.0.1:1/ensemble: "),
+    ],
+)
+def test_bad_input_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], options: dict[str, str], message: str
+) -> None:
+    if options.pop("target", None):
+        arguments = [*arguments, "--fresh-server"]
+    assert run(*arguments, **options) != 0
+    error = capsys.readouterr().err
+    assert error.startswith(f"charter: error: {message}")
+    assert error.count("\n") == 1
+    assert not Path("out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [('{"text": \n', "in.jsonl:2: not JSON"), ('{"other": 1}\n', "in.jsonl:2: process needs text")],
+)
+def test_a_broken_row_is_found_before_anything_runs(
+    folder: Path, capsys: pytest.CaptureFixture[str], line: str, message: str
+) -> None:
+    Path("in.jsonl").write_text('{"text": "a"}\n' + line, encoding="utf-8")
+    assert run("--target", "triton://127.0.0.1:1/ensemble") == 1
+    assert f"charter: error: {message}" in capsys.readouterr().err
+
+
+def test_a_server_that_cannot_be_reached_leaves_an_older_run_alone(folder: Path) -> None:
+    Path("out.jsonl").write_text("kept\n", encoding="utf-8")
+    Path("out.jsonl.journal").write_text("kept\n", encoding="utf-8")
+    assert run("--target", "triton://127.0.0.1:1/ensemble") == 1
+    assert Path("out.jsonl").read_text(encoding="utf-8") == "kept\n"
+    assert Path("out.jsonl.journal").read_text(encoding="utf-8") == "kept\n"
+
+
+def test_a_plan_of_changed_sources_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from charter_compiler.predict.planning import calls_of_entry, plan_entry
+    from charter_compiler.tokens.tokenizer import default_tokenizer
+
+    entry = "agent.py:process"
+    plan = plan_entry(
+        entry,
+        calls_of_entry(entry),
+        target="local",
+        model="m",
+        tokenizer=default_tokenizer(),
+        block_size=32,
+        capacity_blocks=256,
+    )
+    Path("plan").mkdir()
+    Path("plan/plan.json").write_text(plan.to_json(), encoding="utf-8")
+    arguments = ("--plan", "plan", "--target", "triton://127.0.0.1:1/ensemble")
+    assert run(*arguments) == 1
+    assert "triton://127.0.0.1:1" in capsys.readouterr().err, "an unchanged plan is taken"
+    Path("agent.py").write_text(AGENT + "\n", encoding="utf-8")
+    assert run(*arguments) == 1
+    assert "the plan is stale: agent.py changed" in capsys.readouterr().err
+    stranger = json.loads(plan.to_json())
+    stranger["entry"] = "other.py:process"
+    Path("plan/plan.json").write_text(json.dumps(stranger), encoding="utf-8")
+    assert run(*arguments) == 1
+    assert "it is the plan of other.py:process" in capsys.readouterr().err

@@ -1,0 +1,145 @@
+"""Runs of the shipped agents on the real embedded server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charter_compiler.diagnostics.errors import ServerStartError
+from charter_compiler.executor.metrics import Tally
+from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.targets import TargetOptions
+from charter_compiler.predict.measured_run import RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.predict.side_by_side import SideBySide, run_side_by_side
+from charter_compiler.serve.engine.interface import EngineConfig
+
+pytestmark = pytest.mark.server
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ENGINE = EngineConfig(max_context=2048)
+
+
+def make_request(folder: Path, agent: str, rows: list[dict[str, Any]]) -> RunRequest:
+    inputs = folder / "in.jsonl"
+    inputs.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return RunRequest(
+        entry=f"{EXAMPLES / 'agents'}/{agent}",
+        inputs=inputs,
+        output=folder / "out.jsonl",
+        target_options=TargetOptions(fresh_server=True, engine=ENGINE),
+        options=RunOptions(concurrency=4, max_tokens=6),
+    )
+
+
+def first_rows(name: str, count: int) -> list[dict[str, Any]]:
+    with (EXAMPLES / "data" / name).open(encoding="utf-8") as file:
+        return [json.loads(next(file)) for _ in range(count)]
+
+
+def check_prediction(report: RunReport) -> None:
+    assert report.metrics.hit_rate is not None
+    assert report.prediction is not None
+    assert report.prediction.hit_rate == pytest.approx(report.metrics.hit_rate, abs=0.02)
+    assert report.metrics.attainable_hit_rate is not None
+    assert report.metrics.hit_rate <= report.metrics.attainable_hit_rate
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> SideBySide:
+    folder = tmp_path_factory.mktemp("documents")
+    rows = [{"document": row["document"][:300], "id": n} for n, row in enumerate(first_rows("documents.jsonl", 4))]
+    request = make_request(folder, "document_processor.py:DocumentProcessor.process", rows)
+    return run_side_by_side(request, folder)
+
+
+def test_rows_and_metrics_have_the_form_of_the_design(documents: SideBySide) -> None:
+    for report in (documents.baseline, documents.optimized):
+        rows = [json.loads(line) for line in report.rows.read_text(encoding="utf-8").splitlines()]
+        assert [row["index"] for row in rows] == [0, 1, 2, 3]
+        assert [row["input"]["id"] for row in rows] == [0, 1, 2, 3]
+        assert all(row["error"] is None and set(row["output"]) >= {"entities", "classification"} for row in rows)
+        metrics = json.loads(report.metrics_file.read_text(encoding="utf-8"))
+        assert (metrics["items"], metrics["failed"], metrics["calls"], metrics["layout"]) == (4, 0, 12, False)
+        assert metrics["hit_rate"] == pytest.approx(metrics["cached_tokens"] / metrics["prompt_tokens"])
+        assert metrics["latency_s"]["p95"] >= metrics["ttft_s"]["p50"] > 0
+    assert documents.baseline.metrics.warmup_tokens == 0
+    assert documents.optimized.metrics.warmup_tokens
+
+
+def test_predicted_and_measured_hit_rate_agree_where_outputs_feed_prompts(documents: SideBySide) -> None:
+    check_prediction(documents.baseline)
+    check_prediction(documents.optimized)
+
+
+def test_both_modes_sent_the_same_prompts(documents: SideBySide) -> None:
+    assert documents.comparison.compared
+    assert documents.comparison.different_prompts == ()
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_predicted_and_measured_hit_rate_agree_for_single_calls(tmp_path: Path, mode: Mode) -> None:
+    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 3))
+    check_prediction(measured_run(replace(request, options=replace(request.options, mode=mode))))
+
+
+class _Killer(RunObserver):
+    """Kills the server once the first item has finished."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+
+    def progress(self, tally: Tally) -> None:
+        if tally.items == 1 and self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            self.pid = 0
+
+
+def test_a_server_that_dies_in_mid_run_is_one_line_and_finished_rows_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from charter_compiler.executor import targets
+
+    killer = _Killer()
+    start = targets.start_server
+
+    def start_and_note(options: Any) -> Any:
+        server = start(options)
+        killer.pid = server.pid
+        return server
+
+    monkeypatch.setattr(targets, "start_server", start_and_note)
+    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 3))
+    request = replace(request, options=replace(request.options, concurrency=1))
+    report = measured_run(request, killer)
+    assert isinstance(report.stopped, ServerStartError)
+    assert "ended in mid-run" in str(report.stopped)
+    assert "\n" not in str(report.stopped)
+    rows = [json.loads(line) for line in report.rows.read_text(encoding="utf-8").splitlines()]
+    assert [(row["index"], row["error"]) for row in rows] == [(0, None)]
+    resumed = measured_run(replace(request, resume=True))
+    assert resumed.stopped is None
+    assert resumed.metrics.items == 3
+    assert resumed.metrics.calls == 3, "the finished item was not repeated"
+
+
+def test_a_prompt_longer_than_the_context_fails_its_item_alone(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text("def process(text, llm):\n    return llm.generate(text, max_tokens=4)\n", encoding="utf-8")
+    rows = [{"text": "Hello"}, {"text": "word " * 3000}, {"text": "Good day"}]
+    request = replace(make_request(tmp_path, "none", rows), entry=f"{agent}:process")
+    report = measured_run(request)
+    assert report.metrics.failed == 1
+    assert report.first_error is not None
+    index, error = report.first_error
+    assert (index, error.type, error.line) == (1, "ContextLengthError", 2)
+    assert report.prediction is not None
+    assert report.prediction.refused is not None
+    written = [json.loads(line) for line in report.rows.read_text(encoding="utf-8").splitlines()]
+    assert [row["error"] is None for row in written] == [True, False, True]
