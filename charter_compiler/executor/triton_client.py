@@ -10,7 +10,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Protocol, Self, TypedDict, Unpack
 
-from charter_compiler.cache.trtllm import BlockManager
+from charter_compiler.cache.trtllm import Allocation, BlockManager
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.executor.prefixes import (
     PrefixMismatchWarning,
@@ -209,35 +209,44 @@ class InMemoryTritonClient:
             cause = "the client is closed" if self._closed else "a call needs a prompt and max_tokens of 1 or more"
             raise RequestRejectedError(cause)
         with self._lock:
-            started = self._clock()
-            text = self._answer(prompt) if answer is None else answer
-            latency = self._clock() - started
-            result = self._figures(request, prompt, text, latency, use)
+            tokens = self._tokenizer.encode(prompt) if self._tokenizer is not None else []
+            allocation = self._manager.admit(tokens, request.max_tokens) if self._tokenizer is not None else None
+            try:
+                started = self._clock()
+                text = self._answer(prompt) if answer is None else answer
+                latency = self._clock() - started
+                self._totals["requests"] += 1
+                if self._tokenizer is None or allocation is None:
+                    result = GenerationResult(text, latency, None, None, None, None, details=dict(use.details))
+                else:
+                    result = self._figures(self._tokenizer, allocation, tokens, text, request.max_tokens, latency, use)
+            finally:
+                if allocation is not None:
+                    self._manager.release(allocation)
+        result = replace(result, cache_id=request.cache_id)
         self._prefixes.count(use, result)
         return result
 
     def _figures(
-        self, request: GenerationRequest, prompt: str, text: str, latency: float, use: PrefixUse
+        self,
+        tokenizer: Tokenizer,
+        allocation: Allocation,
+        tokens: list[int],
+        text: str,
+        max_tokens: int,
+        latency: float,
+        use: PrefixUse,
     ) -> GenerationResult:
-        self._totals["requests"] += 1
-        if self._tokenizer is None:
-            return GenerationResult(
-                text, latency, None, None, None, None, cache_id=request.cache_id, details=dict(use.details)
-            )
-        tokens = self._tokenizer.encode(prompt)
-        output = self._tokenizer.encode(text)
+        output = tokenizer.encode(text)
         finish_reason = "end"
-        if len(output) > request.max_tokens:
-            output = output[: request.max_tokens]
-            text, finish_reason = self._tokenizer.decode(output), "length"
-        allocation = self._manager.admit(tokens, request.max_tokens)
-        assert allocation is not None, "alone in the cache, a request that fits is admitted"
+        if len(output) > max_tokens:
+            output = output[:max_tokens]
+            text, finish_reason = tokenizer.decode(output), "length"
         # The engine computes no KV of the last output token.
         computed = [*tokens, *output[:-1]]
         self._manager.extend(allocation, len(computed))
         self._manager.store(allocation, computed, len(computed))
         cached = allocation.reused_blocks * self._manager.tokens_per_block
-        self._manager.release(allocation)
         self._totals["prompt_tokens"] += len(tokens)
         self._totals["cached_tokens"] += cached
         self._totals["output_tokens"] += len(output)
@@ -248,7 +257,6 @@ class InMemoryTritonClient:
             prompt_tokens=len(tokens),
             cached_tokens=cached,
             output_tokens=len(output),
-            cache_id=request.cache_id,
             finish_reason=finish_reason,
             details={
                 **use.details,

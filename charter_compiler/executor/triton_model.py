@@ -110,7 +110,7 @@ def describe_model(metadata: Any, config: Any, composing: Sequence[Any], place: 
     profile = next((profile for profile in PROFILES if profile.marker in inputs), None)
     if profile is None or "text_input" not in inputs or "text_output" not in outputs:
         raise TargetProtocolError(
-            f"model {metadata.name!r} takes {', '.join(sorted(inputs)) or 'nothing'}: that is not text in, text out",
+            f"model {metadata.name!r} is not one that takes a text and gives one, as TensorRT-LLM's do",
             place=place,
             remedy="name the ensemble, the BLS model or the llmapi model",
         )

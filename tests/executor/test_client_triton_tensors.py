@@ -114,7 +114,7 @@ def test_values_out_of_range_are_refused_before_they_are_sent(wrong: dict[str, A
 
 @pytest.mark.parametrize("name", ["tensorrt_llm", "preprocessing"])
 def test_a_model_that_does_not_take_text_is_refused(name: str) -> None:
-    with pytest.raises(TargetProtocolError, match="not text in, text out"):
+    with pytest.raises(TargetProtocolError, match="takes a text and gives one"):
         described(engine_configs(), name)
 
 
