@@ -31,22 +31,25 @@ class CallRetention:
 def suggest_retention(prefixes: Iterable[ConstantPrefix], tokens_per_block: int) -> tuple[CallRetention, ...]:
     """For each call the ranges that its constant prefixes make, an inner one before what the next adds.
 
-    A range has its prefix's priority, but always more than the default, and never more than the range before it: the
-    engine finds a block only behind all blocks before it.
+    A range has its prefix's priority, but always more than the default, and never less than a range behind it: the
+    engine finds a block only through all blocks before it.
     """
     by_call: dict[str, list[ConstantPrefix]] = {}
     for prefix in prefixes:
         for node in prefix.nodes:
             by_call.setdefault(node, []).append(prefix)
-    retention = []
-    for call, own in sorted(by_call.items()):
-        ranges: list[TokenRange] = []
-        for prefix in sorted(own, key=lambda prefix: prefix.tokens):
-            start = ranges[-1].end if ranges else 0
-            end = prefix.tokens // tokens_per_block * tokens_per_block
-            if end > start:
-                limit = ranges[-1].priority if ranges else 100
-                ranges.append(TokenRange(start, end, min(limit, max(DEFAULT_PRIORITY + 1, prefix.priority))))
-        if ranges:
-            retention.append(CallRetention(call, tuple(ranges)))
-    return tuple(retention)
+    retention = (CallRetention(call, _ranges(own, tokens_per_block)) for call, own in sorted(by_call.items()))
+    return tuple(one for one in retention if one.ranges)
+
+
+def _ranges(prefixes: Iterable[ConstantPrefix], tokens_per_block: int) -> tuple[TokenRange, ...]:
+    by_end: dict[int, int] = {}
+    for prefix in prefixes:
+        end = prefix.tokens // tokens_per_block * tokens_per_block
+        by_end[end] = max(by_end.get(end, DEFAULT_PRIORITY + 1), prefix.priority)
+    ends = sorted(end for end in by_end if end)
+    starts = [0, *ends]
+    return tuple(
+        TokenRange(start, end, max(by_end[behind] for behind in ends if behind >= end))
+        for start, end in zip(starts, ends, strict=False)
+    )

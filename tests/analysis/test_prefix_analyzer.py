@@ -265,7 +265,7 @@ def test_a_prompt_counts_where_its_text_stands() -> None:
     forwarding = replace(call(4, param("prompt"), function="Agent.ask"), forward=True)
     wrapping = call(5, f"Think twice. {RULES} ", param("prompt"), function="Agent.wrap")
     found = find(*asked, wrapped, forwarding, wrapping)
-    assert [o.nodes for o in found] == [tuple(one.id for one in asked), (wrapping.id,)]
+    assert {o.nodes for o in found} == {tuple(one.id for one in asked), (wrapping.id,)}
 
 
 def test_no_calls_and_nothing_shared() -> None:
