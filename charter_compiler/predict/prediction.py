@@ -12,7 +12,7 @@ from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
-from charter_compiler.predict.replay import Replay, ReplayedCall, StepCosts
+from charter_compiler.predict.replay import Costs, Replay, ReplayedCall
 from charter_compiler.predict.synthetic import OutputSource, SyntheticOutputs
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer
@@ -61,7 +61,7 @@ def predict_run(
     warm_ups: Sequence[GenerationRequest] = (),
     calls: Sequence[Call] = (),
     outputs: OutputSource | None = None,
-    costs: StepCosts | None = None,
+    costs: Costs | None = None,
 ) -> Prediction:
     """Predict a run on an engine of these sizes that starts with an empty cache.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import RequestRejectedError
@@ -14,7 +16,7 @@ from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall
 from charter_compiler.serve.engine.core import EngineCore
-from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineOutput, EngineRequest, SamplingParams
+from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineRequest, SamplingParams
 from charter_compiler.serve.engine.null_runner import NullRunner
 from charter_compiler.tokens.tokenizer import Tokenizer
 
@@ -23,17 +25,24 @@ NO_TOKEN = -1
 
 
 @dataclass(frozen=True, slots=True)
-class StepCosts:
-    """Nanoseconds of one engine iteration: fixed, and for each token. The defaults are those of SmolLM2-135M on two CPU
-    cores. They decide only which calls meet in the engine; tokens are counted, never derived from them."""
+class Costs:
+    """Nanoseconds of virtual time. They decide only which calls meet in the engine; tokens are counted, never derived
+    from them. The defaults are those of SmolLM2-135M on two CPU cores.
 
-    fixed: int = 2_000_000
+    An iteration of the engine takes ``step`` and so much for each of its tokens. Requests leave the run time one after
+    the other, ``send`` apart, and arrive ``transit`` later; answers take ``transit`` too. So of calls that are made
+    together the first has the engine for itself until its first iteration is over, as in a real run.
+    """
+
+    step: int = 2_000_000
     prefill_token: int = 4_600_000
     decode_token: int = 7_000_000
+    send: int = 1_000_000
+    transit: int = 2_000_000
 
     def of(self, batch: Batch) -> int:
         counts = batch.counts
-        return self.fixed + counts.prefill_tokens * self.prefill_token + counts.decode_tokens * self.decode_token
+        return self.step + counts.prefill_tokens * self.prefill_token + counts.decode_tokens * self.decode_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,53 +78,74 @@ class _Item:
 
 
 class Replay:
-    """One replay.
+    """One replay, in one virtual time. The engine's iterations are atomic: what arrives in the middle of one waits for
+    its end.
 
     Args:
         tokenizer: the target's.
         engine: the target's sizes.
         mode: how the run will schedule.
         concurrency: items in flight.
-        costs: virtual time of an iteration.
+        costs: what takes how long.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, engine: EngineConfig, mode: Mode, concurrency: int, costs: StepCosts | None = None
+        self, tokenizer: Tokenizer, engine: EngineConfig, mode: Mode, concurrency: int, costs: Costs | None = None
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
         self._scheduler = make_scheduler(mode, concurrency, engine.capacity_blocks)
-        self._costs = costs or StepCosts()
-        self._now = 0
+        self._costs = costs or Costs()
         self._outputs: dict[int, Sequence[int]] = {}
-        self._core = EngineCore(engine, NullRunner(self._outputs, self._advance), lambda: self._now)
+        self._core = EngineCore(engine, NullRunner(self._outputs, self._advance), lambda: self._engine_time)
+        self._engine_time = 0
+        self._client_time = 0
+        self._sent_until = 0
+        self._events: list[tuple[int, int, Callable[[], None]]] = []
+        self._sequence = itertools.count()
         self._attainable = UnboundedCache(engine.tokens_per_block)
         self._keys = itertools.count()
         self._open: dict[int, _Open] = {}
         self._live: dict[int, _Item] = {}
+        self._coming: deque[ItemTrace] = deque()
         self._done: list[ReplayedCall] = []
 
     def run(self, items: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:
         """The calls in the order in which they end. Warm-ups end before the first item starts, as in a run."""
         for request in warm_ups:
             self._submit(None, request, "")
-        self._drain()
-        coming = deque(items)
-        while coming or self._live:
-            while coming and self._scheduler.may_start():
-                self._start(coming.popleft())
-            self._send()
-            self._step()
+        self._send()
+        self._run_out()
+        self._coming.extend(items)
+        self._go_on_all()
+        self._run_out()
         return self._done
 
-    def _advance(self, batch: Batch) -> None:
-        self._now += self._costs.of(batch)
+    # Virtual time
 
-    def _drain(self) -> None:
+    def _run_out(self) -> None:
+        """Until nothing is under way."""
+        while self._events or not self._core.idle:
+            if self._core.idle:
+                self._engine_time = max(self._engine_time, self._events[0][0])
+            while self._events and self._events[0][0] <= self._engine_time:
+                self._client_time, _, happen = heapq.heappop(self._events)
+                happen()
+            if not self._core.idle:
+                self._step()
+
+    def _advance(self, batch: Batch) -> None:
+        self._engine_time += self._costs.of(batch)
+
+    def _at(self, time: int, happen: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (time, next(self._sequence), happen))
+
+    # The run time's side
+
+    def _go_on_all(self) -> None:
+        while self._coming and self._scheduler.may_start():
+            self._start(self._coming.popleft())
         self._send()
-        while self._open:
-            self._step()
-            self._send()
 
     def _start(self, trace: ItemTrace) -> None:
         self._scheduler.start_item(trace.item)
@@ -143,46 +173,52 @@ class Replay:
         self._scheduler.submit(self._prompts.scheduled(key, item, prompt, request.max_tokens))
 
     def _send(self) -> None:
-        while ready := self._scheduler.ready():
-            for scheduled in ready:
-                call = self._open[scheduled.key]
-                self._outputs[scheduled.key] = call.output
-                sampling = SamplingParams(call.max_tokens)
-                request = EngineRequest(scheduled.key, tuple(call.prompt), sampling, end_id=NO_TOKEN)
-                try:
-                    self._core.add(request)
-                except RequestRejectedError as error:
-                    self._end(scheduled.key, ReplayedCall(call.trace, 0, 0, 0, error.message))
-                else:
-                    call.attainable = self._attainable.request(call.prompt)
+        for scheduled in self._scheduler.ready():
+            call = self._open[scheduled.key]
+            call.attainable = self._attainable.request(call.prompt)
+            self._sent_until = max(self._sent_until, self._client_time) + self._costs.send
+            self._at(self._sent_until + self._costs.transit, partial(self._arrive, scheduled.key))
+
+    def _on_first_token(self, key: int) -> None:
+        self._scheduler.on_first_token(key)
+        self._go_on_all()
+
+    def _on_done(self, key: int, replayed: ReplayedCall) -> None:
+        call = self._open.pop(key)
+        self._scheduler.on_done(key)
+        self._done.append(replayed)
+        if call.trace is not None:
+            item = self._live[call.trace.call.item]
+            item.open -= 1
+            item.answered.add(call.trace.call.ordinal)
+            if replayed.rejected is not None:
+                item.waiting.clear()  # the agent fails there
+            self._go_on(item)
+        self._go_on_all()
+
+    # The engine's side
+
+    def _arrive(self, key: int) -> None:
+        call = self._open[key]
+        self._outputs[key] = call.output
+        request = EngineRequest(key, tuple(call.prompt), SamplingParams(call.max_tokens), end_id=NO_TOKEN)
+        try:
+            self._core.add(request)
+        except RequestRejectedError as error:
+            refusal = ReplayedCall(call.trace, 0, 0, 0, error.message)
+            self._at(self._client_time + self._costs.transit, partial(self._on_done, key, refusal))
 
     def _step(self) -> None:
         for output in self._core.step():
-            call = self._open[output.request_id]
+            call, key = self._open[output.request_id], output.request_id
+            heard = self._engine_time + self._costs.transit
             if not call.started:
                 call.started = True
-                self._scheduler.on_first_token(output.request_id)
+                self._at(heard, partial(self._on_first_token, key))
             if output.finish is not None:
-                self._finish(output, call)
-
-    def _finish(self, output: EngineOutput, call: _Open) -> None:
-        assert output.perf is not None, "the last output of a request carries its figures"
-        self._attainable.request([*call.prompt, *call.output[:-1]])
-        perf = output.perf
-        replayed = ReplayedCall(call.trace, perf.num_input_tokens, perf.num_cached_tokens, call.attainable)
-        self._end(output.request_id, replayed)
-
-    def _end(self, key: int, replayed: ReplayedCall) -> None:
-        del self._open[key]
-        self._outputs.pop(key, None)
-        self._scheduler.on_done(key)
-        self._done.append(replayed)
-        trace = replayed.trace
-        if trace is None:
-            return
-        item = self._live[trace.call.item]
-        item.open -= 1
-        item.answered.add(trace.call.ordinal)
-        if replayed.rejected is not None:
-            item.waiting.clear()  # the agent fails there
-        self._go_on(item)
+                assert output.perf is not None, "the last output of a request carries its figures"
+                del self._outputs[key]
+                self._attainable.request([*call.prompt, *call.output[:-1]])
+                perf = output.perf
+                replayed = ReplayedCall(call.trace, perf.num_input_tokens, perf.num_cached_tokens, call.attainable)
+                self._at(heard, partial(self._on_done, key, replayed))

@@ -20,6 +20,8 @@ from charter_compiler.tokens.tokenizer import default_tokenizer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PREFIX = "The quick brown fox jumps over the lazy dog while the cat watches from the garden wall. " * 4
+SHARED = len(default_tokenizer().encode(PREFIX)) // 32 * 32
+"""Its tokens in full blocks."""
 
 
 def predict(
@@ -68,26 +70,20 @@ def test_the_attainable_rates_are_those_of_the_design(agent: str, data: str, row
 
 def test_one_item_after_the_other_reuses_the_shared_blocks(tmp_path: Path) -> None:
     source = f"def process(text, llm):\n    return llm.generate({PREFIX!r} + text)\n"
-    shared = len(default_tokenizer().encode(PREFIX)) // 32 * 32
-    assert shared >= 64
+    assert SHARED >= 64
     prediction = predict(tmp_path, source, ["a", "b", "c"], options=RunOptions(concurrency=1, max_tokens=4))
-    assert prediction.cached_tokens == 2 * shared
+    assert prediction.cached_tokens == 2 * SHARED
     assert prediction.calls == 3
-    assert [site.cached_tokens for site in prediction.sites] == [2 * shared]
+    assert [site.cached_tokens for site in prediction.sites] == [2 * SHARED]
 
 
-def test_requests_that_start_together_share_nothing_unless_they_are_scheduled(tmp_path: Path) -> None:
-    source = f"def process(text, llm):\n    return llm.generate({PREFIX!r} + text)\n"
-    texts = [f"{n}" for n in range(4)]
-    # So large a chunk that all four prompts are computed in one iteration.
-    engine = EngineConfig(prefill_chunk=4096)
-    rates = {
-        mode: predict(tmp_path, source, texts, options=RunOptions(mode=mode, max_tokens=4), engine=engine)
-        for mode in Mode
-    }
-    assert rates[Mode.BASELINE].cached_tokens == 0
-    assert rates[Mode.OPTIMIZED].cached_tokens == 3 * (len(default_tokenizer().encode(PREFIX)) // 32 * 32)
-    assert rates[Mode.OPTIMIZED].hit_rate == rates[Mode.BASELINE].attainable_hit_rate
+def test_calls_that_arrive_while_the_engine_computes_share_nothing_unless_they_are_scheduled(tmp_path: Path) -> None:
+    source = "def process(text, llm):\n    return llm.generate(text)\n"
+    texts = ["something else " * 50, *(f"{PREFIX}{n}" for n in range(3))]
+    predictions = {mode: predict(tmp_path, source, texts, options=RunOptions(mode=mode, max_tokens=4)) for mode in Mode}
+    assert predictions[Mode.BASELINE].cached_tokens == 0, "all three start in the iteration after the first prompt's"
+    assert predictions[Mode.OPTIMIZED].cached_tokens == 2 * SHARED
+    assert predictions[Mode.OPTIMIZED].hit_rate == predictions[Mode.BASELINE].attainable_hit_rate
 
 
 def test_warm_ups_count_and_come_first_in_optimized_mode_only(tmp_path: Path) -> None:
@@ -118,15 +114,13 @@ def test_an_async_agents_parallel_calls_are_in_flight_together(tmp_path: Path) -
     source = (
         "import asyncio\n"
         "async def process(text, llm):\n"
-        f"    a, b = await asyncio.gather(*(llm.agenerate({PREFIX!r} + text + str(n)) for n in range(2)))\n"
-        f"    return await llm.agenerate({PREFIX!r} + a + b)\n"
+        f"    prompts = ['something else ' * 50, {PREFIX!r} + text, {PREFIX!r} + text + text]\n"
+        "    answers = await asyncio.gather(*(llm.agenerate(prompt) for prompt in prompts))\n"
+        f"    return await llm.agenerate({PREFIX!r} + answers[0])\n"
     )
-    engine = EngineConfig(prefill_chunk=4096)
-    options = RunOptions(mode=Mode.BASELINE, max_tokens=4)
-    prediction = predict(tmp_path, source, ["x"], options=options, engine=engine)
-    shared = len(default_tokenizer().encode(PREFIX)) // 32 * 32
-    assert prediction.calls == 3
-    assert prediction.cached_tokens == shared, "only the third call finds what the first two computed at once"
+    prediction = predict(tmp_path, source, ["x"], options=RunOptions(mode=Mode.BASELINE, max_tokens=4))
+    assert prediction.calls == 4
+    assert prediction.cached_tokens == SHARED, "only the last call finds what those before it computed at once"
 
 
 def test_an_agent_that_cannot_read_synthetic_outputs_gets_no_rates(tmp_path: Path) -> None:
