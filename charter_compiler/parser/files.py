@@ -18,11 +18,11 @@ def python_files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
     The label is relative to the folder that was given; for a file that was given itself, and where two folders hold
     files of the same label, to the current folder.
     """
-    seen: set[Path] = set()
+    seen: set[str] = set()
     labels: set[str] = set()
     for path in paths:
         for file in _walk(path) if path.is_dir() else [path]:
-            real = file.resolve()
+            real = os.path.realpath(file)
             if real in seen:
                 continue
             seen.add(real)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Choice, Param, Repeat, Segment, Unknown
 from charter_compiler.parser.expressions import Evaluator
-from charter_compiler.parser.scope import Environment, Frame, LoopExits, bound_names, mutated_names, own_statements
+from charter_compiler.parser.scope import Environment, Frame, LoopExits, changed_names
 from charter_compiler.parser.values import (
     Either,
     Input,
@@ -52,6 +52,19 @@ class Interpreter(Protocol):
     def meet(self, branches: Sequence[Environment | None], span: Span) -> bool: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a name holds at the ``start`` of any turn, and at the ``end`` of the loop."""
+
+    start: Value
+    end: Value
+
+    @classmethod
+    def of(cls, value: Value) -> Head:
+        """The same at both."""
+        return cls(value, value)
+
+
 LoopNode = ast.For | ast.AsyncFor | ast.While
 
 
@@ -61,16 +74,16 @@ def interpret_loop(
     """Read a loop. ``start`` reads the condition, or binds the target to the next item; returns whether the end of the
     statement is reached."""
     before = executor.env
-    head = _heads(executor, node, header, start)
+    heads = _heads(executor, node, header, start)
     executor.evaluator.env = Environment(before)
-    executor.env.names.update(head)
+    executor.env.names.update({name: head.start for name, head in heads.items()})
     entry = executor.env
     exits, ended = _turn(executor, node, header, start)
     executor.evaluator.env = before
     left: list[Environment | None] = [_outside(path, before) for path in exits.breaks]
     if not endless:
         normal = Environment(before)
-        normal.names.update(head)
+        normal.names.update({name: head.end for name, head in heads.items()})
         # Names that only the body binds hold what its last turn left.
         for path in (ended, *exits.continues):
             for name, value in _outside(path, before).names.items() if path is not None else ():
@@ -98,16 +111,15 @@ def _turn(
     return exits, ended
 
 
-def _heads(executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None]) -> dict[str, Value]:
-    """What each name that the loop changes holds at the start of any turn."""
-    names = dict.fromkeys([*bound_names(node.body), *mutated_names(own_statements(node.body))])
-    names.update(dict.fromkeys(_own_attributes(node, executor.frame.own)))
+def _heads(executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None]) -> dict[str, Head]:
+    """What each name that the loop changes holds at the start of any turn, and after the last."""
+    names = changed_names([node], executor.frame.own)
     initial = {name: value for name in names if (value := executor.env.get(name)) is not None}
     if not initial:
         return {}
     if len(executor.frame.loops) >= DEPTH_LIMIT:
         reason = f"changed in a loop inside {DEPTH_LIMIT} others"
-        return {name: Opaque(reason, deps_of(value)) for name, value in initial.items()}
+        return {name: Head.of(Opaque(reason, deps_of(value))) for name, value in initial.items()}
     before, sites = executor.env, executor.evaluator.sites
     base = Environment(before)
     marks = {name: f"\0{name}\0{header.line}:{header.column}" for name in initial}
@@ -125,16 +137,6 @@ def _heads(executor: Interpreter, node: LoopNode, header: Span, start: Callable[
     return {name: _head(name, value, merged.get(name), marks[name], header) for name, value in initial.items()}
 
 
-def _own_attributes(node: LoopNode, own: str | None) -> list[str]:
-    """Attributes of ``self`` that the body sets, as the environment names them."""
-    return [
-        f"self.{part.attr}"
-        for part in own_statements(node.body)
-        if isinstance(part, ast.Attribute) and isinstance(part.ctx, ast.Store)
-        if isinstance(part.value, ast.Name) and part.value.id == own
-    ]
-
-
 def _marked(value: Value, mark: str, span: Span) -> Value:
     if isinstance(value, Text):
         return Text((Unknown(mark, span),))
@@ -143,23 +145,23 @@ def _marked(value: Value, mark: str, span: Span) -> Value:
     return Opaque(mark)
 
 
-def _head(name: str, initial: Value, after: Value | None, mark: str, span: Span) -> Value:
-    """The value at the start of any turn, from the one before the loop and what a turn made of the mark."""
+def _head(name: str, initial: Value, after: Value | None, mark: str, span: Span) -> Head:
+    """What a name holds, from its value before the loop and what a turn made of the mark."""
     marked = _marked(initial, mark, span)
     if after is None or after == marked:
-        return initial
+        return Head.of(initial)
     if not _holds(after, mark):
-        return join([initial, previous_turn(after)], span)
+        return Head(join([initial, previous_turn(after)], span), join([initial, last_turn(after)], span))
     match initial, after:
         case Text(), Text(segments=(first, *rest)) if Text((first,)) == marked:
             growth = Text(tuple(rest), after.deps)
             if not _holds(growth, mark):
-                return concat([initial, Text((Repeat(tuple(rest), span),), after.deps)], span)
+                return Head.of(concat([initial, Text((Repeat(tuple(rest), span),), after.deps)], span))
         case Series(items=items), Series(items=(first_item, *rest_items)) if Series((first_item,)) == marked:
             if not any(_holds(item, mark) for item in rest_items):
-                return Series((*items, Repeated(tuple(rest_items))))
+                return Head.of(Series((*items, Repeated(tuple(rest_items)))))
     reason = f"{name} is rewritten from its own value in each turn of the loop in line {span.line}"
-    return Opaque(reason, deps_of(initial, after))
+    return Head.of(Opaque(reason, deps_of(initial, after)))
 
 
 def _holds(value: Item | None, mark: str) -> bool:
@@ -192,13 +194,17 @@ def previous_turn(value: Value) -> Value:
     return _with_inputs(value, lambda item: Opaque(f"{item.name} of the turn before"))
 
 
+def last_turn(value: Value) -> Value:
+    """A value that the last turn left, as seen after the loop: which of the items it holds, the name does not say."""
+    return _with_inputs(value, lambda item: replace(item, scope="call"))
+
+
 def _outside(path: Environment | None, before: Environment) -> Environment:
-    """What a path through the body bound, as seen after the loop: the loop's item no longer changes there."""
+    """What a path through the body bound, as seen after the loop."""
     result = Environment(before)
     if path is not None:
         for name, value in path.since(before).items():
-            # It was one of the loop's items: which one, the name alone does not say.
-            result.set(name, _with_inputs(value, lambda item: replace(item, scope="call")))
+            result.set(name, last_turn(value))
     return result
 
 

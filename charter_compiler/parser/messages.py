@@ -42,7 +42,7 @@ def messages_of(value: Value, span: Span, *, listed: bool) -> tuple[Message, ...
         found = [message for item in value.items if (message := _message(item, span)) is not None]
         return tuple(found) or (Message("unknown", text_of(Opaque("an empty list of messages"), span).segments),)
     segments = text_of(value, span).segments or text_of(Opaque("an empty prompt"), span).segments
-    if listed or (isinstance(value, Input) and value.name == "messages"):
+    if listed or (isinstance(value, Input) and value.name.rpartition(".")[2] == "messages"):
         return (Message("unknown", segments),)
     return (Message("raw", segments),)
 

@@ -124,6 +124,19 @@ def bound_names(body: Iterable[ast.stmt]) -> Counter[str]:
     return count
 
 
+def changed_names(body: Iterable[ast.stmt], own: str | None) -> Counter[str]:
+    """How often each name is bound, or its list or dictionary changed, in these statements; attributes of ``own`` count
+    under the name that the environment has for them."""
+    body = list(body)
+    count = bound_names(body)
+    count.update(mutated_names(own_statements(body)))
+    for node in own_statements(body):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute, ctx=ast.Store()) if name == own:
+                count[f"self.{attribute}"] += 1
+    return count
+
+
 def closure(outer: Environment, node: FunctionNode) -> Environment:
     """What a nested function sees of ``node``, the function around it, once that is interpreted.
 

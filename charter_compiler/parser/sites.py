@@ -69,9 +69,10 @@ def site_of(
 ) -> Site:
     """What is known of the call ``node``."""
     value, place = _prompt(signature, arguments)
+    listed = signature.form == "messages" or value is arguments.keywords.get("messages")
     if value is None:
         value, place = Opaque(f"no argument {' or '.join(signature.prompt)} is given"), span
-    messages = messages_of(value, place or span, listed=signature.form == "messages")
+    messages = messages_of(value, place or span, listed=listed)
     system = arguments.keywords.get(signature.system) if signature.system else None
     if system is not None and system != Plain(None):
         segments = content_of(system, arguments.spans[signature.system or ""]).segments

@@ -23,6 +23,7 @@ from charter_compiler.parser.scope import (
     Frame,
     FunctionNode,
     Pending,
+    changed_names,
     closure,
     mutated_by_functions,
     rebound_by_functions,
@@ -222,10 +223,13 @@ class Executor:
         self.evaluator.env = body
         ended = self.block(node.body)
         reached = ended and self.block(node.orelse)
-        # A handler starts after any part of the body: before it, or with what it bound.
+        # A handler starts after any part of the body: before it, or with what it bound, the last time or earlier.
         failed = Environment(before)
         self.evaluator.env = failed
         self.meet([Environment(failed), body.onto(failed, since=before)], span)
+        for name, count in changed_names(node.body, self.frame.own).items():
+            if count > 1 and (value := failed.get(name)) is not None:
+                failed.set(name, Opaque(f"{name} is changed more than once before an exception", deps_of(value)))
         self.evaluator.env = before
         branches: list[Environment | None] = [body if reached else None]
         for handler in node.handlers:

@@ -250,7 +250,7 @@ def method_of_text(text: Text, method: str, arguments: Arguments, span: Span) ->
             return Input(f"{separator!r}.join({items.name})", items.scope)
         if isinstance(items, Result) and separator is not None:
             return Result(items.call, f"{separator!r}.join({items.path})", items.texts)
-        return Opaque("a list that is made at run time is joined here", deps)
+        return text_of(Opaque("a list that is made at run time is joined here", deps), span)
     constant = constant_text(text)
     known = [constant_of(value) for value in arguments.values()]
     if method in PURE_METHODS and constant is not None and all(found for found, _ in known) and not arguments.keywords:
@@ -258,7 +258,8 @@ def method_of_text(text: Text, method: str, arguments: Arguments, span: Span) ->
             return Text(normal((Const(getattr(constant, method)(*(value for _, value in known)), _place(text, span)),)))
         except (TypeError, ValueError, OverflowError, MemoryError):
             return Opaque(f".{method}() fails on this text")
-    return Opaque(f".{method}() on a text is done at run time", deps)
+    unknown = Opaque(f".{method}() on a text is done at run time", deps)
+    return text_of(unknown, span) if method in PURE_METHODS else unknown
 
 
 def _place(text: Text, span: Span) -> Span:

@@ -17,6 +17,10 @@ SEGMENT_LIMIT = 2000
 """A text of more parts than this is ``Unknown``: such texts come from generated code, and joins would multiply them."""
 
 
+OPTION_LIMIT = 32
+"""More alternatives than this are ``Unknown``: each further branch would compare with all of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """A string. ``deps`` are calls whose results flow into it where no segment refers to them."""
@@ -208,7 +212,7 @@ def normal(segments: Iterable[Segment]) -> tuple[Segment, ...]:
 
 def choice(options: Sequence[tuple[Segment, ...]], span: Span) -> tuple[Segment, ...]:
     """One of the sequences: what all begin and end with is said once, the rest becomes a ``Choice``."""
-    distinct = list(dict.fromkeys(options))
+    distinct = list(dict.fromkeys(alternative for option in options for alternative in _alternatives(option)))
     if len(distinct) == 1:
         return distinct[0]
     shortest = min(len(option) for option in distinct)
@@ -223,6 +227,18 @@ def choice(options: Sequence[tuple[Segment, ...]], span: Span) -> tuple[Segment,
     return (*first[:head], Choice(middle, span), *first[len(first) - tail :])
 
 
+def _is_wide(segments: tuple[Segment, ...]) -> bool:
+    return any(isinstance(segment, Choice) and len(segment.options) > OPTION_LIMIT for segment in segments)
+
+
+def _alternatives(option: tuple[Segment, ...]) -> tuple[tuple[Segment, ...], ...]:
+    """An option that is itself nothing but a choice counts as the options of that."""
+    match option:
+        case (Choice(options=options),):
+            return options
+    return (option,)
+
+
 def join(values: Sequence[Value], span: Span) -> Value:
     """The value where several paths of the program meet at ``span``."""
     distinct: list[Value] = []
@@ -233,12 +249,12 @@ def join(values: Sequence[Value], span: Span) -> Value:
     if len(distinct) == 1:
         return distinct[0]
     texts = [value for value in distinct if isinstance(value, Text)]
+    if len(distinct) > OPTION_LIMIT or any(_is_wide(text.segments) for text in texts):
+        return Opaque(f"more than {OPTION_LIMIT} alternatives meet here", deps_of(*distinct))
     if len(texts) == len(distinct):
         return limited(choice([text.segments for text in texts], span), deps_of(*texts), span)
     if any(isinstance(value, Series) for value in distinct):
         return _join_series(distinct)
-    if len(distinct) > SEGMENT_LIMIT:
-        return Opaque(f"more than {SEGMENT_LIMIT} values meet here", deps_of(*distinct))
     return Either(tuple(distinct))
 
 
