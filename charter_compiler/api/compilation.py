@@ -9,6 +9,7 @@ from typing import Any
 
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
+from charter_compiler.api.environment import describe_environment
 from charter_compiler.config.trtllm_config import TRTLLMConfigGenerator
 from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.executor.results import write_json
@@ -18,6 +19,7 @@ from charter_compiler.predict.prediction import Prediction
 from charter_compiler.report.html import write_report
 from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import PassSaving, ReportData
+from charter_compiler.tokens.tokenizer import Tokenizer
 
 AS_WRITTEN = "as written"
 PLANNED = "planned"
@@ -56,6 +58,7 @@ class Compilation:
     as_written: Rates
     planned: Rates
     passes: tuple[PassSaving, ...]
+    tokenizer: Tokenizer
     notes: tuple[str, ...]
 
     def prediction_json(self) -> dict[str, Any]:
@@ -85,7 +88,9 @@ class Compilation:
                 for label, rates in figures
             ),
             passes=self.passes,
+            environment=describe_environment(),
             calls=self.calls,
+            count_tokens=lambda text: len(self.tokenizer.encode(text)),
             opportunities=self.opportunities,
             patterns=self.patterns,
             notes=self.notes,

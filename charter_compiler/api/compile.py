@@ -82,7 +82,9 @@ def compile_agent(request: CompileRequest) -> Compilation:
     if steps is None:
         rates = template_rates(calls, opportunities, target.tokenizer)
         as_written = planned = Rates(rates.hit_rate, rates.hit_rate, rates.constant_tokens)
-        return Compilation(plan, calls, opportunities, patterns, 0, as_written, planned, (), tuple(notes))
+        return Compilation(
+            plan, calls, opportunities, patterns, 0, as_written, planned, (), target.tokenizer, tuple(notes)
+        )
     written, *_, last = (prediction for _, prediction in steps)
     return Compilation(
         plan=replace(plan, predicted=_predicted_rates(len(rows), written, last)),
@@ -93,6 +95,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         as_written=Rates.of(written),
         planned=Rates.of(last),
         passes=_savings(steps),
+        tokenizer=target.tokenizer,
         notes=tuple(notes),
     )
 

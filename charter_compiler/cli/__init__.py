@@ -1,1 +1,1 @@
-"""TODO"""
+"""The command line: one module a command, each a thin layer over `api`."""

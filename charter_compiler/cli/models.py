@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
@@ -33,18 +34,20 @@ def run(args: argparse.Namespace) -> int:
         for model in KNOWN_MODELS:
             print(_describe(model))
         return 0
-    # The bar goes to standard error, so that standard output holds the path and nothing else.
+    print(fetch_with_progress(Console(stderr=True), args.name))
+    return 0
+
+
+def fetch_with_progress(console: Console, name: str) -> Path:
+    """``fetch_model`` with a progress bar, on a terminal; standard output stays free. Raises ``ModelError``."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(step: str, done: int | None, total: int | None) -> None:
             bar.update(task, description=step, completed=done, total=total)
 
-        path = fetch_model(args.name, show)
-    print(path)
-    return 0
+        return fetch_model(name, show)
 
 
 def _describe(model: KnownModel) -> str:

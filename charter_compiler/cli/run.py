@@ -9,14 +9,15 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from charter_compiler.cli.arguments import natural, positive
+from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
-from charter_compiler.executor.metrics import Percentiles, Tally
+from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
-from charter_compiler.executor.progress import RunProgress
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
-from charter_compiler.predict.measured_run import PredictWhen, RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.predict.measured_run import PredictWhen, RunReport, RunRequest, measured_run
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
 INTERRUPTED = 130
@@ -39,14 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", action="store_true", help="not in this version: prompts are sent as written")
     parser.add_argument(
         "--concurrency",
-        type=_positive,
+        type=positive,
         default=DEFAULT_CONCURRENCY,
         metavar="N",
         help="items in flight (default: %(default)s)",
     )
-    parser.add_argument("--max-tokens", type=_positive, metavar="N", help="cap every call's max_tokens")
-    parser.add_argument("--max-failures", type=_natural, metavar="N", help="end the run when more items than N failed")
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N rows of the inputs")
+    parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens")
+    parser.add_argument("--max-failures", type=natural, metavar="N", help="end the run when more items than N failed")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
     parser.add_argument("--resume", action="store_true", help="continue the run whose journal lies beside OUT.jsonl")
     parser.add_argument(
         "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.layout:
         raise UsageError("--layout is not in this version: prompts are sent as written", remedy="leave it out")
     console = Console(stderr=True)
-    with _ConsoleObserver(console, args.mode) as observer:
+    with ConsoleObserver(console, args.mode) as observer:
         report = measured_run(make_request(args), observer)
     for note in report.notes:
         print(f"charter: note: {note}", file=sys.stderr)
@@ -186,59 +187,3 @@ def _seconds(values: Percentiles) -> str:
     if values.p50 is None or values.p95 is None:
         return NOT_REPORTED
     return f"{values.p50:.2f} s / {values.p95:.2f} s"
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
-
-
-class _ConsoleObserver(RunObserver):
-    """Status lines while there is nothing to count, then the progress bar; both only on a terminal."""
-
-    def __init__(self, console: Console, label: str) -> None:
-        self._console = console
-        self._label = label
-        self._status = console.status("")
-        self._progress: RunProgress | None = None
-
-    def __enter__(self) -> _ConsoleObserver:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.finished()
-
-    def opening(self, target: str) -> None:
-        self._show(f"opening {target} ...")
-
-    def predicting(self, items: int) -> None:
-        self._show(f"predicting {items} items ...")
-
-    def running(self, items: int) -> None:
-        self._status.stop()
-        self._progress = RunProgress(self._console, self._label, items)
-        self._progress.start()
-
-    def progress(self, tally: Tally) -> None:
-        if self._progress is not None:
-            self._progress.update(tally)
-
-    def finished(self) -> None:
-        self._status.stop()
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def _show(self, text: str) -> None:
-        if self._console.is_terminal:
-            self._status.update(text)
-            self._status.start()
