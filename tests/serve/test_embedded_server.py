@@ -1,0 +1,324 @@
+"""The real server, asked by the stock clients: `tritonclient` and `curl`."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import tritonclient.grpc as triton
+from server_requests import Response, Stream, ask, inputs, joined
+from tritonclient.utils import InferenceServerException
+
+from charter_compiler.serve.discovery import find_running
+from charter_compiler.serve.interfaces import interfaces
+from charter_compiler.serve.server import ServerHandle
+from charter_compiler.tokens.tokenizer import default_tokenizer
+
+pytestmark = pytest.mark.server
+PROMPT = "The capital of France is"
+GUARD = 60.0
+
+
+def curl(*arguments: str) -> str:
+    return subprocess.run(
+        ["curl", "-sS", "--fail-with-body", *arguments], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def metrics(server: ServerHandle) -> dict[str, float]:
+    lines = httpx.get(server.metrics_url, trust_env=False).text.splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def metric(server: ServerHandle, name: str, **labels: str) -> float:
+    found = [
+        value
+        for key, value in metrics(server).items()
+        if key.startswith(f"{name}{{") and all(f'{label}="{text}"' in key for label, text in labels.items())
+    ]
+    assert len(found) == 1, f"{name} {labels}: {found}"
+    return found[0]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """The server's metrics tell nobody that they changed."""
+    pause, waited = threading.Event(), 0.0
+    while not condition():
+        assert waited < GUARD
+        pause.wait(0.1)
+        waited += 0.1
+
+
+def long_prompt(tokens: int) -> str:
+    """A prompt of that many tokens which no other test has sent."""
+    tokenizer, text = default_tokenizer(), ""
+    while len(ids := tokenizer.encode(text)) < tokens:
+        text += f"{uuid.uuid4()} is not what was asked for. "
+    return tokenizer.decode(ids[:tokens])
+
+
+def figures(responses: list[Response]) -> dict[str, int]:
+    """Those of the last response."""
+    return {name: int(values[0]) for name, values in responses[-1].outputs.items() if name.endswith(("_ns", "_blocks"))}
+
+
+@pytest.mark.parametrize("model", list(interfaces()))
+def test_metadata_is_that_of_tensorrt_llm(embedded_server: ServerHandle, model: str) -> None:
+    metadata = httpx.get(f"{embedded_server.http_url}/v2/models/{model}", trust_env=False).json()
+    interface = interfaces()[model]
+    for served, declared in (("inputs", interface.inputs), ("outputs", interface.outputs)):
+        expected = {t.name: ({"STRING": "BYTES"}.get(t.type, t.type), [-1, *t.dims]) for t in declared}
+        assert {t["name"]: (t["datatype"], t["shape"]) for t in metadata[served]} == expected
+
+
+def test_a_stream_gives_the_tokens_one_by_one_and_the_same_text(embedded_server: ServerHandle) -> None:
+    url = embedded_server.grpc_url
+    pieces = ask(url, text_input=PROMPT, max_tokens=8, stream=True)
+    whole = ask(url, text_input=PROMPT, max_tokens=8, stream=False)
+    assert [piece.outputs["num_output_tokens"] for piece in pieces] == [[1]] * 8
+    assert len(whole) == 1
+    assert joined(pieces) == whole[0].text
+    assert "Paris" in joined(pieces)
+
+
+def test_bls_answers_like_the_ensemble(embedded_server: ServerHandle) -> None:
+    url = embedded_server.grpc_url
+    answers = [
+        joined(ask(url, model=model, text_input=PROMPT, max_tokens=8, stream=True))
+        for model in ("ensemble", "tensorrt_llm_bls")
+    ]
+    assert answers[0] == answers[1]
+
+
+def test_token_ids_in_and_out(embedded_server: ServerHandle) -> None:
+    ids = default_tokenizer().encode(PROMPT)
+    responses = ask(
+        embedded_server.grpc_url, model="tensorrt_llm", input_ids=ids, input_lengths=len(ids), request_output_len=3
+    )
+    assert default_tokenizer().decode(responses[-1].outputs["output_ids"]).startswith(" Paris")
+    assert responses[-1].outputs["num_input_tokens"] == [len(ids)]
+
+
+def test_the_entries_of_a_batch_are_answered_apart(embedded_server: ServerHandle) -> None:
+    prompts = [[PROMPT], ["One, two, three, four, five, six,"]]
+    responses = ask(embedded_server.grpc_url, batch=2, text_input=prompts, max_tokens=4, stream=True)
+    for index, (prompt,) in enumerate(prompts):
+        own = [response for response in responses if response.outputs["batch_index"] == [index]]
+        assert joined(own) == joined(ask(embedded_server.grpc_url, text_input=prompt, max_tokens=4))
+
+
+def test_streamed_text_is_whole_characters(embedded_server: ServerHandle) -> None:
+    prompt = "Repeat: 😀🎉漢字テスト 😀🎉漢字テスト 😀🎉漢字"
+    pieces = ask(embedded_server.grpc_url, text_input=prompt, max_tokens=12, stream=True)
+    assert "\N{REPLACEMENT CHARACTER}" not in joined(pieces[:-1])
+    assert any(piece.outputs["num_output_tokens"][0] > 1 for piece in pieces), "no character took two tokens"
+
+
+def test_curl_generates(embedded_server: ServerHandle) -> None:
+    body = json.dumps({"text_input": PROMPT, "max_tokens": 4})
+    answer = json.loads(curl(f"{embedded_server.http_url}/v2/models/ensemble/generate", "-d", body))
+    assert answer["text_output"].startswith(" Paris")
+    assert answer["num_output_tokens"] == 4
+
+
+def test_curl_streams(embedded_server: ServerHandle) -> None:
+    body = json.dumps({"text_input": PROMPT, "max_tokens": 4, "stream": True})
+    lines = curl("-N", f"{embedded_server.http_url}/v2/models/ensemble/generate_stream", "-d", body).splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line]
+    assert len(events) == 4
+    assert "".join(event["text_output"] for event in events).startswith(" Paris")
+
+
+def test_curl_reads_health_and_statistics(embedded_server: ServerHandle) -> None:
+    ask(embedded_server.grpc_url, text_input=PROMPT, max_tokens=1)
+    assert curl("-o", "/dev/null", "-w", "%{http_code}", f"{embedded_server.http_url}/v2/health/ready") == "200"
+    statistics = json.loads(curl(f"{embedded_server.http_url}/v2/models/ensemble/stats"))["model_stats"][0]
+    assert statistics["name"] == "ensemble"
+    assert statistics["inference_count"] >= 1
+
+
+def test_curl_reads_kv_metrics_that_count(embedded_server: ServerHandle) -> None:
+    text = curl(embedded_server.metrics_url)
+    assert re.search(r'nv_trt_llm_kv_cache_block_metrics\{kv_cache_block_type="max",.*\} 256', text)
+    assert re.search(r'nv_trt_llm_kv_cache_block_metrics\{kv_cache_block_type="tokens_per",.*\} 32', text)
+    before = metric(embedded_server, "charter_tokens_total", kind="prompt")
+    response = ask(embedded_server.grpc_url, text_input=PROMPT, max_tokens=1)[-1]
+    added = response.outputs["num_input_tokens"][0]
+    wait_until(lambda: metric(embedded_server, "charter_tokens_total", kind="prompt") == before + added)
+
+
+def test_a_second_identical_prompt_is_taken_from_the_cache(
+    embedded_server: ServerHandle, record_property: Callable[[str, object], None]
+) -> None:
+    prompt = long_prompt(1000)
+    ttft = []
+    for _ in range(2):
+        responses = ask(embedded_server.grpc_url, text_input=prompt, max_tokens=2, stream=True)
+        found = figures(responses)
+        ttft.append(found["first_token_time_ns"] - found["arrival_time_ns"])
+        assert responses[-1].outputs["num_input_tokens"] == [1000]
+    reused = found["kv_cache_reused_blocks"] * embedded_server.options.engine.tokens_per_block
+    ratio = ttft[0] / ttft[1]
+    record_property("reused_tokens", reused)
+    record_property("ttft_ratio", ratio)
+    print(
+        f"1000 tokens: {reused} reused, TTFT {ttft[0] / 1e9:.3f} s cold, {ttft[1] / 1e9:.3f} s warm, {ratio:.1f} times"
+    )
+    assert reused >= 950
+    assert ratio >= 5
+    assert found["kv_cache_alloc_total_blocks"] == found["kv_cache_reused_blocks"] + found["kv_cache_alloc_new_blocks"]
+    order = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
+    assert sorted(found[name] for name in order) == [found[name] for name in order]
+
+
+def test_several_requests_run_at_once(embedded_server: ServerHandle) -> None:
+    url = embedded_server.grpc_url
+    streams = [Stream(url, inputs(text_input=f"{number}: {PROMPT}", max_tokens=40, stream=True)) for number in range(4)]
+    answers = [stream.all() for stream in streams]
+    first_tokens = [figures(answer)["first_token_time_ns"] for answer in answers]
+    ends = [figures(answer)["last_token_time_ns"] for answer in answers]
+    assert max(first_tokens) < min(ends), "one waited for another's end"
+
+
+@pytest.mark.parametrize("model", ["ensemble", "tensorrt_llm_bls"])
+def test_cancelling_frees_the_engine(embedded_server: ServerHandle, model: str) -> None:
+    def active() -> float:
+        return metric(embedded_server, "nv_trt_llm_request_metrics", request_type="active")
+
+    tensors = inputs(text_input=PROMPT, max_tokens=5000, end_id=-1, stream=True)
+    stream = Stream(embedded_server.grpc_url, tensors, model=model, request_id=uuid.uuid4().hex)
+    stream.next()
+    assert active() == 1
+    before = metric(embedded_server, "charter_tokens_total", kind="output")
+    stream.close(cancel=True)
+    wait_until(lambda: active() == 0)
+    assert metric(embedded_server, "charter_tokens_total", kind="output") - before < 5000
+
+
+def test_stop_ends_a_running_request_by_its_id(embedded_server: ServerHandle) -> None:
+    name = uuid.uuid4().hex
+    tensors = inputs(input_ids=[5], input_lengths=1, request_output_len=5000, end_id=-1, streaming=True)
+    stream = Stream(embedded_server.grpc_url, tensors, model="tensorrt_llm", request_id=name)
+    stream.next()
+    stop = inputs(input_lengths=1, request_output_len=1, stop=True)
+    Stream(embedded_server.grpc_url, stop, model="tensorrt_llm", request_id=name).all()
+    with pytest.raises(InferenceServerException, match="cancelled"):
+        stream.all()
+    stream.close()
+
+
+def test_stop_words_end_the_text(embedded_server: ServerHandle) -> None:
+    prompt = "Count: 1, 2, 3, 4,"
+    free = joined(ask(embedded_server.grpc_url, text_input=prompt, max_tokens=20))
+    assert "8," in free
+    stopped = joined(ask(embedded_server.grpc_url, text_input=prompt, max_tokens=20, stop_words=["8", "never"]))
+    assert stopped == free[: free.index("8") + 1]
+
+
+def test_bad_words_do_not_come(embedded_server: ServerHandle) -> None:
+    assert "Paris" not in joined(ask(embedded_server.grpc_url, text_input=PROMPT, max_tokens=6, bad_words=["Paris"]))
+
+
+def test_a_seed_decides_the_sample(embedded_server: ServerHandle) -> None:
+    def sample(seed: int) -> str:
+        return joined(ask(embedded_server.grpc_url, text_input="Once", max_tokens=12, temperature=1.0, seed=seed))
+
+    assert sample(5) == sample(5)
+    assert len({sample(seed) for seed in range(4)}) > 1
+
+
+def test_temperature_zero_and_top_k_one_are_greedy(embedded_server: ServerHandle) -> None:
+    url = embedded_server.grpc_url
+    greedy = joined(ask(url, text_input=PROMPT, max_tokens=6))
+    assert joined(ask(url, text_input=PROMPT, max_tokens=6, temperature=0.0, seed=9)) == greedy
+    assert joined(ask(url, text_input=PROMPT, max_tokens=6, temperature=2.0, top_k=1, seed=9)) == greedy
+
+
+def test_log_probabilities_are_those_of_the_tokens(embedded_server: ServerHandle) -> None:
+    response = ask(embedded_server.grpc_url, text_input=PROMPT, max_tokens=4, return_log_probs=True)[-1]
+    log_probs = response.outputs["output_log_probs"]
+    assert len(log_probs) == 4
+    assert all(value < 0 for value in log_probs)
+    assert response.outputs["cum_log_probs"][0] == pytest.approx(sum(log_probs), rel=1e-5)
+
+
+def test_the_prompt_is_repeated_when_asked_for(embedded_server: ServerHandle) -> None:
+    text = ask(embedded_server.grpc_url, text_input=PROMPT, max_tokens=2, exclude_input_in_output=False)[-1].text
+    assert text.startswith(f"{PROMPT} Paris")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"beam_width": 2}, "beam_width is not supported: .* has no beam search"),
+        ({"num_return_sequences": 2}, "num_return_sequences is not supported"),
+        ({"lora_task_id": 7}, "lora_task_id is not supported: .* has no LoRA"),
+        ({"return_context_logits": True}, "return_context_logits is not supported"),
+        ({"guided_decoding_guide": "{}"}, "guided_decoding_guide is not supported"),
+        ({"prompt_embedding_table": 1.0}, "prompt_embedding_table is not supported"),
+        ({"prompt_table_extra_id": 3}, "PROMPT_TABLE_EXTRA_ID is not supported"),
+        ({"length_penalty": 2.0}, "len_penalty is not supported"),
+        ({"embedding_bias_weights": 2.0}, "EMBEDDING_BIAS_WEIGHTS is not supported"),
+        ({"temperature": -1.0}, "temperature is -1"),
+        ({"max_tokens": 0}, r"max_tokens\) is 0"),
+        ({"max_tokens": 9000}, "exceed the context of 8192 tokens"),
+        ({"text_input": ""}, "text_input is empty"),
+    ],
+)
+def test_what_the_server_does_not_do_is_refused_in_one_line(
+    embedded_server: ServerHandle, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InferenceServerException, match=message) as refused:
+        ask(embedded_server.grpc_url, **{"text_input": PROMPT, "max_tokens": 2, **values})
+    assert "\n" not in refused.value.message()
+
+
+def test_neutral_values_of_unsupported_inputs_pass(embedded_server: ServerHandle) -> None:
+    responses = ask(
+        embedded_server.grpc_url,
+        text_input=PROMPT,
+        max_tokens=1,
+        beam_width=1,
+        num_return_sequences=1,
+        length_penalty=1.0,
+        return_context_logits=False,
+    )
+    assert responses[-1].text == " Paris"
+
+
+def test_the_server_says_that_it_is_the_embedded_one(embedded_server: ServerHandle) -> None:
+    info = find_running(embedded_server.grpc_url)
+    assert info is not None
+    assert info.model == embedded_server.options.model_name
+    assert info.engine == embedded_server.options.engine
+    assert info.tokenizer_fingerprint == default_tokenizer().fingerprint
+    assert info.http_url == embedded_server.http_url
+    assert info.metrics_url == embedded_server.metrics_url
+    assert find_running(f"127.0.0.1:{embedded_server.ports['HTTP']}") is None
+
+
+def test_it_listens_on_the_loopback_only(embedded_server: ServerHandle) -> None:
+    # All of 127.0.0.0/8 is this machine, but only a server bound to every address answers at 127.0.0.2.
+    for port in embedded_server.ports.values():
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_the_ensemble_streams(embedded_server: ServerHandle) -> None:
+    with triton.InferenceServerClient(embedded_server.grpc_url) as client:
+        config = client.get_model_config("ensemble").config
+    assert config.model_transaction_policy.decoupled
+    assert [step.model_name for step in config.ensemble_scheduling.step] == [
+        "preprocessing",
+        "tensorrt_llm",
+        "postprocessing",
+    ]
