@@ -156,13 +156,6 @@ def closure(outer: Environment, node: FunctionNode) -> Environment:
     return inner
 
 
-def rebound_by_functions(tree: ast.Module) -> frozenset[str]:
-    """Names that some function declares ``global`` or ``nonlocal``: nothing is known of them anywhere."""
-    return frozenset(
-        name for node in ast.walk(tree) if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names
-    )
-
-
 def mutated_names(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Names whose list or dictionary is changed in place by one of these nodes."""
     for node in nodes:
@@ -173,7 +166,18 @@ def mutated_names(nodes: Iterable[ast.AST]) -> Iterator[str]:
                 yield name
 
 
-def mutated_by_functions(tree: ast.Module) -> frozenset[str]:
-    """Names whose list or dictionary some function changes: what the module binds to them is only their first value."""
-    functions = (node for node in ast.walk(tree) if isinstance(node, FunctionNode))
-    return frozenset(name for function in functions for name in mutated_names(ast.walk(function)))
+def effects_of_functions(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
+    """Names that some function declares ``global`` or ``nonlocal``, and names whose list or dictionary some function
+    changes. Nothing is known of the first; of the second, what the module binds to them is only their first value."""
+    rebound: set[str] = set()
+    mutated: set[str] = set()
+    stack: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while stack:
+        node, inside = stack.pop()
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            rebound.update(node.names)
+        elif inside:
+            mutated.update(mutated_names((node,)))
+        inside = inside or isinstance(node, FunctionNode)
+        stack.extend((child, inside) for child in ast.iter_child_nodes(node))
+    return frozenset(rebound), frozenset(mutated)

@@ -25,8 +25,7 @@ from charter_compiler.parser.scope import (
     Pending,
     changed_names,
     closure,
-    mutated_by_functions,
-    rebound_by_functions,
+    effects_of_functions,
 )
 from charter_compiler.parser.strings import constant_text
 from charter_compiler.parser.values import (
@@ -49,7 +48,7 @@ class Executor:
     """Interprets one module; afterwards ``evaluator.sites`` holds its model calls."""
 
     def __init__(self, tree: ast.Module, positions: Positions) -> None:
-        self.evaluator = Evaluator(positions, rebound_by_functions(tree), mutated_by_functions(tree))
+        self.evaluator = Evaluator(positions, *effects_of_functions(tree))
         self.positions = positions
         self._constructors: deque[Pending] = deque()
         self._functions: deque[Pending] = deque()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from charter_compiler.analysis.patterns import Pattern
@@ -30,14 +29,14 @@ _SCOPES: dict[Scope, str] = {
 def print_inspection(console: Console, parsed: ParsedAgent, graph: CallGraph, patterns: Iterable[Pattern]) -> None:
     """Write everything that was found."""
     for call in parsed.calls:
-        console.print(_call(call))
+        console.print(_call(call), soft_wrap=True)
     listed = list(patterns)
     if listed:
         console.print(Text("Patterns", style="bold"))
         for pattern in listed:
             calls = ", ".join(short_name(graph.calls[node]) for node in pattern.nodes)
             label = Text(pattern.kind.replace("_", " "), style="magenta")
-            console.print(_indented(Text.assemble(label, f": {pattern.description}\n  {calls}"), 2))
+            console.print(_indented(Text.assemble(label, f": {pattern.description}\n  {calls}"), 2), soft_wrap=True)
         console.print()
     for diagnostic in parsed.diagnostics:
         console.print(_finding(diagnostic, parsed.sources.get(diagnostic.span.file)), soft_wrap=True)
@@ -105,15 +104,19 @@ def _blocks(segments: Iterable[Segment], indent: int) -> Iterator[RenderableType
             yield from _blocks(segment.segments, indent + 2)
 
 
-def _indented(text: Text, columns: int) -> Padding:
-    return Padding(text, (0, 0, 0, columns), expand=False)
+def _indented(text: Text, columns: int) -> Text:
+    """The text with spaces before each line, and none behind (which ``rich.padding`` would add)."""
+    margin = Text(" " * columns)
+    lines = text.blank_copy("\n").join(margin + line for line in text.split("\n"))
+    lines.no_wrap, lines.overflow = text.no_wrap, text.overflow
+    return lines
 
 
 def _block(segment: Segment) -> Text:
     match segment:
         case Const(text=text):
             lines = text.strip("\n").split("\n")
-            shown = "".join(f"│ {line}\n" for line in lines[:PREVIEW])
+            shown = "".join(f"│ {line}".rstrip() + "\n" for line in lines[:PREVIEW])
             rest = f"│ … {_count(len(lines) - PREVIEW, 'more line')}" if len(lines) > PREVIEW else ""
             block = Text.assemble(shown, (rest, "dim"))
             block.rstrip()
