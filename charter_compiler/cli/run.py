@@ -158,8 +158,8 @@ def summary(report: RunReport) -> Table:
     table = Table(title=f"{metrics.mode} on {metrics.target}", title_justify="left", show_header=False)
     table.add_column()
     table.add_column(justify="right")
-    refused = "" if not metrics.failed else f", {metrics.failed} failed"
-    table.add_row("items", f"{metrics.items}{refused}")
+    failed = "" if not metrics.failed else f", {metrics.failed} failed"
+    table.add_row("items", f"{metrics.items}{failed}")
     table.add_row("calls", str(metrics.calls))
     table.add_row("prompt tokens", _count(metrics.prompt_tokens))
     table.add_row("of these cached", _count(metrics.cached_tokens))
