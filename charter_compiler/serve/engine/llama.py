@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
 import threading
 from collections.abc import Mapping
 from importlib import metadata
@@ -166,6 +167,9 @@ class Llama:
     def __init__(self, path: Path) -> None:
         self.ffi = FFI()
         self.ffi.cdef(DECLARATIONS)
+        # llama.cpp's threads meet some hundred times a token. GNU OpenMP spins there, and where other processes want the
+        # cores too a decode step then takes twenty times as long (docs/engine.md). Read once, when libgomp is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.lib: Any = self.ffi.dlopen(str(path))
         self._check_defaults(self.lib.llama_model_default_params(), MODEL_DEFAULTS)
         self._check_defaults(self.lib.llama_context_default_params(), CONTEXT_DEFAULTS)
