@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.metrics import CallFigures
-from charter_compiler.executor.results import ResultRow, unwritable
+from charter_compiler.executor.results import ResultRow, open_private, unwritable
 
 VERSION = 1
 
@@ -58,12 +58,7 @@ class Journal:
     @classmethod
     def create(cls, path: Path, identity: Mapping[str, Any]) -> Journal:
         """Start a new journal; one that lies there is replaced."""
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.fchmod(descriptor, 0o600)
-        except OSError as error:
-            raise unwritable(path, error) from error
-        journal = cls(path, os.fdopen(descriptor, "w", encoding="utf-8"))
+        journal = cls(path, open_private(path))
         journal._append({"journal": VERSION, "run": dict(identity)})
         return journal
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -278,7 +279,7 @@ class _Run:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        if not self._options.handle_interrupt:
+        if not self._options.handle_interrupt or sys.platform == "win32":  # Windows' loops take no signal handlers
             yield
             return
         self._loop.add_signal_handler(signal.SIGINT, self._on_interrupt)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 from charter_compiler.diagnostics.errors import InputsError
 from charter_compiler.executor.calls import CallRecord
-from charter_compiler.executor.results import unwritable
+from charter_compiler.executor.results import open_private, unwritable
 
 
 def recording_path(output: Path) -> Path:
@@ -29,12 +28,7 @@ class Recorder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            os.fchmod(descriptor, 0o600)
-            self._file = os.fdopen(descriptor, "w", encoding="utf-8")
-        except OSError as error:
-            raise unwritable(path, error) from error
+        self._file = open_private(path)
 
     def __enter__(self) -> Recorder:
         return self

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from charter_compiler.diagnostics.errors import OutputError
 
@@ -118,6 +119,20 @@ def write_json(path: Path, value: object) -> None:
         path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def open_private(path: Path) -> TextIO:
+    """Open a file for writing, empty, readable by its owner alone.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        path.chmod(0o600)  # the mode above is for a new file only
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:

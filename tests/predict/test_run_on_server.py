@@ -20,7 +20,7 @@ from charter_compiler.predict.measured_run import RunObserver, RunReport, RunReq
 from charter_compiler.predict.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.serve.engine.interface import EngineConfig
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENGINE = EngineConfig(max_context=2048)
