@@ -1,4 +1,4 @@
-"""Spans in characters: columns behind wide characters, and the parts of f-strings, for which Python 3.11 has no place."""
+"""Spans in characters: columns behind wide characters, and the parts of f-strings (Python 3.11 gives them no place)."""
 
 from __future__ import annotations
 
