@@ -158,9 +158,22 @@ def test_a_shared_parameter_makes_a_template() -> None:
         Const("\n\nTask ", span(1)),
     )
     assert template.cache_id == cache_id(template.prefix)
-    # "\n\n" may merge with the end of the document: at least " Task" follows for certain.
-    assert template.shared_prefix_length > constant.shared_prefix_length
-    assert template.saved_tokens == template.aligned_length, "the first of the two calls computes the document"
+    # "\n\n" may merge with the end of the document; "Task" and the space before the number are certain.
+    assert template.shared_prefix_length == constant.shared_prefix_length + 2
+
+
+def test_the_first_use_of_a_value_computes_it() -> None:
+    calls = tuple(call(n, RULES, RULES, param("doc"), f" Task {n}", param("x")) for n in (1, 2, 3))
+    constant, template = sorted(find(*calls), key=lambda o: o.template is not None)
+    assert constant.aligned_length == template.aligned_length == 32
+    assert (constant.saved_tokens, template.saved_tokens) == (3 * 32, 2 * 32)
+
+
+def test_a_prefix_does_not_end_inside_a_character() -> None:
+    one, other = default_tokenizer().encode(" 😀"), default_tokenizer().encode(" 😁")
+    assert one[:-1] == other[:-1], "the two begin with the same bytes"
+    (found,) = find(call(1, RULES, " 😀 well", param("a")), call(2, RULES, " 😁 well", param("a")))
+    assert found.prefix == RULES
 
 
 @pytest.mark.parametrize(

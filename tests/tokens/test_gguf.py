@@ -108,6 +108,13 @@ def test_a_merge_of_no_token_and_an_end_token_out_of_range(tmp_path: Path) -> No
         load_tokenizer(write(tmp_path, *entries))
 
 
+def test_a_last_text_that_is_cut_off(tmp_path: Path) -> None:
+    path = write(tmp_path, entry("name", 8, string("a long name")))
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(TokenizerError, match="the value of name is broken"):
+        GGUFMetadata(path)["name"]
+
+
 def test_files_that_are_not_whole(tmp_path: Path) -> None:
     whole = write(tmp_path, *vocabulary()).read_bytes()
     broken = tmp_path / "broken.gguf"
