@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 
 
@@ -18,15 +17,6 @@ class Span:
     column: int
     end_line: int
     end_column: int
-
-    @classmethod
-    def of(cls, file: str, node: ast.AST) -> Span:
-        """Span of an ``ast`` node that carries a position (every ``ast.expr`` and ``ast.stmt``)."""
-        line: int = node.lineno  # type: ignore[attr-defined]  # ast.AST does not declare positions; expr and stmt do
-        column: int = node.col_offset  # type: ignore[attr-defined]  # as above
-        end_line = getattr(node, "end_lineno", None) or line
-        end_column = getattr(node, "end_col_offset", None)
-        return cls(file, line, column + 1, end_line, (column if end_column is None else end_column) + 1)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"

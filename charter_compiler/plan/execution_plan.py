@@ -109,8 +109,17 @@ class ExecutionPlan:
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:
-        """The prefixes to compute before the first item, in this order: those that are known now and fill a block."""
-        return tuple(prefix for prefix in self.prefixes if prefix.aligned_tokens and not prefix.parameters)
+        """The prefixes to compute before the first item: those that are known now and fill a block, without those that
+        only extend another one. A warm-up costs its own tokens and lets the first calls
+        start together; what a single call site adds to the common start costs nothing if its first call computes it.
+        """
+        known = [prefix for prefix in self.prefixes if prefix.aligned_tokens and not prefix.parameters]
+        texts = {prefix.text for prefix in known}
+        return tuple(
+            prefix
+            for prefix in known
+            if not any(prefix.text != text and prefix.text.startswith(text) for text in texts)
+        )
 
     def to_json(self) -> str:
         """The plan as a file's text: keys sorted, indented, with the format's version."""
