@@ -27,7 +27,7 @@ def test_prefill_is_chunked_and_decoding_requests_do_not_wait() -> None:
     ticks.core.add(request(2, range(20), 2))
     drain(ticks.core)
     counts = [batch.counts for batch in ticks.batches]
-    # 3 + 5 tokens of the prompts; then one decoding token and 7 more of the long prompt; then its last 8 beside another.
+    # 3 + 5 tokens of the prompts; then each time a decoding token and 7 more of the long prompt, which has 20.
     assert counts[:3] == [StepCounts(8, 0), StepCounts(7, 1), StepCounts(7, 1)]
     assert [(c.prefill_tokens, c.decode_tokens) for c in counts[3:]] == [(1, 1), (0, 2), (0, 1)]
     assert sum(map(len, ticks.batches)) == (3 + 5) + (20 + 1)

@@ -167,8 +167,8 @@ class Llama:
     def __init__(self, path: Path) -> None:
         self.ffi = FFI()
         self.ffi.cdef(DECLARATIONS)
-        # llama.cpp's threads meet some hundred times a token. GNU OpenMP spins there, and where other processes want the
-        # cores too a decode step then takes twenty times as long (docs/engine.md). Read once, when libgomp is loaded.
+        # llama.cpp's threads meet some hundred times a token. GNU OpenMP spins there, and where other processes want
+        # the cores too a decode step takes twenty times as long (docs/engine.md). Read once, when libgomp is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self.lib: Any = self.ffi.dlopen(str(path))
         self._check_defaults(self.lib.llama_model_default_params(), MODEL_DEFAULTS)
