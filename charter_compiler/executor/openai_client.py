@@ -159,8 +159,8 @@ class OpenAITarget:
         yield StreamChunk("", answer.result(request, attempts.retries, self._address.place))
 
     async def _events(self, path: str, body: object, attempts: Attempts) -> AsyncGenerator[str, None]:
-        """The data of each event of a streamed answer. Nothing is handed out while a deadline is being waited for, so
-        that the consumer's own time never runs against ours."""
+        """The data of each event of a streamed answer. Nothing is handed out inside a deadline's scope: it must not go
+        off in the consumer's code."""
         self._check_open()
         response: httpx.Response | None = None
         decoder = EventDecoder()

@@ -31,7 +31,8 @@ class CallOptions(TypedDict, total=False):
     """Options of a call; what is left out is the target's default, and greedy for the embedded server.
 
     ``max_tokens`` bounds the answer (256); ``timeout`` is in seconds for the whole call, its retries included, and
-    overrides the client's. ``stop``: texts that end the answer and are not part of it.
+    overrides the client's. ``stop``: texts that end the answer; TensorRT-LLM compares them as tokens and leaves them at
+    its end.
     """
 
     max_tokens: int
