@@ -34,6 +34,10 @@ STOP_TIMEOUT = 15.0
 """Seconds that an owner waits for the supervisor, which kills the server long before."""
 PORT_ATTEMPTS = 3
 """A free port may be taken by somebody else between its choice and its use."""
+SPIN_COUNT = "1000"
+"""How long llama.cpp's threads (libgomp's) spin when they wait for each other; the environment may say otherwise. The
+default is 300 times as long: on 2 busy cores it made a token take 1.6 s where this takes 0.1 s. On idle ones it saves
+1 ms of 15."""
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 
 
@@ -163,7 +167,7 @@ def _launch(options: ServerOptions, install: TritonInstall, ports: dict[str, int
             stdout=subprocess.PIPE,
             stderr=log,
             bufsize=0,  # what is read ahead would be hidden from the selector
-            env=install.environment(),
+            env={"GOMP_SPINCOUNT": SPIN_COUNT, **install.environment()},
             # Python models can import from the current folder: it must not be the user's.
             cwd=folder,
             # Ctrl-C in the owner's terminal is the owner's to handle.
