@@ -109,9 +109,10 @@ class ExecutionPlan:
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:
-        """The prefixes to compute before the first item: those that are known now and fill a block, without those that
-        only extend another one. A warm-up costs its own tokens and lets the first calls
-        start together; what a single call site adds to the common start costs nothing if its first call computes it.
+        """The prefixes to compute before the first item: known now, filling a block, and not just extending another.
+
+        A warm-up costs its own tokens and lets the first calls start together; what a call site adds to the common
+        start costs nothing if its first call computes it.
         """
         known = [prefix for prefix in self.prefixes if prefix.aligned_tokens and not prefix.parameters]
         texts = {prefix.text for prefix in known}
