@@ -29,9 +29,9 @@ PLANNED = "planned"
 class Rates:
     """Token hit rates and prompt tokens of one way to run; ``None`` where they could not be predicted."""
 
-    hit_rate: float | None
-    attainable_hit_rate: float | None
-    prompt_tokens: int | None
+    hit_rate: float | None = None
+    attainable_hit_rate: float | None = None
+    prompt_tokens: int | None = None
 
     @classmethod
     def of(cls, prediction: Prediction) -> Rates:
@@ -54,12 +54,12 @@ class Compilation:
     calls: tuple[Call, ...]
     opportunities: tuple[PrefixOpportunity, ...]
     patterns: tuple[Pattern, ...]
-    inputs: int
-    as_written: Rates
-    planned: Rates
-    passes: tuple[PassSaving, ...]
     tokenizer: Tokenizer
     notes: tuple[str, ...]
+    inputs: int = 0
+    as_written: Rates = Rates()
+    planned: Rates = Rates()
+    passes: tuple[PassSaving, ...] = ()
 
     def prediction_json(self) -> dict[str, Any]:
         """The object in ``DIR/prediction.json``."""

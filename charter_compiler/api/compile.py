@@ -8,11 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from charter_compiler.analysis.pattern_detector import SequencePatternDetector
-from charter_compiler.analysis.prefix_analyzer import PrefixAnalyzer
 from charter_compiler.api.compilation import AS_WRITTEN, Compilation, Rates, config_name
 from charter_compiler.api.template_rates import template_rates
-from charter_compiler.dag.builder import DAGBuilder
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.entry import Entry, load_entry, split_entry
 from charter_compiler.executor.inputs import InputRow, read_inputs
@@ -23,7 +20,7 @@ from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.execution_plan import ExecutionPlan, PredictedRates
 from charter_compiler.predict.effects import possible_effects
-from charter_compiler.predict.planning import calls_of_entry, plan_entry
+from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
 from charter_compiler.report.model import PassSaving
 from charter_compiler.serve.discovery import find_running
@@ -65,38 +62,38 @@ def compile_agent(request: CompileRequest) -> Compilation:
     calls = calls_of_entry(request.entry)
     rows = _read_rows(request)
     target = _describe_target(request)
+    analysis = analyse(calls, target.tokenizer, target.engine.tokens_per_block)
     plan = plan_entry(
         request.entry,
-        calls,
+        analysis,
         target=request.target,
         model=target.model,
         tokenizer=target.tokenizer,
         block_size=target.engine.tokens_per_block,
         capacity_blocks=target.engine.capacity_blocks,
     )
-    graph = DAGBuilder().build_from_calls(calls)
-    opportunities = tuple(PrefixAnalyzer(target.tokenizer, block_size=plan.block_size).find_shared_prefixes(graph))
-    patterns = SequencePatternDetector().detect(graph)
     notes = [] if config_name(request.target) else [f"no engine configuration is written for {request.target}"]
     steps = _predict(request, rows, target, plan, calls, notes)
-    if steps is None:
-        rates = template_rates(calls, opportunities, target.tokenizer)
-        as_written = planned = Rates(rates.hit_rate, rates.hit_rate, rates.constant_tokens)
-        return Compilation(
-            plan, calls, opportunities, patterns, 0, as_written, planned, (), target.tokenizer, tuple(notes)
-        )
-    written, *_, last = (prediction for _, prediction in steps)
-    return Compilation(
-        plan=replace(plan, predicted=_predicted_rates(len(rows), written, last)),
+    found = Compilation(
+        plan=plan,
         calls=calls,
-        opportunities=opportunities,
-        patterns=patterns,
+        opportunities=analysis.opportunities,
+        patterns=analysis.patterns,
+        tokenizer=target.tokenizer,
+        notes=tuple(notes),
+    )
+    if steps is None:
+        templates = template_rates(calls, analysis.opportunities, target.tokenizer)
+        rates = Rates(templates.hit_rate, templates.hit_rate, templates.constant_tokens)
+        return replace(found, as_written=rates, planned=rates)
+    written, last = steps[0][1], steps[-1][1]
+    return replace(
+        found,
+        plan=replace(plan, predicted=_predicted_rates(len(rows), written, last)),
         inputs=len(rows),
         as_written=Rates.of(written),
         planned=Rates.of(last),
         passes=_savings(steps),
-        tokenizer=target.tokenizer,
-        notes=tuple(notes),
     )
 
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import CompileRequest, compile_agent
 from charter_compiler.api.environment import describe_environment
+from charter_compiler.api.measured_run import RunReport, RunRequest
+from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.cli.arguments import positive
 from charter_compiler.cli.compile import print_compilation
 from charter_compiler.cli.models import fetch_with_progress
@@ -18,8 +20,6 @@ from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import AgentError, UsageError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.predict.measured_run import RunReport, RunRequest
-from charter_compiler.predict.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.report.html import write_report
 from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import ReportData

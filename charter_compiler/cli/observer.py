@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import Console
 
+from charter_compiler.api.measured_run import RunObserver
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.progress import RunProgress
-from charter_compiler.predict.measured_run import RunObserver
 
 
 class ConsoleObserver(RunObserver):

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from charter_compiler.api.measured_run import PredictWhen, RunReport, RunRequest, measured_run
 from charter_compiler.cli.arguments import natural, positive
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
@@ -17,7 +18,6 @@ from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptio
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
-from charter_compiler.predict.measured_run import PredictWhen, RunReport, RunRequest, measured_run
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
 INTERRUPTED = 130

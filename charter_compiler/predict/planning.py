@@ -1,13 +1,15 @@
-"""The plan of an entry on a target, from its source alone; nothing is imported or run."""
+"""An entry analysed and planned for a target, from its source alone; nothing is imported or run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from charter_compiler.analysis.pattern_detector import SequencePatternDetector
-from charter_compiler.analysis.prefix_analyzer import PrefixAnalyzer
-from charter_compiler.dag.builder import DAGBuilder
+from charter_compiler.analysis.patterns import Pattern
+from charter_compiler.analysis.prefix_analyzer import PrefixAnalyzer, PrefixOpportunity
+from charter_compiler.dag.builder import CallGraph, DAGBuilder
 from charter_compiler.executor.entry import split_entry
 from charter_compiler.ir.nodes import Call
 from charter_compiler.parser.ast_parser import AgentASTParser
@@ -35,9 +37,25 @@ def calls_of_entry(entry: str) -> tuple[Call, ...]:
     return tuple(call for call in calls if call.id in wanted) or calls
 
 
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What is known of some calls on a tokenizer and a block size."""
+
+    graph: CallGraph
+    opportunities: tuple[PrefixOpportunity, ...]
+    patterns: tuple[Pattern, ...]
+
+
+def analyse(calls: Sequence[Call], tokenizer: Tokenizer, block_size: int) -> Analysis:
+    """The graph of the calls, what their prompts share in blocks of that many tokens, and the patterns of reuse."""
+    graph = DAGBuilder().build_from_calls(calls)
+    opportunities = PrefixAnalyzer(tokenizer, block_size=block_size).find_shared_prefixes(graph)
+    return Analysis(graph, tuple(opportunities), SequencePatternDetector().detect(graph))
+
+
 def plan_entry(
     entry: str,
-    calls: Sequence[Call],
+    analysis: Analysis,
     *,
     target: str,
     model: str,
@@ -45,9 +63,9 @@ def plan_entry(
     block_size: int,
     capacity_blocks: int | None,
 ) -> ExecutionPlan:
-    """The plan for a target with this tokenizer and these block sizes; ``calls`` are those of ``calls_of_entry``."""
+    """The plan of an analysed entry, for a target with this tokenizer and these block sizes. Paths of sources are
+    relative to the current folder."""
     path, _ = split_entry(entry)
-    graph = DAGBuilder().build_from_calls(calls)
     return make_plan(
         entry=entry,
         target=target,
@@ -57,7 +75,7 @@ def plan_entry(
         capacity_blocks=capacity_blocks,
         sources=[path],
         root=Path.cwd(),
-        graph=graph,
-        opportunities=PrefixAnalyzer(tokenizer, block_size=block_size).find_shared_prefixes(graph),
-        patterns=SequencePatternDetector().detect(graph),
+        graph=analysis.graph,
+        opportunities=analysis.opportunities,
+        patterns=analysis.patterns,
     )

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from charter_compiler.api.measured_run import RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.diagnostics.errors import ServerStartError
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import TargetOptions
-from charter_compiler.predict.measured_run import RunObserver, RunReport, RunRequest, measured_run
-from charter_compiler.predict.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.serve.engine.interface import EngineConfig
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from charter_compiler.api.measured_run import RunObserver, RunReport, RunRequest, measured_run
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.recording import RecordingComparison, compare_recordings, recording_path
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import LOCAL
-from charter_compiler.predict.measured_run import RunObserver, RunReport, RunRequest, measured_run
 
 
 @dataclass(frozen=True, slots=True)

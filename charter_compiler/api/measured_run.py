@@ -24,7 +24,7 @@ from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.effects import possible_effects
-from charter_compiler.predict.planning import calls_of_entry, plan_entry
+from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
 
 
@@ -166,13 +166,14 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
 def _plan(entry: str, calls: Sequence[Call], target: OpenTarget) -> ExecutionPlan | None:
     if target.tokenizer is None or target.facts.tokens_per_block is None:
         return None
+    block_size = target.facts.tokens_per_block
     return plan_entry(
         entry,
-        calls,
+        analyse(calls, target.tokenizer, block_size),
         target=target.name,
         model=target.facts.model,
         tokenizer=target.tokenizer,
-        block_size=target.facts.tokens_per_block,
+        block_size=block_size,
         capacity_blocks=target.facts.capacity_blocks,
     )
 
