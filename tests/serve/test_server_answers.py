@@ -36,6 +36,17 @@ def test_a_stream_never_cuts_a_character() -> None:
     assert tensors["num_output_tokens"].tolist() == [[3]]
 
 
+def test_log_probabilities_of_held_tokens_wait_with_them() -> None:
+    reply = answer(streaming=True, return_log_probs=True)
+    first = reply.feed(EngineOutput(1, (65, 0), log_probs=(-1.0, -2.0)))
+    last = reply.feed(EngineOutput(1, (1, 2), log_probs=(-3.0, -4.0)))
+    assert first is not None
+    assert last is not None
+    assert first["output_log_probs"].tolist() == [[[-1.0]]]
+    assert last["output_log_probs"].tolist() == [[[-2.0, -3.0, -4.0]]]
+    assert last["cum_log_probs"].tolist() == [[-10.0]]
+
+
 def test_an_incomplete_character_is_sent_at_the_end() -> None:
     reply = answer(streaming=True)
     assert reply.feed(EngineOutput(1, (0,))) is None

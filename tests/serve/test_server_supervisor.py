@@ -112,6 +112,8 @@ def test_the_kernel_ends_the_server_when_the_supervisor_is_killed(start: Start) 
 def test_the_log_stays_until_its_owner_is_done(start: Start) -> None:
     supervised = start([sys.executable, "-c", "raise SystemExit(3)"])
     assert supervised.read() == "exited 3"
+    with pytest.raises(subprocess.TimeoutExpired):
+        supervised.process.wait(0.5)
     assert supervised.folder.exists()
     assert supervised.process.stdin is not None
     supervised.process.stdin.close()
