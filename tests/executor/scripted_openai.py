@@ -29,23 +29,24 @@ def completion(*texts: str, usage: dict[str, Any] | None = None, finish: str = "
     return [*pieces, DONE]
 
 
+class QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that break connections are what the tests are about; the standard answer prints a traceback."""
+
+
 class ScriptedOpenAI:
-    """``requests`` holds path, headers and JSON of each POST. ``gone`` is released when a client left in mid-stream."""
+    """``requests`` holds path, headers and JSON of each POST. ``gone`` is released when a client left in mid-stream. A
+    reply that raises ``ConnectionError`` breaks the connection there."""
 
     def __init__(self, reply: Callable[[dict[str, Any]], Reply], models: Any = None) -> None:
         self.reply = reply
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
-        self.connections = 0
         self.gone = threading.Semaphore(0)
         self.stopping = threading.Event()
         scripted = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-
-            def setup(self) -> None:
-                scripted.connections += 1
-                super().setup()
 
             def do_GET(self) -> None:
                 known = {"/v1/models": models, "/metrics": "a 1\n"}.get(self.path)
@@ -61,13 +62,14 @@ class ScriptedOpenAI:
                     return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
-                self.send_header("Connection", "close")
+                self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
-                self.close_connection = True
                 try:
                     for piece in reply:
-                        self.wfile.write(piece)
+                        self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                    self.wfile.write(b"0\r\n\r\n")
                 except ConnectionError:
+                    self.close_connection = True
                     scripted.gone.release()
 
             def _send(self, status: int, headers: dict[str, str], text: str) -> None:
@@ -81,7 +83,7 @@ class ScriptedOpenAI:
             def log_message(self, *_args: Any) -> None:
                 """Tests are quiet."""
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = QuietServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,))
         self._thread.start()

@@ -202,10 +202,29 @@ async def test_a_call_that_was_turned_away_is_sent_again(serve: Any) -> None:
     assert (result.text, result.details) == ("ok", {"retries": 2})
 
 
-async def test_nothing_is_sent_again_once_a_part_has_arrived(serve: Any) -> None:
+async def test_a_truncated_answer_is_not_an_answer(serve: Any) -> None:
     server = serve(lambda _body: completion("half")[:1])
     async with OpenAITarget(server.target) as target:
         with pytest.raises(errors.TargetProtocolError, match="ended before the answer"):
+            await target.generate(ASK)
+
+
+def broken_after(*pieces: bytes) -> Iterator[bytes]:
+    yield from pieces
+    raise ConnectionAbortedError
+
+
+async def test_a_connection_that_breaks_before_the_answer_is_tried_again(serve: Any) -> None:
+    replies = iter([broken_after(), completion("ok")])
+    server = serve(lambda _body: next(replies))
+    async with OpenAITarget(server.target) as target:
+        assert (await target.generate(ASK)).text == "ok"
+
+
+async def test_nothing_is_sent_again_once_a_part_has_arrived(serve: Any) -> None:
+    server = serve(lambda _body: broken_after(completion("half")[0]))
+    async with OpenAITarget(server.target) as target:
+        with pytest.raises(errors.TargetUnavailableError):
             await target.generate(ASK)
     assert len(server.requests) == 1
 
@@ -308,13 +327,28 @@ async def test_closed(serve: Any) -> None:
         await target.facts()
 
 
+def keep_responses(target: OpenAITarget) -> list[Any]:
+    """Keeps the target's responses alive, so that no garbage collector closes them in its place."""
+    kept: list[Any] = []
+    send = target._client.send
+
+    async def keeping(*args: Any, **options: Any) -> Any:
+        kept.append(await send(*args, **options))
+        return kept[-1]
+
+    target._client.send = keeping  # type: ignore[method-assign]
+    return kept
+
+
 async def test_leaving_a_stream_ends_the_call(serve: Any) -> None:
     server = serve(lambda _body: server.endless(completion("a")[0]))
     async with OpenAITarget(server.target) as target:
+        responses = keep_responses(target)
         stream = target.stream(ASK)
         assert (await anext(stream)).text == "a"
         await stream.aclose()
         assert await asyncio.to_thread(server.gone.acquire, timeout=HANG)
+        assert responses[0].is_closed
 
 
 async def test_64_tasks_half_of_them_cancelled(serve: Any) -> None:
