@@ -19,6 +19,11 @@ MARK = "charter_embedded"
 """Model parameter that only the embedded server has; its value is Charter's version."""
 
 
+def usable_processors() -> int:
+    """Processors that this process may use, as far as the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
     """``model_path`` is a GGUF file. A port of 0 means a free one. ``start_timeout`` is in seconds; ``threads`` are
@@ -31,7 +36,7 @@ class ServerOptions:
     grpc_port: int = 0
     metrics_port: int = 0
     engine: EngineConfig = field(default_factory=EngineConfig)
-    threads: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    threads: int = field(default_factory=usable_processors)
     start_timeout: float = 60.0
 
     def __post_init__(self) -> None:

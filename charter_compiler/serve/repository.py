@@ -53,7 +53,7 @@ def model_parameters(
     name: str, options: ServerOptions, ports: dict[str, int], version: str, fingerprint: str
 ) -> dict[str, str]:
     """The parameters of a model, with TensorRT-LLM's names where it has one."""
-    tokenizer = {"tokenizer_dir": str(options.model_path)}
+    tokenizer = {"tokenizer_dir": str(options.model_path.absolute())}
     if name == "preprocessing":
         return {**tokenizer, "add_special_tokens": "false"}
     if name == "postprocessing":
@@ -67,7 +67,7 @@ def model_parameters(
             "charter_tokenizer_fingerprint": fingerprint,
             "charter_http_port": str(ports["HTTP"]),
             "charter_metrics_port": str(ports["metrics"]),
-            "gpt_model_path": str(options.model_path),
+            "gpt_model_path": str(options.model_path.absolute()),
             "exclude_input_in_output": "true",
             "cancellation_check_period_ms": "50",
             **tokenizer,

@@ -66,8 +66,7 @@ class ServerHandle:
         supervisor: subprocess.Popen[bytes],
         pid: int,
     ) -> None:
-        # A server bound to all addresses is reached by its loopback address.
-        host = "127.0.0.1" if options.host in {"0.0.0.0", "::"} else options.host  # noqa: S104
+        host = reachable(options.host)
         self.options = options
         self.ports = dict(ports)
         self.pid = pid
@@ -197,6 +196,12 @@ def server_arguments(options: ServerOptions, ports: Mapping[str, int], folder: P
         "--allow-gpu-metrics=false",
         "--exit-timeout-secs=3",
     ]
+
+
+def reachable(host: str) -> str:
+    """The address, as a URL spells it, at which this machine reaches a server that listens on ``host``."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # told apart, not listened on
+    return f"[{host}]" if ":" in host else host
 
 
 def log_path(folder: Path) -> Path:
