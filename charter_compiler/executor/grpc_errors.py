@@ -83,7 +83,7 @@ BY_MESSAGE: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         (r"protocol is restricted", AUTHENTICATION),
         (r"certificate|handshake", AUTHENTICATION),
         (r"request (was|is|has been) cancell?ed", CANCELLED),
-        (r"unexpected (inference )?(input|shape|datatype)|must specify|invalid argument", REJECTED),
+        (r"unexpected (inference )?(input|shape|datatype)|must specify|invalid argument|is not supported", REJECTED),
     )
 )
 
