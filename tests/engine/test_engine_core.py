@@ -72,6 +72,18 @@ def test_requests_that_start_together_share_nothing_cold() -> None:
     assert ticks.core.stats().cached_blocks == 2, "one copy stays"
 
 
+def test_a_request_starts_when_the_iteration_has_room_for_it() -> None:
+    """Two full iterations compute the first prompt; the second request starts after them and finds it stored."""
+    ticks = Ticks(WORDS, **SMALL)
+    for i in range(2):
+        ticks.core.add(request(i, range(16), 1))
+    ticks.core.step()
+    assert (ticks.core.stats().running, ticks.core.stats().waiting) == (1, 1)
+    perf = drain(ticks.core)[1][-1].perf
+    assert perf is not None
+    assert (perf.first_scheduled_time_ns, perf.num_cached_tokens) == (2, 12)
+
+
 def test_the_last_prompt_token_is_always_computed() -> None:
     ticks = Ticks(WORDS, **SMALL)
     for i in range(2):
