@@ -81,6 +81,7 @@ class EngineCore:
         """Raises RequestRejectedError, or ContextLengthError where the request can never fit. Touches no state, so any
         thread may call it."""
         validate(request, self.config, self._runner.vocab_size)
+        self.blocks.require_fit(len(request.prompt), request.sampling.max_tokens)
 
     def add(self, request: EngineRequest, arrival_ns: int | None = None) -> None:
         """Queue a request; its id must not be in use. ``arrival_ns`` is now unless given. Raises as

@@ -9,8 +9,7 @@ from charter_compiler.serve.engine.interface import EngineConfig, EngineRequest,
 
 
 def validate(request: EngineRequest, config: EngineConfig, vocab_size: int | None) -> None:
-    """Raises RequestRejectedError, or ContextLengthError where prompt and ``max_tokens`` exceed the context or the KV
-    cache. Touches no state, so any thread may call it."""
+    """Raises RequestRejectedError, or ContextLengthError where prompt and ``max_tokens`` exceed the context."""
     if not request.prompt:
         raise RequestRejectedError("the prompt has no tokens", remedy="send at least one token")
     _validate_sampling(request.sampling)
@@ -23,16 +22,10 @@ def validate(request: EngineRequest, config: EngineConfig, vocab_size: int | Non
 
 def _validate_length(request: EngineRequest, config: EngineConfig) -> None:
     prompt, output = len(request.prompt), request.sampling.max_tokens
-    cache = config.capacity_blocks * config.tokens_per_block
     if prompt + output > config.max_context:
         raise ContextLengthError(
             f"{prompt} prompt tokens and {output} output tokens exceed the context of {config.max_context} tokens",
             remedy="shorten the prompt or lower max_tokens",
-        )
-    if -(-(prompt + output) // config.tokens_per_block) > config.capacity_blocks:
-        raise ContextLengthError(
-            f"{prompt} prompt tokens and {output} output tokens exceed the KV cache of {cache} tokens",
-            remedy="shorten the prompt, lower max_tokens or raise the cache's capacity in blocks",
         )
 
 
