@@ -72,16 +72,17 @@ def test_a_server_that_cannot_be_reached_leaves_an_older_run_alone(folder: Path)
 
 
 def test_a_plan_of_changed_sources_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from charter_compiler.predict.planning import calls_of_entry, plan_entry
+    from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
     from charter_compiler.tokens.tokenizer import default_tokenizer
 
     entry = "agent.py:process"
+    tokenizer = default_tokenizer()
     plan = plan_entry(
         entry,
-        calls_of_entry(entry),
+        analyse(calls_of_entry(entry), tokenizer, 32),
         target="local",
         model="m",
-        tokenizer=default_tokenizer(),
+        tokenizer=tokenizer,
         block_size=32,
         capacity_blocks=256,
     )
