@@ -16,7 +16,7 @@ from charter_compiler.dag.builder import DAGBuilder
 from charter_compiler.diagnostics.diagnostic import Severity
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.parser.ast_parser import AgentASTParser, ParsedAgent
-from charter_compiler.report.annotations import github, sarif
+from charter_compiler.report.annotations import github, sarif, worst_severity
 from charter_compiler.report.graph_text import to_dot, to_mermaid
 from charter_compiler.report.inspect_json import document
 from charter_compiler.report.inspect_text import print_inspection
@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fail-on",
         choices=[str(severity) for severity in Severity],
         metavar="LEVEL",
-        help="exit with 1 if there is a finding of this level (note, warning, error) or above",
+        help="exit with 1 if there is a finding of this level (note, warning, error) or above; a file that does not "
+        "parse is an error",
     )
 
 
@@ -58,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
         _print(parsed, args.format)
     if alone:
         parsed.require()
-    threshold = None if args.fail_on is None else Severity[args.fail_on.upper()]
-    return int(threshold is not None and any(found.severity >= threshold for found in parsed.diagnostics))
+    worst = worst_severity(parsed)
+    return int(args.fail_on is not None and worst is not None and worst >= Severity[args.fail_on.upper()])
 
 
 def _print(parsed: ParsedAgent, form: str) -> None:

@@ -9,6 +9,8 @@ from charter_compiler.diagnostics.diagnostic import Diagnostic, Severity
 from charter_compiler.parser.ast_parser import ParsedAgent
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+FAILED_LEVEL = Severity.ERROR
+"""The level of a file that could not be parsed."""
 
 
 def sarif(parsed: ParsedAgent, version: str) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def sarif(parsed: ParsedAgent, version: str) -> dict[str, Any]:
                         "executionSuccessful": not parsed.failed,
                         "toolExecutionNotifications": [
                             {
-                                "level": "error",
+                                "level": str(FAILED_LEVEL),
                                 "message": {"text": failed.message},
                                 "locations": [_location(failed.file, {"startLine": failed.line or 1})],
                             }
@@ -41,6 +43,12 @@ def sarif(parsed: ParsedAgent, version: str) -> dict[str, Any]:
             }
         ],
     }
+
+
+def worst_severity(parsed: ParsedAgent) -> Severity | None:
+    """The highest level that an annotation of ``parsed`` has, ``None`` without any. A failed file is an error."""
+    failed = (FAILED_LEVEL for _ in parsed.failed)
+    return max((*failed, *(diagnostic.severity for diagnostic in parsed.diagnostics)), default=None)
 
 
 def _result(diagnostic: Diagnostic, rule: int) -> dict[str, Any]:
@@ -73,7 +81,7 @@ def github(parsed: ParsedAgent) -> str:
     lines = []
     for failed in parsed.failed:
         line = f",line={failed.line}" if failed.line is not None else ""
-        lines.append(f"::error file={_property(failed.file)}{line}::{_data(failed.message)}")
+        lines.append(f"::{_GITHUB_LEVELS[FAILED_LEVEL]} file={_property(failed.file)}{line}::{_data(failed.message)}")
     for diagnostic in parsed.diagnostics:
         span = diagnostic.span
         # GitHub takes columns only for a range within one line.

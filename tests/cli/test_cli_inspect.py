@@ -137,6 +137,15 @@ def test_a_broken_file_among_others_is_listed(agents: Path, capsys: pytest.Captu
     assert "bad.py:1: not read: syntax error" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("form", ["text", "github", "sarif"])
+@pytest.mark.parametrize("level", ["note", "warning", "error"])
+def test_a_broken_file_among_others_fails_every_level(level: str, form: str, tmp_path: Path) -> None:
+    (tmp_path / "good.py").write_text("x = 1\n", encoding="utf-8")
+    assert main(["inspect", str(tmp_path), "--fail-on", level, "--format", form]) == 0
+    (tmp_path / "bad.py").write_text("def f(:\n", encoding="utf-8")
+    assert main(["inspect", str(tmp_path), "--fail-on", level, "--format", form]) == 1
+
+
 @pytest.mark.parametrize("content", ["", "x = 1\n"])
 def test_a_file_without_calls(content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "empty.py"
