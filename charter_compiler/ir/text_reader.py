@@ -248,7 +248,7 @@ _FIELDS: dict[str, Callable[[_Line], Any]] = {
 
 
 def parse_agent(text: str) -> Agent:
-    """Read the text form.
+    """Read the text form. Illegal IR is read as well, so that a dump of it can be; ``ir.verify`` tells.
 
     Raises:
         IRSyntaxError: with ``line:column`` of what cannot be read.

@@ -12,6 +12,7 @@ from pathlib import Path
 from charter_compiler.diagnostics.diagnostic import Diagnostic
 from charter_compiler.diagnostics.errors import SourceError
 from charter_compiler.ir.nodes import Agent, Call
+from charter_compiler.ir.verify import verify
 from charter_compiler.parser.files import label_of, python_files, read_source
 from charter_compiler.parser.findings import findings
 from charter_compiler.parser.positions import Positions
@@ -57,7 +58,8 @@ class ParsedAgent:
 class AgentASTParser:
     """Finds the model calls of Python source, the templates of their prompts, and how results flow between them.
 
-    It has no state; one parser serves any number of files.
+    It has no state; one parser serves any number of files. What it returns is verified: a ``VerificationError`` is a
+    defect of Charter, whatever the source holds.
     """
 
     def parse_file(self, path: str | os.PathLike[str]) -> ParsedAgent:
@@ -86,10 +88,11 @@ class AgentASTParser:
                 parsed.append(self.parse_source(read_source(path), label))
             except (OSError, *_UNREADABLE) as error:
                 parsed.append(ParsedAgent(Agent(label, ()), failed=(_failure(label, error),), files=1))
+        agent = Agent(" ".join(label_of(path) for path in given), tuple(call for one in parsed for call in one.calls))
+        if len(parsed) > 1:  # each file alone has been verified
+            verify(agent)
         return ParsedAgent(
-            agent=Agent(
-                " ".join(label_of(path) for path in given), tuple(call for one in parsed for call in one.calls)
-            ),
+            agent=agent,
             diagnostics=tuple(diagnostic for one in parsed for diagnostic in one.diagnostics),
             failed=tuple(failed for one in parsed for failed in one.failed),
             files=len(parsed),
@@ -110,7 +113,9 @@ def _parse(text: str, file: str) -> ParsedAgent:
     executor = Executor(tree, Positions(file, text))
     executor.module(tree)
     calls = calls_of(executor.evaluator.sites.values(), file)
-    return ParsedAgent(Agent(file, calls), findings(calls, text), files=1, sources={file: text} if calls else {})
+    agent = Agent(file, calls)
+    verify(agent)
+    return ParsedAgent(agent, findings(calls, text), files=1, sources={file: text} if calls else {})
 
 
 def _failure(file: str, error: BaseException) -> FailedFile:

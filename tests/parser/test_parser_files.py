@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from charter_compiler.diagnostics.errors import SourceError
+from charter_compiler.diagnostics.errors import SourceError, VerificationError
 from charter_compiler.ir.verify import verify
+from charter_compiler.parser import ast_parser
 from charter_compiler.parser.ast_parser import AgentASTParser
 
 CALL = "def run(llm, doc):\n    llm.generate(doc)\n"
@@ -132,3 +133,17 @@ def test_a_long_chain_of_elif(tmp_path: Path) -> None:
     source = f"def run(llm, flag):\n    if flag:\n        text = 'first'\n{branches}    llm.generate(text)\n"
     parsed = AgentASTParser().parse_file(write(tmp_path / "chain.py", source))
     assert len(parsed.calls) == 1
+
+
+def test_illegal_ir_is_a_defect_and_never_leaves_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    (call,) = AgentASTParser().parse_source(CALL, "agent.py").calls
+    monkeypatch.setattr(ast_parser, "calls_of", lambda sites, file: (call, call))
+    with pytest.raises(VerificationError, match=r"agent\.py: call agent\.py:run#1: the id is used twice"):
+        AgentASTParser().parse_source(CALL, "agent.py")
+
+
+def test_files_that_contradict_each_other_are_a_defect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.py")
+    monkeypatch.setattr(ast_parser, "python_files", lambda given: [(path, "a.py"), (path, "a.py")])
+    with pytest.raises(VerificationError, match="the id is used twice"):
+        AgentASTParser().parse_paths([tmp_path])
