@@ -27,7 +27,7 @@
             └── ContextLengthError    prompt and output do not fit the context
 
 Foreign exceptions are mapped to this tree at the boundary where they enter, once (`executor/grpc_errors.py` for
-tritonclient); nothing above that boundary catches a foreign type.
+gRPC); nothing above that boundary catches a foreign type.
 """
 
 from __future__ import annotations

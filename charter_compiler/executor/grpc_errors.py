@@ -1,4 +1,4 @@
-"""Where failures of gRPC, Triton and tritonclient become Charter's errors: the one place that knows foreign ones.
+"""Where failures of gRPC and Triton become Charter's errors: the one place that knows foreign ones.
 
 Every ``grpc.StatusCode`` has an entry in ``BY_CODE`` (a test holds that). Some codes mean several things in Triton, and
 only the message tells them apart: ``BY_MESSAGE`` is that table. The messages are those of Triton's core, TensorRT-LLM
@@ -127,17 +127,6 @@ def error_from_grpc(error: Exception, *, place: str, secrets: Iterable[str] = ()
     code = error.code() if hasattr(error, "code") else None
     details = error.details() if hasattr(error, "details") else str(error)
     return error_from_status(code, details or "", place=place, secrets=secrets)
-
-
-def error_from_tritonclient(error: Exception, *, place: str, secrets: Iterable[str] = ()) -> TargetError:
-    """The error for a ``tritonclient.utils.InferenceServerException``, for those who use the stock client beside ours.
-
-    Its ``status()`` is the name of a code (``StatusCode.UNAVAILABLE``), or ``None`` for an error inside a stream.
-    """
-    status = error.status() if hasattr(error, "status") else None
-    code = grpc.StatusCode.__members__.get(str(status or "").removeprefix("StatusCode."))
-    message = error.message() if hasattr(error, "message") else str(error)
-    return error_from_status(code, message or "", place=place, secrets=secrets)
 
 
 def one_line(message: str, secrets: Iterable[str] = ()) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -33,12 +34,23 @@ class ServerInfo:
 def find_running(url: str = DEFAULT_URL, *, timeout: float = 2.0) -> ServerInfo | None:
     """The embedded server whose gRPC address is ``url`` (``host:port``); ``None`` if nothing answers there within
     ``timeout`` seconds, or something else does."""
-    with InferenceServerClient(url) as client:
+    # No proxy of the environment leads to this machine's own addresses.
+    arguments = [("grpc.enable_http_proxy", 0)] if is_loopback(url.rpartition(":")[0]) else None
+    with InferenceServerClient(url, channel_args=arguments) as client:
         try:
             config = client.get_model_config("tensorrt_llm", client_timeout=timeout).config
         except InferenceServerException:
+            # Caught here, since `executor.grpc_errors` stands below: every failure means the same, and raises nothing.
             return None  # nothing there, no Triton, or a Triton without such a model
     return _info({name: value.string_value for name, value in config.parameters.items()}, url)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, an IPv6 address with or without its brackets, is this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _info(parameters: Mapping[str, str], url: str) -> ServerInfo | None:

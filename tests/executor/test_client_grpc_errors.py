@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import grpc
 import pytest
-from tritonclient.utils import InferenceServerException
 
 from charter_compiler.diagnostics import errors
 from charter_compiler.executor.grpc_errors import (
@@ -12,7 +11,6 @@ from charter_compiler.executor.grpc_errors import (
     MESSAGE_LIMIT,
     error_from_grpc,
     error_from_status,
-    error_from_tritonclient,
     one_line,
 )
 
@@ -96,17 +94,6 @@ def test_a_remedy_that_the_server_gave_is_not_repeated() -> None:
 def test_futures_of_grpc_are_mapped() -> None:
     assert type(error_from_grpc(grpc.FutureCancelledError(), place=PLACE)) is errors.RequestCancelledError
     assert type(error_from_grpc(grpc.FutureTimeoutError(), place=PLACE)) is errors.TargetTimeoutError
-
-
-@pytest.mark.parametrize("code", list(grpc.StatusCode))
-def test_the_stock_clients_exception_means_the_same_as_its_code(code: grpc.StatusCode) -> None:
-    foreign = InferenceServerException("why", status=str(code))
-    assert type(error_from_tritonclient(foreign, place=PLACE)) is type(error_from_status(code, "why", place=PLACE))
-
-
-def test_the_stock_clients_exception_of_a_stream_has_no_code() -> None:
-    foreign = InferenceServerException("Request for unknown model: 'x' is not found")
-    assert type(error_from_tritonclient(foreign, place=PLACE)) is errors.UnknownModelError
 
 
 def test_a_secret_that_a_server_quotes_is_not_shown() -> None:
