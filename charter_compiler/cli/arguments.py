@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 
 def positive(text: str) -> int:
@@ -13,6 +14,17 @@ def positive(text: str) -> int:
 def natural(text: str) -> int:
     """A whole number from 0."""
     return _at_least(text, 0)
+
+
+def seconds(text: str) -> float:
+    """A time above 0, and not without end."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"{text} is not a time above 0 seconds")
+    return value
 
 
 def _at_least(text: str, least: int) -> int:

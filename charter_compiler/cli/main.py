@@ -21,6 +21,9 @@ COMMANDS = {
 }
 """Name and help line; the module is ``charter_compiler.cli.<name>``, imported only when its command is used."""
 
+INTERNAL_ERROR = 70
+"""Exit code for a defect in Charter: ``EX_SOFTWARE`` of ``sysexits.h``."""
+
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """Parser of the whole command line; only ``command``'s own options are filled in, so that start-up stays short."""
@@ -36,7 +39,8 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code. Errors print as one line unless ``--debug`` is given."""
+    """Run one command; returns the exit code. Errors, a defect in Charter too, print as one line unless ``--debug`` is
+    given."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(command)
@@ -65,6 +69,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`charter inspect ... | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception as error:
+        if args.debug:
+            raise
+        what = " ".join(f"{type(error).__name__}: {error}".split())
+        hint = "run again with --debug for the traceback, and report it"
+        print(f"charter: internal error: {what} ({hint})", file=sys.stderr)
+        return INTERNAL_ERROR
     return code
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from charter_compiler.api.measured_run import PredictWhen, RunReport, RunRequest, measured_run
-from charter_compiler.cli.arguments import natural, positive
+from charter_compiler.cli.arguments import natural, positive, seconds
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
 from charter_compiler.executor.metrics import Percentiles
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
     parser.add_argument(
-        "--timeout", type=float, default=CALL_TIMEOUT, metavar="S", help="seconds for one call (%(default)g)"
+        "--timeout", type=seconds, default=CALL_TIMEOUT, metavar="S", help="seconds for one call (%(default)g)"
     )
 
 
@@ -146,10 +146,15 @@ def read_plan(folder: Path, entry: str) -> ExecutionPlan:
             f"cannot be read: {error}", place=str(path), remedy="make it with: charter compile ENTRY -o DIR"
         ) from error
     plan = ExecutionPlan.from_json(text, place=str(path))
-    if plan.entry != entry:
+    if _resolved(plan.entry) != _resolved(entry):
         raise PlanError(f"it is the plan of {plan.entry}", place=str(path), remedy="run charter compile again")
     plan.check_sources(Path.cwd())
     return plan
+
+
+def _resolved(entry: str) -> tuple[Path, str]:
+    path, _, name = entry.rpartition(":")
+    return Path(path).resolve(), name
 
 
 def summary(report: RunReport) -> Table:

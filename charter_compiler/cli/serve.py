@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import sys
 
+from charter_compiler.cli.arguments import seconds
 from charter_compiler.diagnostics.errors import TargetUnavailableError
+from charter_compiler.serve.discovery import is_loopback
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import (
     DEFAULT_GRPC_PORT,
@@ -52,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="compute threads (default: all that may be used)")
     parser.add_argument("--no-reuse", action="store_true", help="switch the reuse of KV blocks off")
     parser.add_argument(
-        "--start-timeout", type=float, default=60.0, metavar="S", help="seconds to get ready in (%(default)g)"
+        "--start-timeout", type=seconds, default=60.0, metavar="S", help="seconds to get ready in (%(default)g)"
     )
 
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C. Raises ``ModelError``, ``ConfigError``, ``ServerStartError``, and ``TargetUnavailableError``
     when the server dies."""
     options = server_options(args)
-    if not _is_loopback(options.host):
+    if not is_loopback(options.host):
         print(
             f"charter: warning: {options.host} is reachable from other machines, and the server asks for no password",
             file=sys.stderr,
@@ -113,10 +114,3 @@ def describe(server: ServerHandle) -> str:
   curl {server.http_url}/v2/models/ensemble/generate -d '{{"text_input": "The capital of France is", "max_tokens": 8}}'
 
 Ctrl-C stops it."""
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -19,11 +19,19 @@ from charter_compiler.diagnostics.errors import (
     TargetTimeoutError,
     TargetUnavailableError,
     UnknownModelError,
+    UsageError,
 )
 from charter_compiler.executor.attempts import Attempts
 from charter_compiler.executor.grpc_errors import one_line
 from charter_compiler.executor.metrics_endpoint import read_metrics_async
-from charter_compiler.executor.openai_wire import Answer, EventDecoder, error_for, parse_target, request_body
+from charter_compiler.executor.openai_wire import (
+    Answer,
+    EventDecoder,
+    OpenAIAddress,
+    error_for,
+    parse_target,
+    request_body,
+)
 from charter_compiler.executor.retry import RetryPolicy
 from charter_compiler.executor.triton_channel import Endpoint
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts
@@ -31,6 +39,21 @@ from charter_compiler.executor.types import GenerationRequest, GenerationResult,
 KEY_VARIABLE = "OPENAI_API_KEY"
 CONNECT_TIMEOUT = 10.0
 """Seconds; a call without a limit still does not wait for ever for a host that is not there."""
+
+
+def check_openai_target(target: str) -> None:
+    """Raises what ``OpenAITarget`` does for this text with the environment's key; opens nothing."""
+    _check_key(parse_target(target), os.environ.get(KEY_VARIABLE))
+
+
+def _check_key(address: OpenAIAddress, key: str | None) -> None:
+    """Refuse to send a key in the clear, except to this machine."""
+    if key and address.base_url.startswith("http://") and not Endpoint(address.host, 0).loopback:
+        raise UsageError(
+            "the API key would be sent without encryption",
+            place=address.place,
+            remedy=f"write openais://, or unset {KEY_VARIABLE} if the server needs no key",
+        )
 
 
 class OpenAITarget:
@@ -47,7 +70,7 @@ class OpenAITarget:
             the answer has arrived.
 
     Raises:
-        UsageError: the target is not one.
+        UsageError: the target is not one, or a key would go to another machine without TLS.
     """
 
     def __init__(
@@ -62,6 +85,7 @@ class OpenAITarget:
         self._timeout = timeout
         self._policy = RetryPolicy(max_retries=max_retries)
         key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE)
+        _check_key(self._address, key)
         self._secrets = (key,) if key else ()
         self._loopback = Endpoint(self._address.host, 0).loopback
         self._client = httpx.AsyncClient(

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from charter_compiler.diagnostics.errors import CharterError, ServerStartError, UsageError
-from charter_compiler.executor.openai_client import OpenAITarget
+from charter_compiler.diagnostics.errors import (
+    CharterError,
+    PlanError,
+    ServerStartError,
+    TargetUnavailableError,
+    TokenizerError,
+    UsageError,
+)
+from charter_compiler.executor.openai_client import OpenAITarget, check_openai_target
+from charter_compiler.executor.triton_channel import DEFAULT_GRPC_PORT, Endpoint
 from charter_compiler.executor.triton_client_async import AsyncProductionTritonClient
 from charter_compiler.executor.types import AsyncTarget, TargetFacts
+from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.serve.discovery import ServerInfo, find_running
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import ServerHandle, start_server
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
-from charter_compiler.tokens.tokenizer import Tokenizer, load_tokenizer
+from charter_compiler.tokens.tokenizer import Tokenizer, default_tokenizer, load_tokenizer
 
 LOCAL = "local"
 DEFAULT_TRITON_MODEL = "ensemble"
@@ -60,7 +70,7 @@ class OpenTarget:
         """The error, or why the server that was started for this target has ended, if it has."""
         if self.server is None or self.server.wait(0) is None:
             return error
-        return ServerStartError(
+        return TargetUnavailableError(
             f"the embedded server ended in mid-run: {self.server.failure()}",
             place=self.server.grpc_url,
             remedy="finished results are kept; continue with --resume",
@@ -68,10 +78,35 @@ class OpenTarget:
 
 
 def check_target(spec: str) -> None:
-    """Raises UsageError where the text names no kind of target."""
+    """Raises UsageError where the text names no target, or the target may not be used so; connects to nothing."""
     scheme = spec.partition("://")[0]
-    if spec != LOCAL and scheme not in ("triton", "openai", "openais"):
+    if spec == LOCAL:
+        return
+    if scheme == "triton":
+        _parse_triton(spec)
+    elif scheme in ("openai", "openais"):
+        check_openai_target(spec)
+    else:
         raise UsageError(f"there is no target '{spec}'", remedy=f"targets are {KNOWN_TARGETS}")
+
+
+def check_plan(plan: ExecutionPlan, target: OpenTarget) -> None:
+    """Refuse a plan whose tokens and blocks are not those of the target; what the target does not say is not compared.
+
+    Raises:
+        PlanError: model, tokenizer or block size differ.
+    """
+    remedy = "run charter compile again, for this target"
+    facts, tokenizer = target.facts, target.tokenizer
+    if _model_name(plan.model) != _model_name(facts.model):
+        message = f"the plan is for the model {plan.model}, the target serves {facts.model}"
+    elif tokenizer is not None and plan.tokenizer != tokenizer.fingerprint:
+        message = f"the plan counts tokens with another tokenizer than the target's, {tokenizer.name}"
+    elif facts.tokens_per_block is not None and plan.block_size != facts.tokens_per_block:
+        message = f"the plan is for blocks of {plan.block_size} tokens, the target has {facts.tokens_per_block}"
+    else:
+        return
+    raise PlanError(message, place=target.name, remedy=remedy)
 
 
 @asynccontextmanager
@@ -81,7 +116,7 @@ async def open_target(spec: str, options: TargetOptions | None = None) -> AsyncI
     A server that was started here ends with the context; one that was found stays.
 
     Raises:
-        UsageError: the text names no target.
+        UsageError: as ``check_target``.
         TargetError, ServerStartError, ModelError, TokenizerError: it cannot be reached or started.
     """
     options = options or TargetOptions()
@@ -128,24 +163,63 @@ def _model_name(model: str | Path) -> str:
     return path.stem if path.suffix == ".gguf" else str(model)
 
 
+def served_tokenizer(info: ServerInfo, spec: str | None) -> Tokenizer | None:
+    """The tokenizer of a running embedded server, which may be on another machine: from its model's file if that is
+    here and the same, else the one that ``spec`` names, else the shipped one if it is the same, else ``None``.
+
+    Raises:
+        TokenizerError: ``spec`` is looked at, and names none.
+    """
+    served = _tokenizer_in(info.model_path)
+    if served is not None and served.fingerprint == info.tokenizer_fingerprint:
+        return served
+    if spec is not None:
+        return load_tokenizer(spec)
+    shipped = default_tokenizer()
+    return shipped if shipped.fingerprint == info.tokenizer_fingerprint else None
+
+
 @asynccontextmanager
 async def _embedded(
     spec: str, info: ServerInfo, options: TargetOptions, server: ServerHandle | None
 ) -> AsyncIterator[OpenTarget]:
-    tokenizer = load_tokenizer(options.tokenizer or info.model_path)
+    tokenizer = served_tokenizer(info, options.tokenizer)
     async with AsyncProductionTritonClient(
         info.grpc_url, DEFAULT_TRITON_MODEL, options.timeout, tokenizer=tokenizer
     ) as client:
         yield OpenTarget(spec, client, await client.facts(), tokenizer, info.engine, server)
 
 
+def _tokenizer_in(path: str) -> Tokenizer | None:
+    if not os.path.isfile(path):  # also where the folder may not be read, at which Path.is_file raises
+        return None
+    try:
+        return load_tokenizer(path)
+    except TokenizerError:
+        return None  # a file of this machine that only has the name of the server's
+
+
+def _parse_triton(spec: str) -> tuple[Endpoint, str]:
+    """Address and model of ``triton://host:port/model``; port and model have defaults."""
+    remedy = "write triton://host:port/model"
+    try:
+        parts = urlsplit(spec)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UsageError(f"'{spec}' is not a Triton target: {error}", remedy=remedy) from error
+    if parts.username is not None:
+        # Not shown: what should not be there may be a secret.
+        raise UsageError("a Triton target holds host, port and model, nothing else", place=host, remedy=remedy)
+    model = parts.path.strip("/") or DEFAULT_TRITON_MODEL
+    if not host or port == 0 or "/" in model or parts.query or parts.fragment:
+        raise UsageError(f"'{spec}' is not a Triton target", remedy=remedy)
+    return Endpoint(host, DEFAULT_GRPC_PORT if port is None else port), model
+
+
 @asynccontextmanager
 async def _open_triton(spec: str, options: TargetOptions) -> AsyncIterator[OpenTarget]:
-    parts = urlsplit(spec)
-    model = parts.path.strip("/") or DEFAULT_TRITON_MODEL
-    if not parts.hostname or "/" in model:
-        raise UsageError(f"'{spec}' is not a Triton target", remedy="write triton://host:port/model")
-    url = f"{parts.hostname}:{parts.port or 8001}"
+    endpoint, model = _parse_triton(spec)
+    url = endpoint.target
     info = await asyncio.to_thread(find_running, url)
     if info is not None and model == DEFAULT_TRITON_MODEL:
         async with _embedded(spec, info, options, None) as target:

@@ -32,6 +32,14 @@ def run(*arguments: str, entry: str = "agent.py:process", inputs: str = "in.json
         ([], {"inputs": "none.jsonl"}, "none.jsonl: cannot read the inputs"),
         (["--target", "mystery"], {}, "there is no target 'mystery' (targets are local, triton://"),
         (["--target", "triton://"], {}, "'triton://' is not a Triton target (write triton://host:port/model)"),
+        (["--target", "triton://h:abc/x"], {"inputs": "none.jsonl"}, "'triton://h:abc/x' is not a Triton target: Port"),
+        (["--target", "triton://h:99999/x"], {"inputs": "none.jsonl"}, "'triton://h:99999/x' is not a Triton target: "),
+        (["--target", "triton://[::1/x"], {}, "'triton://[::1/x' is not a Triton target: "),
+        (["--target", "triton://h:8001/x?y=1"], {}, "'triton://h:8001/x?y=1' is not a Triton target (write"),
+        (["--target", "triton://sesame@h:1/x"], {}, "h: a Triton target holds host, port and model, nothing else"),
+        (["--target", "openai://h:abc/v1?model=m"], {"inputs": "none.jsonl"}, "not a target: Port could not be"),
+        (["--target", "openai://h:99999/v1?model=m"], {"inputs": "none.jsonl"}, "not a target: Port out of range"),
+        (["--target", "triton://[::1]:1/m"], {}, "triton://[::1]:1/m: "),
         (["--layout"], {}, "--layout is not in this version"),
         (["--plan", "nowhere"], {}, "nowhere/plan.json: cannot be read"),
         (["--resume"], {}, "out.jsonl.journal: nothing to resume"),
@@ -48,6 +56,7 @@ def test_bad_input_is_one_line(
     error = capsys.readouterr().err
     assert error.startswith(f"charter: error: {message}")
     assert error.count("\n") == 1
+    assert "sesame" not in error
     assert not Path("out.jsonl").exists()
 
 
@@ -99,3 +108,49 @@ def test_a_plan_of_changed_sources_is_refused(folder: Path, capsys: pytest.Captu
     Path("plan/plan.json").write_text(json.dumps(stranger), encoding="utf-8")
     assert run(*arguments) == 1
     assert "it is the plan of other.py:process" in capsys.readouterr().err
+    same = json.loads(plan.to_json())
+    same["entry"] = f"{folder}/./agent.py:process"
+    Path("agent.py").write_text(AGENT, encoding="utf-8")
+    Path("plan/plan.json").write_text(json.dumps(same), encoding="utf-8")
+    assert run(*arguments, entry="./agent.py:process") == 1
+    assert "triton://127.0.0.1:1" in capsys.readouterr().err, "another way to write the entry's path is the same entry"
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
+@pytest.mark.parametrize("command", [["run", "agent.py:process", "--timeout"], ["serve", "--start-timeout"]])
+def test_a_time_is_above_zero(capsys: pytest.CaptureFixture[str], command: list[str], seconds: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*command, seconds])
+    assert ended.value.code == 2
+    assert seconds in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_key_goes_to_another_machine_only_with_tls(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sesame")
+    assert run("--target", "openai://example.invalid:1/v1?model=m", inputs="none.jsonl") == 2
+    error = capsys.readouterr().err
+    assert "the API key would be sent without encryption (write openais://" in error
+    assert "sesame" not in error
+    for fine in ("openais://example.invalid:1/v1?model=m", "openai://127.0.0.1:1/v1?model=m"):
+        assert run("--target", fine, inputs="none.jsonl") == 1
+        assert "cannot read the inputs" in capsys.readouterr().err
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert run("--target", "openai://example.invalid:1/v1?model=m", inputs="none.jsonl") == 1
+
+
+def test_a_defect_of_charter_is_one_line_unless_debug_is_given(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("no\nsuch")
+
+    monkeypatch.setattr("charter_compiler.cli.run.measured_run", broken)
+    assert run() == 70
+    error = capsys.readouterr().err
+    assert error == (
+        "charter: internal error: KeyError: 'no\\nsuch' (run again with --debug for the traceback, and report it)\n"
+    )
+    with pytest.raises(KeyError):
+        run("--debug")
