@@ -28,7 +28,7 @@ demo: platform $(RUNTIME) weights ## the main job on the embedded Triton server:
 test: platform $(TEST) weights ## every test that needs only packages of the Python index
 	$(BIN)/python -m pytest -m "not system and not soak" $(PYTEST_ARGS)
 
-test-system: $(TEST) system-programs ## tests that need system programs (installs them where it may)
+test-system: platform $(TEST) weights system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
 soak: platform $(TEST) weights ## tests that take long

@@ -15,7 +15,7 @@ missing_packages() {
   done
 }
 
-needed='shellcheck:shellcheck chromium:chromium|chromium-browser|google-chrome'
+needed='curl:curl shellcheck:shellcheck chromium:chromium|chromium-browser|google-chrome'
 missing=$(missing_packages "$needed")
 [ -n "$missing" ] || exit 0
 

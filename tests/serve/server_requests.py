@@ -1,14 +1,25 @@
-"""Requests to the embedded server with the stock `tritonclient`."""
+"""Requests to the embedded server with the stock `tritonclient` and over plain HTTP, and its metrics."""
 
 from __future__ import annotations
 
 import queue
+import threading
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import numpy as np
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
+
+from charter_compiler.serve.server import ServerHandle
+from charter_compiler.tokens.tokenizer import default_tokenizer
+
+PROMPT = "The capital of France is"
+GUARD = 60.0
+"""Seconds after which what is waited for will not come."""
 
 TYPES = {
     "text_input": "BYTES",
@@ -124,3 +135,48 @@ def ask(url: str, *, model: str = "ensemble", request_id: str = "", batch: int =
 
 def joined(responses: list[Response]) -> str:
     return "".join(response.text for response in responses)
+
+
+def get(url: str) -> httpx.Response:
+    return httpx.get(url, trust_env=False, timeout=GUARD).raise_for_status()
+
+
+def post(url: str, **values: Any) -> httpx.Response:
+    return httpx.post(url, json=values, trust_env=False, timeout=GUARD).raise_for_status()
+
+
+def metrics(server: ServerHandle) -> dict[str, float]:
+    lines = get(server.metrics_url).text.splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def metric(server: ServerHandle, name: str, **labels: str) -> float:
+    found = [
+        value
+        for key, value in metrics(server).items()
+        if key.startswith(f"{name}{{") and all(f'{label}="{text}"' in key for label, text in labels.items())
+    ]
+    assert len(found) == 1, f"{name} {labels}: {found}"
+    return found[0]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """The server's metrics tell nobody that they changed."""
+    pause, waited = threading.Event(), 0.0
+    while not condition():
+        assert waited < GUARD
+        pause.wait(0.1)
+        waited += 0.1
+
+
+def long_prompt(tokens: int) -> str:
+    """A prompt of that many tokens which no other test has sent."""
+    tokenizer, text = default_tokenizer(), ""
+    while len(ids := tokenizer.encode(text)) < tokens:
+        text += f"{uuid.uuid4()} is not what was asked for. "
+    return tokenizer.decode(ids[:tokens])
+
+
+def figures(responses: list[Response]) -> dict[str, int]:
+    """Those of the last response."""
+    return {name: int(values[0]) for name, values in responses[-1].outputs.items() if name.endswith(("_ns", "_blocks"))}
