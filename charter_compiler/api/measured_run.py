@@ -18,7 +18,8 @@ from charter_compiler.executor.metrics import RunMetrics, Tally, build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, recording_path
 from charter_compiler.executor.results import RowError, RowWriter, write_json
-from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_target, open_target
+from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan, check_target, open_target
 from charter_compiler.executor.threads import in_daemon_thread
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
@@ -114,6 +115,7 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
     Raises:
         EntryError, InputsError: the entry or a row is broken.
         UsageError: the target is unknown, or ``resume`` finds no journal of this run.
+        PlanError: the plan is for another model, tokenizer or block size than the target's.
         TargetError, ServerStartError, ModelError, TokenizerError: the target cannot be opened.
         OutputError: the results cannot be written.
     """
@@ -143,11 +145,15 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
     calls = calls_of_entry(request.entry)
     observer.opening(request.target)
     async with open_target(request.target, request.target_options) as target:
+        if request.plan is not None:
+            check_plan(request.plan, target)
         plan = request.plan or _plan(request.entry, calls, target)
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
         observer.predicting(items)
         prediction, notes = await _predict(request, entry, calls, target, warm_ups)
+        if request.options.mode is Mode.OPTIMIZED:
+            notes = [*target.limits, *notes]
         with ExitStack() as stack:
             journal, state = resumed or (Journal.create(journal_path(request.output), identity), JournalState())
             stack.enter_context(journal)

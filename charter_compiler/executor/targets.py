@@ -66,6 +66,18 @@ class OpenTarget:
     engine: EngineConfig | None
     server: ServerHandle | None = None
 
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What an optimized run does without on this target, as lines for the user."""
+        missing = [
+            name
+            for name, value in (("tokenizer", self.tokenizer), ("block size", self.facts.tokens_per_block))
+            if value is None
+        ]
+        if not missing:
+            return ()
+        return (f"calls that share a prefix are not held back: the target does not state its {' and '.join(missing)}",)
+
     def explain(self, error: CharterError) -> CharterError:
         """The error, or why the server that was started for this target has ended, if it has."""
         if self.server is None or self.server.wait(0) is None:

@@ -9,16 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from charter_compiler.api.measured_run import RunObserver, RunReport, RunRequest, measured_run
 from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
-from charter_compiler.diagnostics.errors import ServerStartError
+from charter_compiler.diagnostics.errors import PlanError, TargetUnavailableError
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import TargetOptions
+from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
+from charter_compiler.serve.discovery import find_running
 from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.serve.server import ServerHandle
+from charter_compiler.tokens.tokenizer import default_tokenizer
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
@@ -118,7 +123,7 @@ def test_a_server_that_dies_in_mid_run_is_one_line_and_finished_rows_stay(
     request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 3))
     request = replace(request, options=replace(request.options, concurrency=1))
     report = measured_run(request, killer)
-    assert isinstance(report.stopped, ServerStartError)
+    assert isinstance(report.stopped, TargetUnavailableError)
     assert "ended in mid-run" in str(report.stopped)
     assert "\n" not in str(report.stopped)
     rows = [json.loads(line) for line in report.rows.read_text(encoding="utf-8").splitlines()]
@@ -143,3 +148,44 @@ def test_a_prompt_longer_than_the_context_fails_its_item_alone(tmp_path: Path) -
     assert report.prediction.refused is not None
     written = [json.loads(line) for line in report.rows.read_text(encoding="utf-8").splitlines()]
     assert [row["error"] is None for row in written] == [True, False, True]
+
+
+def test_a_server_that_was_started_by_hand_is_found_used_and_left_running(
+    tmp_path: Path, embedded_server: ServerHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from charter_compiler.executor import targets
+
+    monkeypatch.setattr(find_running, "__defaults__", (embedded_server.grpc_url,))
+    monkeypatch.setattr(targets, "start_server", lambda _options: pytest.fail("another server was started"))
+    agent = tmp_path / "agent.py"
+    agent.write_text("def process(text, llm):\n    return llm.generate(text, max_tokens=4)\n", encoding="utf-8")
+    request = make_request(tmp_path, "none", [{"text": "The capital of France is"}])
+    request = replace(request, entry=f"{agent}:process", target_options=TargetOptions())
+    before = _prompt_tokens(embedded_server)
+    report = measured_run(request)
+    assert report.metrics.failed == 0
+    assert report.metrics.prompt_tokens == _prompt_tokens(embedded_server) - before
+    assert report.notes == ()
+    assert embedded_server.wait(0) is None
+    assert find_running() is not None
+
+    block_size = 2 * embedded_server.options.engine.tokens_per_block
+    tokenizer = default_tokenizer()
+    foreign = plan_entry(
+        request.entry,
+        analyse(calls_of_entry(request.entry), tokenizer, block_size),
+        target="local",
+        model=embedded_server.options.model_name,
+        tokenizer=tokenizer,
+        block_size=block_size,
+        capacity_blocks=None,
+    )
+    with pytest.raises(PlanError, match=f"the plan is for blocks of {block_size} tokens"):
+        measured_run(replace(request, plan=foreign))
+
+
+def _prompt_tokens(server: ServerHandle) -> int:
+    """Those that the server has counted since its start."""
+    text = httpx.get(server.metrics_url, trust_env=False).text
+    lines = [line for line in text.splitlines() if line.startswith("charter_tokens_total") and '"prompt"' in line]
+    return sum(int(float(line.rpartition(" ")[2])) for line in lines)

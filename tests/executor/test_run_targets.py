@@ -91,6 +91,14 @@ def test_what_a_target_does_not_say_is_not_compared(plan: ExecutionPlan) -> None
     check_plan(replace(plan, tokenizer="other", block_size=64), silent)
 
 
+def test_what_is_missing_for_an_optimized_run_is_said() -> None:
+    assert TARGET.limits == ()
+    (line,) = replace(TARGET, tokenizer=None).limits
+    assert line == "calls that share a prefix are not held back: the target does not state its tokenizer"
+    (line,) = replace(TARGET, tokenizer=None, facts=replace(FACTS, tokens_per_block=None)).limits
+    assert line.endswith("its tokenizer and block size")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
