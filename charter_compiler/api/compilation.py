@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,17 +29,29 @@ PLANNED = "planned"
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Token hit rates and prompt tokens of one way to run; ``None`` where they could not be predicted."""
+    """Token hit rates and tokens of one way to run; ``None`` where they could not be predicted. Without inputs there is
+    only ``hit_rate``, and it is the one of the templates' constant text."""
 
     hit_rate: float | None = None
     attainable_hit_rate: float | None = None
     prompt_tokens: int | None = None
+    cached_tokens: int | None = None
 
     @classmethod
     def of(cls, prediction: Prediction) -> Rates:
-        return cls(prediction.hit_rate, prediction.attainable_hit_rate, prediction.prompt_tokens)
+        return cls(
+            prediction.hit_rate, prediction.attainable_hit_rate, prediction.prompt_tokens, prediction.cached_tokens
+        )
+
+    @property
+    def computed_tokens(self) -> int | None:
+        """Prompt tokens that are not taken from the cache."""
+        if self.prompt_tokens is None or self.cached_tokens is None:
+            return None
+        return self.prompt_tokens - self.cached_tokens
 
     def to_json(self) -> dict[str, Any]:
+        """The keys in ``DIR/prediction.json``."""
         return {
             "hit_rate": self.hit_rate,
             "attainable_hit_rate": self.attainable_hit_rate,
@@ -47,10 +61,12 @@ class Rates:
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What the compiler found and decided. ``inputs`` is the number of rows that the rates were predicted over; with 0
-    they come from the templates. ``notes`` are lines for the user: what was left out, and why."""
+    """What the compiler found and decided. ``root`` is the folder that the agent's imports start from. ``inputs`` is
+    the number of rows that the rates were predicted over; with 0 they come from the templates. ``notes`` are lines for
+    the user: what was left out, and why."""
 
     plan: ExecutionPlan
+    root: Path
     calls: tuple[Call, ...]
     opportunities: tuple[PrefixOpportunity, ...]
     patterns: tuple[Pattern, ...]
@@ -82,6 +98,7 @@ class Compilation:
                 RunFigures(
                     label,
                     prompt_tokens=rates.prompt_tokens,
+                    cached_tokens=rates.cached_tokens,
                     predicted_hit_rate=rates.hit_rate,
                     attainable_hit_rate=rates.attainable_hit_rate,
                 )
@@ -99,27 +116,51 @@ class Compilation:
     def write(self, folder: Path) -> tuple[Path, ...]:
         """Write plan, prediction, report, configuration and the agent's sources below ``folder``; returns the paths.
 
-        The sources are copied byte for byte: no pass of this version rewrites them.
+        The sources are copied byte for byte: no pass of this version rewrites them. Agent and configuration of an
+        earlier compilation in the same folder are removed first.
 
         Raises:
-            OutputError, ConfigError: something cannot be written.
+            OutputError, ConfigError: something cannot be written, or would replace files that no compilation wrote.
         """
+        name = config_name(self.plan.target)
+        self._remove_earlier(folder, [folder / "agent", *([folder / "config" / name] if name else [])])
         plan, prediction, report = folder / "plan.json", folder / "prediction.json", folder / "report.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             plan.write_text(self.plan.to_json(), encoding="utf-8")
-            agent = tuple(_copy(Path(source.path), folder / "agent") for source in self.plan.sources)
+            agent = tuple(self._copy(Path(source.path), folder / "agent") for source in self.plan.sources)
         except OSError as error:
             raise OutputError(
                 f"cannot be written: {error.strerror}", place=str(folder), remedy="choose another folder with -o"
             ) from error
         write_json(prediction, self.prediction_json())
         write_report(self.report(), report)
-        return (plan, prediction, report, *self._write_config(folder / "config"), *agent)
+        config = TRTLLMConfigGenerator().generate(self.plan).write(folder / "config" / name) if name else ()
+        return (plan, prediction, report, *config, *agent)
 
-    def _write_config(self, folder: Path) -> tuple[Path, ...]:
-        name = config_name(self.plan.target)
-        return () if name is None else TRTLLMConfigGenerator().generate(self.plan).write(folder / name)
+    def _remove_earlier(self, folder: Path, owned: Sequence[Path]) -> None:
+        full = [path for path in owned if path.is_dir() and any(path.iterdir())]
+        sources = [Path(source.path).resolve() for source in self.plan.sources]
+        for path in full:
+            if not _is_compiled(folder) or any(source.is_relative_to(path.resolve()) for source in sources):
+                raise OutputError(
+                    "holds files that charter compile did not write",
+                    place=str(path),
+                    remedy="choose another folder with -o",
+                )
+        try:
+            for path in full:
+                shutil.rmtree(path)
+        except OSError as error:
+            raise OutputError(
+                f"cannot be removed: {error.strerror}", place=str(folder), remedy="choose another folder with -o"
+            ) from error
+
+    def _copy(self, source: Path, folder: Path) -> Path:
+        """A copy of one source, at its place relative to the folder that the agent's imports start from."""
+        copy = folder / source.resolve().relative_to(self.root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(source, copy))
 
 
 def config_name(target: str) -> str | None:
@@ -128,6 +169,10 @@ def config_name(target: str) -> str | None:
     return scheme if scheme in ("local", "triton") else None
 
 
-def _copy(source: Path, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.copyfile(source, folder / source.name))
+def _is_compiled(folder: Path) -> bool:
+    """Whether a compilation was written there, of whatever version: it has a plan."""
+    try:
+        plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(plan, dict) and {"version", "entry", "sources"} <= plan.keys()

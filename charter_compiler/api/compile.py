@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from charter_compiler.api.compilation import AS_WRITTEN, Compilation, Rates, config_name
-from charter_compiler.api.template_rates import template_rates
-from charter_compiler.diagnostics.errors import UsageError
-from charter_compiler.executor.entry import Entry, load_entry, split_entry
+from charter_compiler.api.compilation import Compilation, Rates, config_name
+from charter_compiler.api.template_rates import template_hit_rate
+from charter_compiler.diagnostics.errors import EntryError, UsageError
+from charter_compiler.executor.entry import load_entry, package_root, split_entry
 from charter_compiler.executor.inputs import InputRow, read_inputs
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_target, open_target
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
-from charter_compiler.plan.execution_plan import ExecutionPlan, PredictedRates
+from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
@@ -26,6 +25,10 @@ from charter_compiler.report.model import PassSaving
 from charter_compiler.serve.discovery import find_running
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer, load_tokenizer
+
+SCHEDULE = "schedule: single-flight, item by item, admission by capacity"
+WARM_UP = "warm-up of constant prefixes"
+_TEMPLATES_ALONE = "the hit rate is that of the templates' constant text alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +58,18 @@ def compile_agent(request: CompileRequest) -> Compilation:
 
     Raises:
         UsageError: the target is unknown, or states no block size and none is given.
-        EntryError, SourceError, InputsError: the entry or its inputs are wrong.
+        EntryError, SourceError, InputsError: the entry or its inputs are wrong, or its file has no model call.
         TargetError: the target does not answer.
     """
     check_target(request.target)
     calls = calls_of_entry(request.entry)
+    path = split_entry(request.entry)[0].resolve()
+    if not calls:
+        raise EntryError(
+            "no model call was found in the file of the entry",
+            place=request.entry,
+            remedy="see what is found with: charter inspect",
+        )
     rows = _read_rows(request)
     target = _describe_target(request)
     analysis = analyse(calls, target.tokenizer, target.engine.tokens_per_block)
@@ -73,27 +83,26 @@ def compile_agent(request: CompileRequest) -> Compilation:
         capacity_blocks=target.engine.capacity_blocks,
     )
     notes = [] if config_name(request.target) else [f"no engine configuration is written for {request.target}"]
-    steps = _predict(request, rows, target, plan, calls, notes)
+    prediction = _predict(request, rows, target, plan, calls, notes)
     found = Compilation(
         plan=plan,
+        root=package_root(path),
         calls=calls,
         opportunities=analysis.opportunities,
         patterns=analysis.patterns,
         tokenizer=target.tokenizer,
         notes=tuple(notes),
     )
-    if steps is None:
-        templates = template_rates(calls, analysis.opportunities, target.tokenizer)
-        rates = Rates(templates.hit_rate, templates.hit_rate, templates.constant_tokens)
+    if prediction is None:
+        rates = Rates(template_hit_rate(calls, analysis.opportunities, target.tokenizer))
         return replace(found, as_written=rates, planned=rates)
-    written, last = steps[0][1], steps[-1][1]
     return replace(
         found,
-        plan=replace(plan, predicted=_predicted_rates(len(rows), written, last)),
+        plan=replace(plan, warms=prediction.warms),
         inputs=len(rows),
-        as_written=Rates.of(written),
-        planned=Rates.of(last),
-        passes=_savings(steps),
+        as_written=prediction.as_written,
+        planned=prediction.planned,
+        passes=prediction.passes,
     )
 
 
@@ -155,6 +164,16 @@ def _read_rows(request: CompileRequest) -> list[InputRow]:
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class _Predicted:
+    """The run as written and as planned, and what each pass saves. ``warms``: the plan is to warm its prefixes."""
+
+    as_written: Rates
+    planned: Rates
+    passes: tuple[PassSaving, ...]
+    warms: bool = True
+
+
 def _predict(
     request: CompileRequest,
     rows: Sequence[InputRow],
@@ -162,66 +181,54 @@ def _predict(
     plan: ExecutionPlan,
     calls: Sequence[Call],
     notes: list[str],
-) -> list[tuple[str, Prediction]] | None:
-    """The run as written, then with each pass added; ``None``, and a note why, if there are no predictions."""
+) -> _Predicted | None:
+    """The run as written and with each pass added; ``None``, and a note why, if there are no predictions."""
     if not rows:
-        notes.append("no inputs: the rates are those of the templates' constant text alone")
+        notes.append(f"no inputs: {_TEMPLATES_ALONE}")
         return None
-    path, _ = split_entry(request.entry)
+    # Before the module is loaded: to load it is to run it.
+    path = split_entry(request.entry)[0].resolve()
+    effects = () if request.allow_effects else possible_effects(path, package_root(path))
+    if effects:
+        notes.append(
+            f"no prediction over the inputs, which would run the agent: {effects[0]} (--allow-effects); "
+            f"{_TEMPLATES_ALONE}"
+        )
+        return None
     entry = load_entry(request.entry)
     for row in rows:
         entry.bind(row.values, f"{request.inputs}:{row.line}")
-    effects = () if request.allow_effects else possible_effects(path.resolve(), entry.root)
-    if effects:
-        notes.append(f"no prediction over the inputs, which would run the agent: {effects[0]} (--allow-effects)")
-        return None
-    warm_ups = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.warm_up)
-    steps = (
-        (AS_WRITTEN, Mode.BASELINE, ()),
-        ("schedule: single-flight, item by item, admission by capacity", Mode.OPTIMIZED, ()),
-        ("warm-up of constant prefixes", Mode.OPTIMIZED, warm_ups),
-    )
-    found = [(name, _predict_one(request, entry, rows, target, mode, warm, calls)) for name, mode, warm in steps]
-    problem = next((prediction.problem for _, prediction in found if prediction.problem), None)
+
+    def predict(mode: Mode, warm_ups: Sequence[GenerationRequest] = ()) -> Prediction:
+        options = replace(request.options, mode=mode)
+        return predict_run(entry, rows, target.tokenizer, target.engine, options, warm_ups=warm_ups, calls=calls)
+
+    steps = [predict(Mode.BASELINE), predict(Mode.OPTIMIZED)]
+    if plan.warm_up:
+        warm_ups = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.warm_up)
+        steps.append(predict(Mode.OPTIMIZED, warm_ups))
+    problem = next((step.problem for step in steps if step.problem), None)
     if problem is not None:
-        notes.append(f"no prediction over the inputs: {problem}")
+        notes.append(f"no prediction over the inputs: {problem}; {_TEMPLATES_ALONE}")
         return None
-    notes.extend({f"predictions leave calls out: {p.refused}" for _, p in found if p.refused})
-    return found
+    notes.extend({f"predictions leave calls out: {step.refused}" for step in steps if step.refused})
+    return _decide(*(Rates.of(step) for step in steps), notes=notes)
 
 
-def _predict_one(
-    request: CompileRequest,
-    entry: Entry,
-    rows: Sequence[InputRow],
-    target: _Target,
-    mode: Mode,
-    warm_ups: Sequence[GenerationRequest],
-    calls: Sequence[Call],
-) -> Prediction:
-    options = replace(request.options, mode=mode)
-    return predict_run(entry, rows, target.tokenizer, target.engine, options, warm_ups=warm_ups, calls=calls)
+def _decide(written: Rates, scheduled: Rates, warmed: Rates | None = None, *, notes: list[str]) -> _Predicted:
+    """What the passes save, each beside those before it, and whether the warm-up stays in the plan."""
+    schedule = PassSaving(SCHEDULE, _saved(written, scheduled))
+    if warmed is None:
+        return _Predicted(written, scheduled, (schedule,))
+    saved = _saved(scheduled, warmed)
+    if saved > 0:
+        return _Predicted(written, warmed, (schedule, PassSaving(WARM_UP, saved)))
+    notes.append(f"the plan leaves the warm-up out: over these inputs it would compute {-saved} more prompt tokens")
+    return _Predicted(written, scheduled, (schedule, PassSaving(f"{WARM_UP}, left out", saved)), warms=False)
 
 
-def _predicted_rates(inputs: int, written: Prediction, planned: Prediction) -> PredictedRates | None:
-    figures = (planned.prompt_tokens, written.hit_rate, planned.hit_rate, planned.attainable_hit_rate)
-    prompt, before, after, attainable = figures
-    if prompt is None or before is None or after is None or attainable is None:
-        return None
-    return PredictedRates(inputs, prompt, before, after, attainable)
-
-
-def _savings(steps: Sequence[tuple[str, Prediction]]) -> tuple[PassSaving, ...]:
-    """What each pass saves beside those before it: prompt tokens that are computed, before less after."""
-    computed = [(name, _computed(prediction)) for name, prediction in steps]
-    return tuple(
-        PassSaving(name, before - after)
-        for (_, before), (name, after) in itertools.pairwise(computed)
-        if before is not None and after is not None
-    )
-
-
-def _computed(prediction: Prediction) -> int | None:
-    if prediction.prompt_tokens is None or prediction.cached_tokens is None:
-        return None
-    return prediction.prompt_tokens - prediction.cached_tokens
+def _saved(before: Rates, after: Rates) -> int:
+    """Prompt tokens that are computed before, less those after."""
+    assert before.computed_tokens is not None, "a prediction without a problem counts tokens"
+    assert after.computed_tokens is not None, "a prediction without a problem counts tokens"
+    return before.computed_tokens - after.computed_tokens

@@ -45,7 +45,7 @@ class Entry:
 
     @property
     def root(self) -> Path:
-        return _package_root(self.path.resolve())
+        return package_root(self.path.resolve())
 
     def bind(self, values: Mapping[str, Any], place: str) -> dict[str, Any]:
         """The arguments that the entry takes from a row; the row's other keys stay out.
@@ -199,7 +199,7 @@ def _module_of(holder: Any) -> str:
 def _load_module(path: Path) -> ModuleType:
     """Execute the file: as a module of its package if it lies in one, else by itself with its folder importable."""
     resolved = path.resolve()
-    root = _package_root(resolved)
+    root = package_root(resolved)
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     try:
@@ -236,7 +236,7 @@ def _load_file(path: Path) -> ModuleType:
     return module
 
 
-def _package_root(path: Path) -> Path:
+def package_root(path: Path) -> Path:
     """The folder to import from: the first above the file that is not a package."""
     folder = path.parent
     while (folder / "__init__.py").is_file():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from enum import Enum
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -14,11 +13,9 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """JSON form of a dataclass made of dataclasses, tuples, enums and scalars."""
+    """JSON form of a dataclass made of dataclasses, tuples and scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Enum):
-        return value.value
     if isinstance(value, tuple):
         return [encode(item) for item in value]
     return value
@@ -46,13 +43,6 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
         if not isinstance(value, list):
             raise PlanError(f"{path} is not a list")
         return tuple(_decode(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        try:
-            return kind(value)
-        except ValueError as error:
-            raise PlanError(f"{path} has the unknown value {value!r}") from error
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise PlanError(f"{path} is not of type {kind.__name__}")
     return value

@@ -3,46 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from charter_compiler.analysis.patterns import Pattern, PatternKind
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.diagnostics.errors import PlanError
-from charter_compiler.ir.nodes import Call, CallRef, Param, walk
+from charter_compiler.ir.nodes import CallRef, Param, walk
 from charter_compiler.plan.codec import decode, encode
 from charter_compiler.plan.sources import SourceHash, check_sources, hash_sources
-from charter_compiler.tokens.blocks import block_hashes, cache_id
+from charter_compiler.tokens.blocks import cache_id
 
-VERSION = 1
+VERSION = 2
 """Grows with every change of the format; a plan of another version is refused, not guessed at."""
-
-
-class Order(StrEnum):
-    """In which order the calls of several items are sent."""
-
-    AS_WRITTEN = "as-written"
-    """As the program makes them."""
-    ITEM_FIRST = "item-first"
-    """The calls of an item that is under way go before those of items that start later."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCall:
-    """One call site: its id, the calls whose text it needs, and how deep in loops it stands."""
-
-    id: str
-    depends_on: tuple[str, ...]
-    loop_depth: int
-    max_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedPrefix:
-    """Constant text that several prompts begin with. Lengths and savings in tokens, as ``PrefixOpportunity`` has them.
+    """Constant text that several prompts begin with. Lengths in tokens, as ``PrefixOpportunity`` has them.
 
     ``parameters``: names of the parameters, and ids of the calls, whose values are shared after the text; they are
     known at run time only. Empty where nothing but the text is shared.
@@ -52,35 +31,9 @@ class PlannedPrefix:
     cache_id: int
     tokens: int
     aligned_tokens: int
-    saved_tokens: int
     priority: int
-    pattern: PatternKind
     nodes: tuple[str, ...]
     parameters: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedPattern:
-    """One finding of the pattern detector."""
-
-    kind: PatternKind
-    nodes: tuple[str, ...]
-    description: str
-
-
-@dataclass(frozen=True, slots=True)
-class PredictedRates:
-    """Token hit rates and prompt tokens computed before the run, over ``inputs`` rows.
-
-    ``planned`` is what a run of this plan would reach, ``as_written`` the baseline, ``attainable`` an unbounded cache
-    with the plan's order.
-    """
-
-    inputs: int
-    prompt_tokens: int
-    as_written: float
-    planned: float
-    attainable: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +42,7 @@ class ExecutionPlan:
 
     ``entry`` is ``file.py:Qualified.name``; ``model`` and ``tokenizer`` (a fingerprint) say what the tokens were
     counted with; ``block_size`` is in tokens, ``capacity_blocks`` ``None`` where the target does not say.
-    ``items_in_flight``: so many items fit into the cache at once; ``None`` where that is not known. ``predicted`` is
-    ``None`` until it is filled in.
+    ``warms`` is false where the prediction showed that computing prefixes beforehand saves nothing.
     """
 
     entry: str
@@ -100,21 +52,17 @@ class ExecutionPlan:
     block_size: int
     capacity_blocks: int | None
     sources: tuple[SourceHash, ...]
-    calls: tuple[PlannedCall, ...]
     prefixes: tuple[PlannedPrefix, ...]
-    patterns: tuple[PlannedPattern, ...]
-    order: Order = Order.ITEM_FIRST
-    items_in_flight: int | None = None
-    predicted: PredictedRates | None = None
+    warms: bool = True
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:
         """The prefixes to compute before the first item: known now, filling a block, and not just extending another.
 
         A warm-up costs its own tokens and lets the first calls start together; what a call site adds to the common
-        start costs nothing if its first call computes it.
+        start costs nothing if its first call computes it. Empty if the plan does not warm.
         """
-        known = [prefix for prefix in self.prefixes if prefix.aligned_tokens and not prefix.parameters]
+        known = [prefix for prefix in self.prefixes if self.warms and prefix.aligned_tokens and not prefix.parameters]
         texts = {prefix.text for prefix in known}
         return tuple(
             prefix
@@ -166,13 +114,6 @@ class ExecutionPlan:
         check_sources(self.sources, root)
 
 
-class Graph(Protocol):
-    """What a plan takes from a call graph."""
-
-    @property
-    def calls(self) -> Mapping[str, Call]: ...
-
-
 def make_plan(
     *,
     entry: str,
@@ -183,21 +124,13 @@ def make_plan(
     capacity_blocks: int | None,
     sources: Iterable[Path],
     root: Path,
-    graph: Graph,
     opportunities: Iterable[PrefixOpportunity],
-    patterns: Iterable[Pattern],
-    tokens_per_item: int | None = None,
 ) -> ExecutionPlan:
-    """The plan of an analysed agent.
-
-    ``tokens_per_item``: what one item keeps in the cache at most, prompt and output tokens together, less the constant
-    prefixes that all items share; ``None`` where no inputs were given to count them in.
+    """The plan of an analysed agent; it warms prefixes until a prediction speaks against it.
 
     Raises:
         SourceError: a source file cannot be read.
     """
-    opportunities = tuple(opportunities)
-    shared = {block for opportunity in opportunities for block in block_hashes(opportunity.tokens, block_size)}
     return ExecutionPlan(
         entry=entry,
         target=target,
@@ -206,26 +139,8 @@ def make_plan(
         block_size=block_size,
         capacity_blocks=capacity_blocks,
         sources=hash_sources(sources, root),
-        calls=tuple(
-            PlannedCall(call.id, call.depends_on, call.loop_depth, call.max_tokens) for call in graph.calls.values()
-        ),
         prefixes=tuple(_prefix(opportunity) for opportunity in opportunities),
-        patterns=tuple(PlannedPattern(p.kind, p.nodes, p.description) for p in patterns),
-        items_in_flight=items_in_flight(capacity_blocks, block_size, tokens_per_item, len(shared)),
     )
-
-
-def items_in_flight(
-    capacity_blocks: int | None, block_size: int, tokens_per_item: int | None, shared_blocks: int = 0
-) -> int | None:
-    """How many items' blocks the cache holds at once beside the shared prefixes; at least 1.
-
-    ``None`` where the capacity or the size of an item is not known.
-    """
-    if capacity_blocks is None or tokens_per_item is None:
-        return None
-    blocks_per_item = max(1, -(-tokens_per_item // block_size))
-    return max(1, (capacity_blocks - shared_blocks) // blocks_per_item)
 
 
 def _prefix(opportunity: PrefixOpportunity) -> PlannedPrefix:
@@ -236,9 +151,7 @@ def _prefix(opportunity: PrefixOpportunity) -> PlannedPrefix:
         cache_id=opportunity.cache_id,
         tokens=opportunity.shared_prefix_length,
         aligned_tokens=opportunity.aligned_length,
-        saved_tokens=opportunity.saved_tokens,
         priority=opportunity.priority,
-        pattern=opportunity.pattern,
         nodes=opportunity.nodes,
         parameters=tuple(names),
     )

@@ -38,11 +38,25 @@ class Effect:
 
 
 def possible_effects(path: Path, root: Path) -> tuple[Effect, ...]:
-    """The possible effects of a file and of the files below ``root`` that it imports, in the order in which they are
-    met; empty if the code only computes. A file that does not parse is one itself."""
-    found: list[Effect] = []
+    """The possible effects of a file and of the files below ``root`` that importing it executes, in the order in which
+    they are met; empty if the code only computes. A file that does not parse is one itself."""
+    return tuple(effect for source in _project(path, root) for effect in source.effects)
+
+
+def project_files(path: Path, root: Path) -> tuple[Path, ...]:
+    """A file and the files below ``root`` that importing it executes: its packages, and what these import in turn."""
+    return tuple(source.path for source in _project(path, root))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    path: Path
+    effects: tuple[Effect, ...]
+
+
+def _project(path: Path, root: Path) -> Iterator[_Source]:
+    waiting = [path, *_packages(path, root)]
     seen: set[Path] = set()
-    waiting = [path]
     while waiting:
         current = waiting.pop(0)
         if current in seen:
@@ -51,17 +65,24 @@ def possible_effects(path: Path, root: Path) -> tuple[Effect, ...]:
         try:
             tree = ast.parse(current.read_bytes(), filename=str(current))
         except (SyntaxError, ValueError, OSError) as error:
-            found.append(Effect(str(current), 1, f"cannot be read: {error}"))
+            yield _Source(current, (Effect(str(current), 1, f"cannot be read: {error}"),))
             continue
+        effects: list[Effect] = []
         for line, module, names in _imports(tree):
             own = _own_files(module, current, root)
             for name in names:
                 own += _own_files(f"{module}{'' if module.endswith('.') else '.'}{name}", current, root)
             waiting.extend(own)
             if not own and module.partition(".")[0] not in PURE_MODULES:
-                found.append(Effect(str(current), line, f"imports {module}"))
-        found.extend(Effect(str(current), line, f"calls {name}") for line, name in _calls(tree))
-    return tuple(found)
+                effects.append(Effect(str(current), line, f"imports {module}"))
+        effects.extend(Effect(str(current), line, f"calls {name}") for line, name in _calls(tree))
+        yield _Source(current, tuple(effects))
+
+
+def _packages(path: Path, root: Path) -> list[Path]:
+    """The ``__init__.py`` of the packages that a file lies in, which run before it."""
+    folders = [folder for folder in path.parents if folder != root and folder.is_relative_to(root)]
+    return [folder / "__init__.py" for folder in folders if (folder / "__init__.py").is_file()]
 
 
 def _imports(tree: ast.AST) -> Iterator[tuple[int, str, list[str]]]:

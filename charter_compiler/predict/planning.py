@@ -10,10 +10,12 @@ from charter_compiler.analysis.pattern_detector import SequencePatternDetector
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixAnalyzer, PrefixOpportunity
 from charter_compiler.dag.builder import CallGraph, DAGBuilder
-from charter_compiler.executor.entry import split_entry
+from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.ir.nodes import Call
 from charter_compiler.parser.ast_parser import AgentASTParser
 from charter_compiler.plan.execution_plan import ExecutionPlan, make_plan
+from charter_compiler.predict.effects import project_files
+from charter_compiler.predict.entry_source import check_entry
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 
@@ -22,11 +24,12 @@ def calls_of_entry(entry: str) -> tuple[Call, ...]:
     own, since it calls others, all those of its file. In source order.
 
     Raises:
-        EntryError: there is no such file.
+        EntryError: there is no such file, or no such function in it.
         SourceError: the file does not parse.
     """
     path, name = split_entry(entry)
     calls = AgentASTParser().parse_file(path).require().calls
+    check_entry(path, name)
     by_id = {call.id: call for call in calls}
     wanted = {call.id for call in calls if call.function == name or call.function.startswith(f"{name}.")}
     waiting = list(wanted)
@@ -63,9 +66,9 @@ def plan_entry(
     block_size: int,
     capacity_blocks: int | None,
 ) -> ExecutionPlan:
-    """The plan of an analysed entry, for a target with this tokenizer and these block sizes. Paths of sources are
-    relative to the current folder."""
-    path, _ = split_entry(entry)
+    """The plan of an analysed entry, for a target with this tokenizer and these block sizes. Its sources are the
+    entry's file and the files of its project that it imports; their paths are relative to the current folder."""
+    path = split_entry(entry)[0].resolve()
     return make_plan(
         entry=entry,
         target=target,
@@ -73,9 +76,7 @@ def plan_entry(
         tokenizer=tokenizer.fingerprint,
         block_size=block_size,
         capacity_blocks=capacity_blocks,
-        sources=[path],
+        sources=project_files(path, package_root(path)),
         root=Path.cwd(),
-        graph=analysis.graph,
         opportunities=analysis.opportunities,
-        patterns=analysis.patterns,
     )

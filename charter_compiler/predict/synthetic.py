@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Protocol
 
-from charter_compiler.executor.recording import read_recording
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import Tokenizer
 
@@ -41,23 +38,3 @@ class SyntheticOutputs:
         chosen = random.Random(f"{self._seed}/{item}/{ordinal}")  # noqa: S311  text to fill a prompt, not a secret
         words = "".join(f" {chosen.choice(_WORDS)}" for _ in range(request.max_tokens))
         return self._tokenizer.decode(self._tokenizer.encode(words)[: request.max_tokens])
-
-
-class RecordedOutputs:
-    """The outputs of a recorded run (``OUT.jsonl.calls.jsonl``); calls that it lacks get another source's.
-
-    Raises:
-        InputsError: the recording cannot be read.
-    """
-
-    def __init__(self, recording: Path, otherwise: OutputSource) -> None:
-        self._texts: Mapping[tuple[int, int], str] = {
-            (call["item"], call["ordinal"]): call["output"]
-            for call in read_recording(recording)
-            if call["item"] is not None
-        }
-        self._otherwise = otherwise
-
-    def text(self, item: int, ordinal: int, request: GenerationRequest) -> str:
-        known = self._texts.get((item, ordinal))
-        return self._otherwise.text(item, ordinal, request) if known is None else known

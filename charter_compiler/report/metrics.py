@@ -21,7 +21,7 @@ class RunFigures:
 
     The fields are keys of ``OUT.jsonl.metrics.json``: rates from 0 to 1, times in seconds, ``None`` where not known.
     ``label`` says what is compared: "as written (baseline)", "optimized (exact passes)". A prediction without a run has
-    only its two rates and ``prompt_tokens``.
+    only its two rates, ``prompt_tokens`` and ``cached_tokens``.
     """
 
     label: str
@@ -55,6 +55,13 @@ class RunFigures:
     def measured(self) -> bool:
         """Whether a run stands behind it, rather than a prediction alone."""
         return self.wall_s is not None
+
+    @property
+    def computed_tokens(self) -> int | None:
+        """Prompt tokens that were not taken from the cache; ``None`` where either is unknown."""
+        if self.prompt_tokens is None or self.cached_tokens is None:
+            return None
+        return self.prompt_tokens - self.cached_tokens
 
     @property
     def share_of_attainable(self) -> float | None:
@@ -129,6 +136,7 @@ PREDICTED_ROWS = (
     MetricRow("token hit rate, predicted", lambda run: run.predicted_hit_rate, percent, "higher"),
     MetricRow("token hit rate, attainable", lambda run: run.attainable_hit_rate, percent, "higher"),
     MetricRow("prompt tokens", lambda run: run.prompt_tokens, count),
+    MetricRow("prompt tokens computed", lambda run: run.computed_tokens, count, "lower"),
 )
 MEASURED_ROWS = (
     MetricRow("token hit rate, predicted", lambda run: run.predicted_hit_rate, percent, "higher"),
@@ -145,6 +153,7 @@ MEASURED_ROWS = (
     MetricRow("prompt tokens", lambda run: run.prompt_tokens, count),
     MetricRow("of these cached", lambda run: run.cached_tokens, count, "higher"),
     MetricRow("of these warm-up", lambda run: run.warmup_tokens, count),
+    MetricRow("prompt tokens computed", lambda run: run.computed_tokens, count, "lower"),
     MetricRow("output tokens", lambda run: run.output_tokens, count),
     MetricRow("calls", lambda run: run.calls, count),
     MetricRow("calls answered from the store", lambda run: run.memoized_calls, count),

@@ -125,9 +125,7 @@ def test_a_plan_gives_the_same_as_its_analysis(tmp_path: Path) -> None:
         capacity_blocks=None,
         sources=[],
         root=tmp_path,
-        graph=GRAPH,
         opportunities=opportunities(),
-        patterns=[],
     )
     generator = TRTLLMConfigGenerator()
     both = generator.generate_from_analysis(opportunities())

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from charter_compiler.analysis.pattern_detector import SequencePatternDetector
 from charter_compiler.analysis.prefix_analyzer import PrefixAnalyzer
 from charter_compiler.dag.builder import DAGBuilder
 from charter_compiler.diagnostics.errors import PlanError, SourceError
@@ -17,10 +16,7 @@ from charter_compiler.parser.ast_parser import AgentASTParser
 from charter_compiler.plan.execution_plan import (
     VERSION,
     ExecutionPlan,
-    Order,
     PlannedPrefix,
-    PredictedRates,
-    items_in_flight,
     make_plan,
 )
 
@@ -41,9 +37,7 @@ def compiled(folder: Path, **changes: Any) -> ExecutionPlan:
         "capacity_blocks": 256,
         "sources": [source],
         "root": folder,
-        "graph": graph,
         "opportunities": PrefixAnalyzer().find_shared_prefixes(graph),
-        "patterns": SequencePatternDetector().detect(graph),
     }
     return make_plan(**{**options, **changes})
 
@@ -58,18 +52,13 @@ def edited(plan: ExecutionPlan, **changes: Any) -> str:
 
 
 def test_it_says_what_was_decided(plan: ExecutionPlan) -> None:
-    assert plan.order is Order.ITEM_FIRST
-    assert plan.predicted is None
-    assert plan.items_in_flight is None, "nobody said how large an item is"
-    assert [call.id.rpartition("#")[2] for call in plan.calls] == ["1", "2", "3"]
-    assert plan.calls[1].depends_on == (plan.calls[0].id,)
+    assert plan.warms
     assert [source.path for source in plan.sources] == ["document_processor.py"]
-    assert {pattern.kind.value for pattern in plan.patterns} >= {"shared_prefix", "sequential_chain"}
+    assert {node.rpartition("#")[2] for prefix in plan.prefixes for node in prefix.nodes} == {"1", "2", "3"}
 
 
 def test_it_comes_back_as_it_was(plan: ExecutionPlan) -> None:
-    full = replace(plan, predicted=PredictedRates(60, 1000, 0.089, 0.5, 1.0), items_in_flight=4, capacity_blocks=None)
-    for one in (plan, full):
+    for one in (plan, replace(plan, warms=False, capacity_blocks=None)):
         assert ExecutionPlan.from_json(one.to_json()) == one
 
 
@@ -89,6 +78,7 @@ def test_warm_up_holds_what_is_constant_and_fills_a_block(plan: ExecutionPlan) -
     short = replace(plan.prefixes[0], aligned_tokens=0)
     template = replace(plan.prefixes[0], parameters=("document",))
     assert replace(plan, prefixes=(short, template, plan.prefixes[1])).warm_up == (plan.prefixes[1],)
+    assert replace(plan, warms=False).warm_up == ()
 
 
 def test_a_changed_source_is_refused(plan: ExecutionPlan, tmp_path: Path) -> None:
@@ -130,12 +120,10 @@ def test_what_is_no_plan_is_refused(text: str) -> None:
         ({"block_size": True}, "plan.block_size is not of type int"),
         ({"block_size": None}, "plan.block_size is not of type int"),
         ({"surprise": 1}, "plan.surprise is unknown"),
-        ({"order": "random"}, "plan.order has the unknown value 'random'"),
-        ({"calls": {}}, "plan.calls is not a list"),
-        ({"calls": [3]}, "plan.calls[0] is not an object"),
+        ({"warms": 1}, "plan.warms is not of type bool"),
+        ({"prefixes": {}}, "plan.prefixes is not a list"),
+        ({"prefixes": [3]}, "plan.prefixes[0] is not an object"),
         ({"sources": [{"path": "a.py"}]}, "plan.sources[0].sha256 is missing"),
-        ({"predicted": {"inputs": 1}}, "plan.predicted.prompt_tokens is missing"),
-        ({"patterns": [{"kind": "x", "nodes": [], "description": ""}]}, "plan.patterns[0].kind has the unknown value"),
     ],
 )
 def test_an_edited_plan_names_the_key(plan: ExecutionPlan, changes: dict[str, Any], message: str) -> None:
@@ -159,32 +147,6 @@ def test_an_edited_prefix_is_noticed(plan: ExecutionPlan) -> None:
         ExecutionPlan.from_json(json.dumps(value))
 
 
-def test_a_whole_number_is_a_rate_too(plan: ExecutionPlan) -> None:
-    rates = {"inputs": 1, "prompt_tokens": 1, "as_written": 0, "planned": 1, "attainable": 1}
-    assert ExecutionPlan.from_json(edited(plan, predicted=rates)).predicted == PredictedRates(1, 1, 0.0, 1.0, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("capacity", "item", "shared", "expected"),
-    [
-        (256, 1024, 0, 8),
-        (256, 1025, 0, 7),  # a part of a block is a block
-        (256, 1024, 32, 7),
-        (8, 1024, 0, 1),  # one item must run, even if it does not fit
-        (256, 0, 0, 256),
-        (None, 1024, 0, None),
-        (256, None, 0, None),
-    ],
-)
-def test_items_in_flight(capacity: int | None, item: int | None, shared: int, expected: int | None) -> None:
-    assert items_in_flight(capacity, 32, item, shared) == expected
-
-
-def test_shared_blocks_are_counted_once(tmp_path: Path) -> None:
-    # 64 tokens in all three calls are 2 blocks, and each call's own prefix adds 1 of its own: 5.
-    assert compiled(tmp_path, capacity_blocks=5 + 3, tokens_per_item=32).items_in_flight == 3
-
-
 def test_prefixes_name_what_else_is_shared(tmp_path: Path) -> None:
     text = """
 class Agent:
@@ -196,7 +158,7 @@ class Agent:
         return self.llm.generate(f"{document} Two"), first
 """
     graph = DAGBuilder().build_from_calls(AgentASTParser().parse_source(text, "a.py").calls)
-    plan = compiled(tmp_path, graph=graph, opportunities=PrefixAnalyzer().find_shared_prefixes(graph))
+    plan = compiled(tmp_path, opportunities=PrefixAnalyzer().find_shared_prefixes(graph))
     assert [prefix.parameters for prefix in plan.prefixes] == [("document",)]
     assert isinstance(plan.prefixes[0], PlannedPrefix)
     assert plan.warm_up == ()

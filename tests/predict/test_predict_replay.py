@@ -14,7 +14,7 @@ from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.prediction import Prediction, predict_run
-from charter_compiler.predict.synthetic import RecordedOutputs, SyntheticOutputs
+from charter_compiler.predict.synthetic import SyntheticOutputs
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
@@ -155,12 +155,3 @@ def test_synthetic_outputs_have_the_predicted_length_and_repeat(length: int) -> 
     assert len(tokenizer.encode(text)) == length
     assert text == SyntheticOutputs(tokenizer).text(3, 1, request)
     assert text != SyntheticOutputs(tokenizer).text(3, 2, request) or length == 1
-
-
-def test_recorded_outputs_are_used_where_there_are_any(tmp_path: Path) -> None:
-    recording = tmp_path / "calls.jsonl"
-    recording.write_text('{"item": 0, "ordinal": 0, "output": "known"}\n{"item": null}\n', encoding="utf-8")
-    source = RecordedOutputs(recording, SyntheticOutputs(default_tokenizer()))
-    request = GenerationRequest(prompt="p", max_tokens=3)
-    assert source.text(0, 0, request) == "known"
-    assert len(default_tokenizer().encode(source.text(0, 1, request))) == 3

@@ -95,6 +95,13 @@ def test_figures_as_shown(show: Any, value: float, expected: str) -> None:
         ("wall time", {"wall_s": 4.0}, {"wall_s": 5.0}, ("+25%", "worse")),
         ("wall time", {"wall_s": 4.0}, {"wall_s": None}, ("", "")),
         ("prompt tokens", {"prompt_tokens": 10}, {"prompt_tokens": 9}, ("-10%", "")),
+        ("prompt tokens computed", {"prompt_tokens": 10, "cached_tokens": 2}, {"prompt_tokens": 11}, ("", "")),
+        (
+            "prompt tokens computed",
+            {"prompt_tokens": 10, "cached_tokens": 2},
+            {"prompt_tokens": 20, "cached_tokens": 10},
+            ("+25%", "worse"),
+        ),
         ("items failed", {"failed": 0}, {"failed": 2}, ("", "")),
         ("calls", {"calls": 5}, {"calls": 5}, ("", "")),
     ],
