@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -10,11 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from charter_compiler.cli.demo import ENTRY, INPUTS
+
 ROOT = Path(__file__).parents[2]
 
 
+FIND_EXAMPLES = "from charter_compiler.cli import demo; print(demo.__file__, demo.examples_folder(), sep='\\n')"
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+def wheel_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     built = subprocess.run(
@@ -22,7 +28,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     )
     assert built.returncode == 0, built.stderr
     (path,) = folder.glob("*.whl")
-    return zipfile.ZipFile(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(wheel_path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(wheel_path)
 
 
 def tracked(*patterns: str) -> set[str]:
@@ -61,3 +72,24 @@ def test_the_metadata_names_command_extras_and_licence(wheel: zipfile.ZipFile) -
     assert set(metadata.get_all("Provides-Extra") or ()) >= {"local", "dev"}
     (entry_points,) = (name for name in names if name.endswith(".dist-info/entry_points.txt"))
     assert "charter = charter_compiler.cli.main:main" in wheel.read(entry_points).decode()
+
+
+def test_an_installed_wheel_finds_its_own_examples(wheel_path: Path, tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(target)]
+    subprocess.run([*install, str(wheel_path)], check=True, capture_output=True, timeout=120)
+    found = subprocess.run(
+        [sys.executable, "-c", FIND_EXAMPLES],
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": str(target)},  # comes before the checkout, which is installed editable
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    module, examples = map(Path, found.stdout.splitlines())
+    assert module == target / "charter_compiler" / "cli" / "demo.py"
+    assert examples == target / "charter_compiler" / "examples"
+    assert (examples / ENTRY.partition(":")[0]).is_file()
+    assert (examples / INPUTS).is_file()

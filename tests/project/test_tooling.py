@@ -32,6 +32,35 @@ def test_every_make_target_in_the_documents_exists(path: Path) -> None:
     assert named <= TARGETS
 
 
+def prerequisites(target: str) -> set[str]:
+    (listed,) = re.findall(rf"^{target}:(.*?)##", MAKEFILE, re.M)
+    return set(listed.split())
+
+
+@pytest.mark.parametrize("target", ["test", "test-system", "soak"])
+def test_what_asks_the_server_has_platform_and_weights(target: str) -> None:
+    assert prerequisites(target) >= {"platform", "weights"}
+
+
+@pytest.mark.parametrize("mark", ["system", "soak"])
+def test_each_target_for_a_mark_finds_tests(mark: str) -> None:
+    files = (ROOT / "tests").rglob("test_*.py")
+    decorated = re.compile(rf"^(?:@|pytestmark = .*)pytest\.mark\.{mark}\b", re.M)
+    assert any(decorated.search(path.read_text(encoding="utf-8")) for path in files)
+
+
+def test_programs_of_the_system_are_used_in_system_tests_alone() -> None:
+    needed = re.search(r"^needed='(.*)'", (ROOT / "tools" / "system_programs.sh").read_text(encoding="utf-8"), re.M)
+    assert needed is not None
+    programs = [name for entry in needed[1].split() for name in entry.partition(":")[2].split("|")]
+    assert {"curl", "shellcheck", "chromium"} <= set(programs)
+    started = re.compile(rf"""\[\s*["'](?:{"|".join(programs)})["']""")
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        text = path.read_text(encoding="utf-8")
+        if started.search(text):
+            assert "pytest.mark.system" in text, path
+
+
 def test_hooks_run_from_the_environment_and_fetch_nothing() -> None:
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert [repo["repo"] for repo in config["repos"]] == ["local"]

@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from server_processes import group, leftovers
 
 from charter_compiler.diagnostics.errors import CharterError, PortInUseError, ServerStartError
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import start_server
-from charter_compiler.serve.supervisor import SHARED_MEMORY
 
 pytestmark = pytest.mark.server
 GUARD = 60.0
@@ -29,23 +29,6 @@ server = start_server(ServerOptions(Path(sys.argv[1]), "m"))
 print(server.pid, server.log_path, flush=True)
 time.sleep(600)
 """
-
-
-def leftovers() -> set[Path]:
-    return set(SHARED_MEMORY.glob("charter-*"))
-
-
-def group(pid: int) -> list[int]:
-    """Processes of a server's process group."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except OSError:
-            continue  # it ended
-        if int(fields[2]) == pid and fields[0] != "Z":
-            found.append(int(folder.name))
-    return found
 
 
 def test_it_stops_and_leaves_nothing(model_path: Path) -> None:
