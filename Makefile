@@ -11,13 +11,14 @@ UV_VERSION := 0.13.9
 LOCK_VENV := .venv-lock
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
 # One stamp a set of packages, renewed when the pins or the project file change. The test set holds the local one.
 LOCAL := $(VENV)/.stamp-local
 TEST := $(VENV)/.stamp-test
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system soak check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system soak bench-flips check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ test-system: platform $(TEST) weights system-programs ## tests that need system 
 
 soak: platform $(TEST) weights ## tests that take long
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outputs differ
+	$(BIN)/python benchmarks/determinism/flips.py $(BENCH_ARGS)
 
 check: $(TEST) ## lint, format and strict types
 	$(BIN)/ruff check .

@@ -1,0 +1,61 @@
+"""The benchmark scripts: what they compute, and that they run on the real server."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def flips() -> ModuleType:
+    path = ROOT / "benchmarks" / "determinism" / "flips.py"
+    spec = importlib.util.spec_from_file_location("flips", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["flips"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("cold", "warm", "place"),
+    [([1, 2, 3], [1, 2, 3], None), ([1, 2, 3], [1, 9, 3], 1), ([1, 2], [1, 2, 3], 2), ([], [4], 0)],
+)
+def test_the_first_difference(flips: ModuleType, cold: list[int], warm: list[int], place: int | None) -> None:
+    pair = flips.Pair(0, 100, flips.Answer(0, cold), flips.Answer(3, warm))
+    assert pair.first_difference == place
+
+
+def test_the_summary_counts_pairs(flips: ModuleType) -> None:
+    same = flips.Pair(0, 100, flips.Answer(0, [1]), flips.Answer(3, [1]))
+    other = flips.Pair(1, 100, flips.Answer(0, [1, 2]), flips.Answer(3, [1, 3]))
+    expected = "differ: 1 of 4 (25%); first differing output token, from 0: [1]"
+    assert flips.summary([same, other, same, same]).endswith(expected)
+    assert flips.summary([same]).endswith("differ: 0 of 1 (0%)")
+    assert flips.summary([]) == "no documents"
+
+
+@pytest.mark.server
+def test_flips_are_measured_cold_and_warm(
+    flips: ModuleType, model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    document = "Clocks, maps and bridges are told apart by what they measure. " * 4
+    inputs.write_text(f"{json.dumps({'document': document})}\n" * 2, encoding="utf-8")
+    assert flips.main(["--inputs", str(inputs), "-o", str(output), "--max-tokens", "3", "--documents", "2"]) == 0
+    conditions, *pairs = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert conditions["commit"]
+    assert conditions["environment"]["xllamacpp"]
+    assert [pair["index"] for pair in pairs] == [0, 1]
+    for pair in pairs:
+        assert pair["cold"]["reused_blocks"] == 0
+        assert pair["warm"]["reused_blocks"] == (pair["prompt_tokens"] - 1) // conditions["engine"]["tokens_per_block"]
+        assert len(pair["cold"]["output_ids"]) == len(pair["warm"]["output_ids"]) == 3
+    assert " of 2 (" in capsys.readouterr().out
