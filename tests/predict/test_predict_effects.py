@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from charter_compiler.predict.effects import possible_effects
+from charter_compiler.predict.effects import possible_effects, project_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "agents"
 
@@ -47,3 +47,16 @@ def test_modules_of_the_project_are_read_too(tmp_path: Path) -> None:
     (package / "other.py").write_text("import re\nimport smtplib\n", encoding="utf-8")
     effects = possible_effects(package / "agent.py", tmp_path)
     assert [str(effect) for effect in effects] == [f"{package / 'other.py'}:2 imports smtplib"]
+    (package / "unused.py").touch()
+    names = {path.name for path in project_files(package / "agent.py", tmp_path)}
+    assert names == {"__init__.py", "agent.py", "helper.py", "other.py"}
+
+
+def test_the_packages_that_a_file_lies_in_run_too(tmp_path: Path) -> None:
+    inner = tmp_path / "pkg" / "inner"
+    inner.mkdir(parents=True)
+    (tmp_path / "pkg" / "__init__.py").write_text("open('x')\n", encoding="utf-8")
+    (inner / "__init__.py").touch()
+    (inner / "agent.py").touch()
+    effects = possible_effects(inner / "agent.py", tmp_path)
+    assert [str(effect) for effect in effects] == [f"{tmp_path / 'pkg' / '__init__.py'}:1 calls open()"]

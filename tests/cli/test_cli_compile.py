@@ -1,0 +1,226 @@
+"""``charter compile``: what it writes with and without inputs, and what it says of bad input. No server is needed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charter_compiler.cli.main import main
+from charter_compiler.plan.execution_plan import ExecutionPlan
+
+AGENTS = Path(__file__).parents[2] / "examples" / "agents"
+ENTRY = "document_processor.py:DocumentProcessor.process"
+RATES = ["hit_rate", "attainable_hit_rate", "prompt_tokens"]
+PREFIX = "The quick brown fox jumps over the lazy dog while the cat watches from the garden wall. " * 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an agent and three short rows; no server on this machine is asked."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("charter_compiler.api.compile.find_running", lambda: None)
+    shutil.copy(AGENTS / "document_processor.py", tmp_path)
+    rows = [{"document": f"Report {n}: revenue grew.", "ignored": n} for n in range(3)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return tmp_path
+
+
+def compiled(*arguments: str, entry: str = ENTRY, output: str = "out") -> Path:
+    assert main(["compile", entry, "-o", output, "--max-tokens", "8", *arguments]) == 0
+    return Path(output)
+
+
+def prediction_in(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "prediction.json").read_text(encoding="utf-8"))
+    return found
+
+
+def plan_in(folder: Path) -> ExecutionPlan:
+    return ExecutionPlan.from_json((folder / "plan.json").read_text(encoding="utf-8"))
+
+
+def write_agent(text: str, name: str = "agent.py") -> str:
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    Path(name).write_text(text, encoding="utf-8")
+    return f"{name}:process"
+
+
+def test_with_inputs_it_predicts_both_ways_to_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prediction = prediction_in(compiled("--inputs", "in.jsonl"))
+    assert sorted(prediction) == ["as_written", "inputs", "passes", "planned"]
+    assert prediction["inputs"] == 3
+    for rates in (prediction["as_written"], prediction["planned"]):
+        assert list(rates) == RATES
+        assert 0 < rates["hit_rate"] <= rates["attainable_hit_rate"] < 1
+    assert [list(saving) for saving in prediction["passes"]] == [["name", "saved_tokens"]] * 2
+    assert "predicted over 3 rows" in capsys.readouterr().out
+    limited = prediction_in(compiled("--inputs", "in.jsonl", "--limit", "1"))
+    assert limited["inputs"] == 1
+    assert limited["as_written"]["prompt_tokens"] < prediction["as_written"]["prompt_tokens"]
+
+
+def test_what_the_schedule_saves_is_in_the_planned_rate(folder: Path) -> None:
+    texts = ["something else " * 50, *(f"{PREFIX}{n}" for n in range(3))]
+    rows = "".join(json.dumps({"document": text}) + "\n" for text in texts)
+    Path("in.jsonl").write_text(rows, encoding="utf-8")
+    entry = write_agent("def process(document, llm):\n    return llm.generate(document)\n")
+    prediction = prediction_in(compiled("--inputs", "in.jsonl", entry=entry))
+    written, planned = prediction["as_written"], prediction["planned"]
+    (schedule,) = prediction["passes"]
+    assert written["hit_rate"] == 0, "all three start in the iteration after the first prompt's"
+    assert planned["hit_rate"] == planned["attainable_hit_rate"] > 0
+    assert schedule["saved_tokens"] == round(planned["hit_rate"] * planned["prompt_tokens"])
+
+
+def test_without_inputs_only_the_templates_rate_is_known(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prediction = prediction_in(compiled())
+    rates = prediction["as_written"]
+    assert 0 < rates["hit_rate"] < 1
+    assert rates["attainable_hit_rate"] is None
+    assert rates["prompt_tokens"] is None
+    assert prediction == {"inputs": 0, "as_written": rates, "planned": rates, "passes": []}
+    assert "note: no inputs: the hit rate is that of the templates' constant text alone" in capsys.readouterr().err
+
+
+def test_files_of_a_compilation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = compiled()
+    written = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert written == {
+        "plan.json",
+        "prediction.json",
+        "report.html",
+        "agent/document_processor.py",
+        "config/local/engine/trtllm-build.args",
+        "config/local/engine/tensorrt_llm/config.pbtxt.part",
+        "config/local/engine/retention.json",
+        "config/local/llmapi/model.yaml",
+    }
+    listed = {line for line in capsys.readouterr().out.splitlines() if line.startswith("out/")}
+    assert {f"out/{name}" for name in written} == listed
+    assert (out / "agent/document_processor.py").read_bytes() == Path("document_processor.py").read_bytes()
+    assert plan_in(out).entry == ENTRY
+    plan_in(out).check_sources(folder)
+
+
+def test_the_targets_sizes_can_be_overridden(folder: Path) -> None:
+    default, other = plan_in(compiled()), plan_in(compiled("--block-size", "64", "--capacity-blocks", "99"))
+    assert (default.block_size, default.capacity_blocks) == (32, 256)
+    assert (other.block_size, other.capacity_blocks) == (64, 99)
+    assert (default.prefixes[1].aligned_tokens, other.prefixes[1].aligned_tokens) == (96, 64)
+
+
+def test_capacity_changes_the_prediction_and_a_warm_up_that_saves_stays(folder: Path) -> None:
+    large = compiled("--inputs", "in.jsonl")
+    small = compiled("--inputs", "in.jsonl", "--capacity-blocks", "6", output="small")
+    before, after = prediction_in(large), prediction_in(small)
+    assert after["planned"]["hit_rate"] < before["planned"]["hit_rate"]
+    name, saved = after["passes"][-1].values()
+    assert name == "warm-up of constant prefixes"
+    assert saved > 0
+    assert len(plan_in(small).warm_up) == 1
+    assert after["planned"]["prompt_tokens"] == after["as_written"]["prompt_tokens"] + plan_in(small).warm_up[0].tokens
+
+
+def test_a_warm_up_that_saves_nothing_is_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = write_agent(
+        f"def process(document, llm):\n"
+        f"    a = llm.generate({PREFIX!r} + document)\n"
+        f"    return llm.generate({PREFIX!r} + a)\n"
+    )
+    out = compiled("--inputs", "in.jsonl", entry=entry)
+    prediction = prediction_in(out)
+    name, saved = prediction["passes"][-1].values()
+    assert name == "warm-up of constant prefixes, left out"
+    assert saved <= 0
+    assert plan_in(out).prefixes
+    assert plan_in(out).warm_up == ()
+    assert "note: the plan leaves the warm-up out" in capsys.readouterr().err
+    scheduled = prediction["planned"]["prompt_tokens"]
+    assert scheduled == prediction["as_written"]["prompt_tokens"], "the planned rates count no warm-up"
+    assert plan_in(compiled(entry=entry)).warm_up, "without inputs nothing speaks against it"
+
+
+def test_effects_at_module_level_wait_for_leave(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = write_agent(
+        "with open('touched', 'w') as file:\n    file.write('x')\n\n"
+        "def process(document, llm):\n    return llm.generate('Summarize ' + document)\n"
+    )
+    out = compiled("--inputs", "in.jsonl", entry=entry)
+    assert not Path("touched").exists()
+    assert prediction_in(out)["inputs"] == 0
+    assert "agent.py:1 calls open() (--allow-effects)" in capsys.readouterr().err
+    compiled("--inputs", "in.jsonl", "--allow-effects", entry=entry)
+    assert Path("touched").exists()
+    assert prediction_in(out)["inputs"] == 3
+
+
+def test_a_package_is_copied_so_that_it_runs_and_every_file_of_it_counts(folder: Path) -> None:
+    write_agent("from app_a.texts import TASK\n", "src/app_a/__init__.py")
+    write_agent("TASK = 'Summarize '\n", "src/app_a/texts.py")
+    write_agent("never = 'imported'\n", "src/app_a/unused.py")
+    text = "from .texts import TASK\n\ndef process(document, llm):\n    return llm.generate(TASK + document)\n"
+    entry = write_agent(text, "src/app_a/agent.py")
+    out = compiled("--inputs", "in.jsonl", entry=entry)
+    copied = {path.relative_to(out / "agent").as_posix() for path in (out / "agent").rglob("*.py")}
+    assert copied == {"app_a/__init__.py", "app_a/agent.py", "app_a/texts.py"}
+    assert {source.path for source in plan_in(out).sources} == {f"src/{name}" for name in copied}
+    again = compiled("--inputs", "in.jsonl", entry="out/agent/app_a/agent.py:process", output="again")
+    assert prediction_in(again) == prediction_in(out)
+
+
+def test_an_earlier_compilation_is_replaced(folder: Path) -> None:
+    compiled("--target", "local")
+    stale = Path("out/config/local/stale.txt")
+    stale.touch()
+    compiled(entry=write_agent("def process(document, llm):\n    return llm.generate('Hello ' + document)\n"))
+    assert [path.name for path in Path("out/agent").iterdir()] == ["agent.py"]
+    assert not stale.exists()
+
+
+def test_files_of_others_are_not_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = write_agent("def process(document, llm):\n    return llm.generate('Hello ' + document)\n", "agent/a.py")
+    assert main(["compile", entry, "-o", "."]) == 1
+    assert capsys.readouterr().err == (
+        "charter: error: agent: holds files that charter compile did not write (choose another folder with -o)\n"
+    )
+    compiled()
+    assert main(["compile", "out/agent/" + ENTRY, "-o", "out"]) == 1
+    assert Path("agent/a.py").exists()
+    assert Path("out/agent/document_processor.py").exists()
+
+
+@pytest.mark.parametrize(
+    ("entry", "inputs", "message"),
+    [
+        (ENTRY.removesuffix("s"), None, "there is no DocumentProcessor.proces (did you mean Document"),
+        ("document_processor.py:Nope.nothing", None, "there is no Nope.nothing (did you mean DocumentProcessor.proc"),
+        ("document_processor.py:DocumentProcessor", None, "DocumentProcessor is a class (name one of its methods: "),
+        ("empty.py:process", None, "empty.py: there is no process ("),
+        ("callless.py:process", None, "callless.py:process: no model call was found in the file of the entry ("),
+        ("broken.py:process", None, "broken.py:2: syntax error: "),
+        ("gone.py:process", None, "gone.py: there is no such file ("),
+        (ENTRY, "", "bad.jsonl: the inputs are empty ("),
+        (ENTRY, '{"document": "a"}\n\n{"document": \n', "bad.jsonl:3: not JSON: "),
+        (ENTRY, '{"document": "a"}\n{"text": "b"}\n', "bad.jsonl:2: DocumentProcessor.process needs document, which"),
+    ],
+)
+def test_bad_input_is_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str], entry: str, inputs: str | None, message: str
+) -> None:
+    Path("empty.py").touch()
+    Path("callless.py").write_text("def process(document, llm):\n    return document\n", encoding="utf-8")
+    Path("broken.py").write_text("x = 1\ndef process(:\n", encoding="utf-8")
+    arguments = ["compile", entry, "-o", "out"]
+    if inputs is not None:
+        Path("bad.jsonl").write_text(inputs, encoding="utf-8")
+        arguments += ["--inputs", "bad.jsonl"]
+    assert main(arguments) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("charter: error: ")
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not Path("out").exists()
