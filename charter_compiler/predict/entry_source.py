@@ -75,7 +75,9 @@ def _bindings(body: Sequence[ast.stmt]) -> Iterator[tuple[str, ast.AST]]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             yield from ((alias.asname or alias.name.partition(".")[0], node) for alias in node.names)
         elif isinstance(node, ast.Assign):
-            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+            for target in node.targets:
+                names = [name.id for name in ast.walk(target) if isinstance(name, ast.Name)]
+                yield from ((name, node.value if isinstance(target, ast.Name) else node) for name in names)
         elif isinstance(node, ast.AnnAssign):
             if isinstance(node.target, ast.Name) and node.value is not None:
                 yield node.target.id, node.value

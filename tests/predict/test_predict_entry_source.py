@@ -17,6 +17,7 @@ import package.module
 LIMIT = 3
 LABEL: str = "x"
 assigned = decorate(imported)
+first, second = 1, imported
 
 class Plain:
     def __init__(self, llm):
@@ -70,6 +71,7 @@ def path(tmp_path: Path) -> Path:
         "helper",
         "imported",
         "assigned",
+        "second",
         "package.module",
     ],
 )
@@ -83,8 +85,8 @@ def test_what_is_there_or_may_be_is_accepted(path: Path, name: str) -> None:
         ("Nope.nothing", r"there is no Nope\.nothing \(did you mean guarded, fallback, "),
         ("Plain.proces", r"there is no Plain\.proces \(did you mean Plain\.process"),
         ("helpers", r"there is no helpers \(did you mean helper\?\)"),
-        ("helper.inside", r"agent\.py:32: there is no helper\.inside: helper is a function"),
-        ("Plain", r"agent\.py:9: Plain is a class \(name one of its methods: Plain\.process or Plain\.later\)"),
+        ("helper.inside", r"agent\.py:33: there is no helper\.inside: helper is a function"),
+        ("Plain", r"agent\.py:10: Plain is a class \(name one of its methods: Plain\.process or Plain\.later\)"),
         ("Child", r"Child is a class \(name one of its methods: Child\.process or Child\.later\)"),
         ("LIMIT", r"agent\.py:5: LIMIT is not a function"),
         ("LABEL", r"agent\.py:6: LABEL is not a function"),
