@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
+import re
 from pathlib import Path
 
 from charter_compiler.serve.supervisor import SHARED_MEMORY
 
 
 def leftovers() -> set[Path]:
-    """Shared memory and temporary folders of embedded servers, of all that run."""
-    return {*SHARED_MEMORY.glob("charter-*"), *Path(tempfile.gettempdir()).glob("charter-serve-*")}
+    """Shared memory of embedded servers, of all that run on this machine."""
+    return set(SHARED_MEMORY.glob("charter-*"))
+
+
+def shared_memory_prefix(pid: int) -> str:
+    """What the names of a running server's shared memory begin with; its command line says so."""
+    command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8")
+    found = re.search(r"shm-region-prefix-name=([\w-]+)", command)
+    assert found is not None, command
+    return found[1]
 
 
 def group(pid: int) -> list[int]:
