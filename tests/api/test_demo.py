@@ -1,0 +1,39 @@
+"""`charter demo` on the real embedded server, with one document and short outputs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charter_compiler.cli.main import main
+
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+METRICS = {
+    "mode", "target", "layout", "items", "failed", "calls", "prompt_tokens", "cached_tokens", "hit_rate",
+    "predicted_hit_rate", "attainable_hit_rate", "memoized_calls", "warmup_tokens", "output_tokens", "wall_s",
+    "items_per_s", "latency_s", "ttft_s",
+}  # fmt: skip
+"""The keys that the design promises."""
+
+
+def test_the_demo_runs_to_its_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--documents", "1", "--max-tokens", "4", "-o", "out"]) == 0
+    printed = capsys.readouterr().out
+    assert "same prompts sent: " in printed
+    same, compared = map(int, re.findall(r"same prompts sent: (\d+) of (\d+) calls", printed)[0])
+    assert 1 <= same == compared <= 3
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
+    for mode in ("baseline", "optimized"):
+        file = tmp_path / "out" / f"{mode}.jsonl.metrics.json"
+        metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        assert set(metrics) >= METRICS
+        assert (metrics["mode"], metrics["items"], metrics["failed"], metrics["calls"]) == (mode, 1, 0, 3)
+        assert metrics["hit_rate"] > 0
+        assert metrics["predicted_hit_rate"] == pytest.approx(metrics["hit_rate"], abs=0.01)
