@@ -14,7 +14,14 @@ from charter_compiler.executor.entry import load_entry, package_root, split_entr
 from charter_compiler.executor.inputs import InputRow, read_inputs
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_target, open_target
+from charter_compiler.executor.targets import (
+    LOCAL,
+    OpenTarget,
+    TargetOptions,
+    check_target,
+    open_target,
+    served_tokenizer,
+)
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.execution_plan import ExecutionPlan
@@ -118,7 +125,8 @@ def _describe_target(request: CompileRequest) -> _Target:
     if request.target == LOCAL:
         info = find_running()
         if info is not None:
-            described = _Target(info.model, load_tokenizer(info.model_path), info.engine)
+            served = served_tokenizer(info, request.target_options.tokenizer)
+            described = _Target(info.model, _require_tokenizer(served, request), info.engine)
         else:
             model = request.target_options.model
             described = _Target(str(model), load_tokenizer(model), request.target_options.engine)
@@ -132,13 +140,17 @@ def _describe_target(request: CompileRequest) -> _Target:
     return replace(described, engine=engine)
 
 
+def _require_tokenizer(tokenizer: Tokenizer | None, request: CompileRequest) -> Tokenizer:
+    if tokenizer is None:
+        raise UsageError(
+            "the target does not say which tokenizer it has", place=request.target, remedy="give --tokenizer"
+        )
+    return tokenizer
+
+
 async def _ask_target(request: CompileRequest) -> _Target:
     async with open_target(request.target, request.target_options) as target:
-        tokenizer = target.tokenizer
-        if tokenizer is None:
-            raise UsageError(
-                "the target does not say which tokenizer it has", place=request.target, remedy="give --tokenizer"
-            )
+        tokenizer = _require_tokenizer(target.tokenizer, request)
         return _Target(target.facts.model, tokenizer, target.engine or _engine_from(request, target))
 
 

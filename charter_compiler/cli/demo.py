@@ -29,7 +29,7 @@ from charter_compiler.tokens.models import DEFAULT_MODEL
 
 ENTRY = "agents/document_processor.py:DocumentProcessor.process"
 INPUTS = "data/documents.jsonl"
-DOCUMENTS = 6
+DOCUMENTS = 4
 MAX_TOKENS = 24
 LABELS = {Mode.BASELINE: "as written (baseline)", Mode.OPTIMIZED: "optimized (exact passes)"}
 
