@@ -252,4 +252,6 @@ def _identity(request: RunRequest) -> dict[str, object]:
         "target": request.target,
         "mode": str(request.options.mode),
         "max_tokens": request.options.max_tokens,
+        "model": str(request.target_options.model),
+        "tokenizer": request.target_options.tokenizer,
     }

@@ -54,6 +54,8 @@ def _parse_line(raw: bytes, place: str) -> dict[str, Any]:
         raise InputsError(
             f"not JSON: {error.msg} at column {error.colno}", place=place, remedy="each line is one JSON object"
         ) from error
+    except RecursionError:  # its traceback would hold a frame for each level
+        raise InputsError("nested too deeply", place=place, remedy="each line is one JSON object") from None
     if not isinstance(value, dict):
         raise InputsError(
             f"a JSON {_json_type(value)}, not an object", place=place, remedy='write {"parameter": value, ...}'

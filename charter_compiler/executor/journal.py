@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.metrics import CallFigures
-from charter_compiler.executor.results import ResultRow, open_private, unwritable
+from charter_compiler.executor.results import UNENCODABLE, ResultRow, open_private, unwritable
 
 VERSION = 1
 
@@ -71,7 +71,7 @@ class Journal:
         """
         state, length = _read(path, identity)
         try:
-            file = path.open("r+", encoding="utf-8")
+            file = path.open("r+", encoding="utf-8", errors=UNENCODABLE)
             file.truncate(length)
             file.seek(0, os.SEEK_END)
         except OSError as error:

@@ -113,12 +113,15 @@ class _Run:
         for figures in context.resumed.warm_ups:
             self._tally.add_warm_up(figures)
         self._scheduler = make_scheduler(options.mode, options.concurrency, facts.capacity_blocks)
-        blocks_known = context.tokenizer is not None and facts.tokens_per_block is not None
+        unbounded = None
+        if context.tokenizer is not None and facts.tokens_per_block is not None and not context.resumed.items:
+            # What the earlier part of a resumed run had left in such a cache is not known: then there is no such rate.
+            unbounded = UnboundedCache(facts.tokens_per_block)
         self._dispatcher = Dispatcher(
             target,
             self._scheduler,
             PromptTokens(context.tokenizer, facts.tokens_per_block),
-            attainable=UnboundedCache(facts.tokens_per_block or 1) if blocks_known else None,
+            attainable=unbounded,
             on_record=self._on_record,
             on_change=self._changed.set,
             on_fatal=self._stop,
@@ -127,6 +130,7 @@ class _Run:
         self._item_calls: dict[int, list[CallFigures]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped: CharterError | None = None
+        self._defect: BaseException | None = None
         self._interrupts = 0
         self._first_error: tuple[int, RowError] | None = None
 
@@ -142,13 +146,16 @@ class _Run:
                 await self._run_rows(rows)
             finally:
                 await self._cancel_all()
+        if self._defect is not None:
+            raise self._defect
         return RunOutcome(self._tally, self._elapsed, self._interrupts > 0, self._stopped, self._first_error)
 
     async def _run_rows(self, rows: Iterator[InputRow]) -> None:
+        # All at once, so that their rows are written however early this run ends.
+        for finished in self._context.resumed.items.values():
+            self._take_over(finished)
         for row in rows:
-            finished = self._context.resumed.items.get(row.index)
-            if finished is not None:
-                self._take_over(finished)
+            if row.index in self._context.resumed.items:
                 continue
             arguments = self._entry.bind(row.values, f"line {row.line} of the inputs")
             if not await self._admitted():
@@ -250,12 +257,12 @@ class _Run:
     @property
     def _ending(self) -> bool:
         """No more items start."""
-        return self._stopped is not None or self._interrupts > 0
+        return self._halted or self._interrupts > 0
 
     @property
     def _halted(self) -> bool:
         """Not even the running items go on."""
-        return self._stopped is not None or self._interrupts > 1
+        return self._stopped is not None or self._defect is not None or self._interrupts > 1
 
     async def _next_change(self) -> None:
         self._changed.clear()
@@ -263,6 +270,8 @@ class _Run:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, CharterError):
+            self._defect = self._defect or error  # ours: whatever an agent raises is a row
         self._changed.set()
 
     def _stop(self, error: CharterError) -> None:

@@ -61,6 +61,10 @@ def _expand(value: object) -> object:
     raise TypeError(f"the agent returned a {type(value).__name__}, which JSON cannot express")
 
 
+UNENCODABLE = "backslashreplace"
+"""How text files treat half of a surrogate pair, which UTF-8 has not: as its JSON escape."""
+
+
 class RowWriter:
     """Writes ``OUT.jsonl`` in input order; a row that is early waits for those before it.
 
@@ -76,7 +80,7 @@ class RowWriter:
         self._early: dict[int, ResultRow] = {}
         self._next = 0
         try:
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("w", encoding="utf-8", errors=UNENCODABLE)
         except OSError as error:
             raise unwritable(path, error) from error
 
@@ -116,7 +120,7 @@ def write_json(path: Path, value: object) -> None:
         OutputError: the file cannot be written.
     """
     try:
-        path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8", errors=UNENCODABLE)
     except OSError as error:
         raise unwritable(path, error) from error
 
@@ -132,7 +136,7 @@ def open_private(path: Path) -> TextIO:
         path.chmod(0o600)  # the mode above is for a new file only
     except OSError as error:
         raise unwritable(path, error) from error
-    return os.fdopen(descriptor, "w", encoding="utf-8")
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors=UNENCODABLE)
 
 
 def unwritable(path: Path, error: OSError) -> OutputError:

@@ -293,6 +293,40 @@ async def test_a_run_that_resumes_repeats_nothing_that_finished(runner: Runner) 
     assert len(target.sent) == 4
     assert (outcome.tally.items, len(outcome.tally.calls)) == (4, 8)
     assert outcome.wall_s > first.wall_s
+    assert first.tally.attainable_hit_rate() is not None
+    assert outcome.tally.attainable_hit_rate() is None
+
+
+async def test_a_resumed_run_that_dies_keeps_the_rows_that_were_there(runner: Runner) -> None:
+    runner.context.options = RunOptions(concurrency=1)
+
+    def answer(request: GenerationRequest) -> str | Exception:
+        return ValueError("poisoned") if "one" in str(request.prompt) else echo(request)
+
+    await runner(TWO_CALLS, ScriptedTarget(answer), ["one", "two", "six"])
+    gone = ScriptedTarget(lambda request: TargetUnavailableError("gone"))
+    outcome = await runner(TWO_CALLS, gone, ["one", "two", "six"], resume=True)
+    assert outcome.stopped is not None
+    assert [row["index"] for row in runner.rows()] == [1, 2]
+
+
+async def test_half_a_surrogate_pair_is_written_as_its_escape(runner: Runner) -> None:
+    half = "\ud83d"
+    source = "def process(text, client):\n    return text"
+    outcome = await runner(source, ScriptedTarget(echo), [f"ä{half}"], "process")
+    assert outcome.tally.failed == 0
+    (row,) = runner.rows()
+    assert row["output"] == row["input"]["text"] == f"ä{half}"
+    assert "ä\\ud83d" in runner.out.read_text(encoding="utf-8")
+
+
+async def test_a_defect_of_ours_ends_the_run_loudly(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Journal, finished: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Journal, "item", broken)
+    with pytest.raises(ZeroDivisionError):
+        await runner(TWO_CALLS, ScriptedTarget(echo), ["one", "two"])
 
 
 async def test_a_cut_last_line_of_the_journal_is_dropped(runner: Runner) -> None:
