@@ -293,8 +293,8 @@ async def test_a_run_that_resumes_repeats_nothing_that_finished(runner: Runner) 
     assert len(target.sent) == 4
     assert (outcome.tally.items, len(outcome.tally.calls)) == (4, 8)
     assert outcome.wall_s > first.wall_s
-    assert first.tally.attainable_hit_rate() is not None
-    assert outcome.tally.attainable_hit_rate() is None
+    assert first.tally.attainable_hit_rate is not None
+    assert outcome.tally.attainable_hit_rate is None
 
 
 async def test_a_resumed_run_that_dies_keeps_the_rows_that_were_there(runner: Runner) -> None:
