@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from pathlib import Path
 from charter_compiler.diagnostics.errors import CharterError
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
-from charter_compiler.executor.journal import Journal, JournalState, journal_path
+from charter_compiler.executor.journal import Journal, JournalState, check_journal, journal_path
 from charter_compiler.executor.metrics import RunMetrics, Tally, build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, recording_path
@@ -139,9 +141,9 @@ def _check_inputs(entry: Entry, request: RunRequest) -> int:
 
 
 async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObserver) -> RunReport:
-    identity = _identity(request)
-    # A journal to resume is read first; a new one replaces an older run's only when the target is there.
-    resumed = Journal.resume(journal_path(request.output), identity) if request.resume else None
+    identity, journal_file = _identity(request), journal_path(request.output)
+    if request.resume:
+        check_journal(journal_file, identity)  # before a server is started for nothing
     calls = calls_of_entry(request.entry)
     observer.opening(request.target)
     async with open_target(request.target, request.target_options) as target:
@@ -154,15 +156,27 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
         prediction, notes = await _predict(request, entry, calls, target, warm_ups)
         if request.options.mode is Mode.OPTIMIZED:
             notes = [*target.limits, *notes]
+        identity |= _target_identity(target, texts)
         with ExitStack() as stack:
-            journal, state = resumed or (Journal.create(journal_path(request.output), identity), JournalState())
+            # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
+            journal, state = (
+                Journal.resume(journal_file, identity)
+                if request.resume
+                else (Journal.create(journal_file, identity), JournalState())
+            )
             stack.enter_context(journal)
-            rows = stack.enter_context(RowWriter(request.output))
             recorder = stack.enter_context(Recorder(recording_path(request.output))) if request.record else None
             context = RunContext(
-                request.options, target.facts, target.tokenizer, warm_ups, calls, state, observer.progress
+                request.options,
+                target.facts,
+                target.tokenizer,
+                warm_ups if _is_cold(target, state, items) else (),
+                calls,
+                state,
+                observer.progress,
             )
             observer.running(items)
+            rows = stack.enter_context(RowWriter(request.output))
             outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)
         observer.finished()
         stopped = None if outcome.stopped is None else await asyncio.to_thread(target.explain, outcome.stopped)
@@ -243,7 +257,7 @@ async def _predict(
 
 
 def _identity(request: RunRequest) -> dict[str, object]:
-    """What must be the same for a run to be resumed."""
+    """What must be the same for a run to be resumed, as far as it is known before the target is opened."""
     return {
         "entry": request.entry,
         "source": file_sha256(Path(request.entry.rpartition(":")[0])),
@@ -252,6 +266,18 @@ def _identity(request: RunRequest) -> dict[str, object]:
         "target": request.target,
         "mode": str(request.options.mode),
         "max_tokens": request.options.max_tokens,
-        "model": str(request.target_options.model),
-        "tokenizer": request.target_options.tokenizer,
     }
+
+
+def _target_identity(target: OpenTarget, warm_ups: Sequence[str]) -> dict[str, object]:
+    """The rest of it: what the target serves, and the plan's warm-ups. ``None`` for what the target does not state."""
+    return {
+        "model": target.facts.model,
+        "tokenizer": None if target.tokenizer is None else target.tokenizer.fingerprint,
+        "warm_ups": hashlib.sha256(json.dumps(warm_ups).encode()).hexdigest(),
+    }
+
+
+def _is_cold(target: OpenTarget, state: JournalState, items: int) -> bool:
+    """Whether the warm-ups are to be sent: items are left, and no earlier run has warmed this very server."""
+    return len(state.items) < items and (target.server is not None or not state.warm_ups)

@@ -54,6 +54,8 @@ def _parse_line(raw: bytes, place: str) -> dict[str, Any]:
         raise InputsError(
             f"not JSON: {error.msg} at column {error.colno}", place=place, remedy="each line is one JSON object"
         ) from error
+    except ValueError as error:  # valid JSON that Python does not read: a number with thousands of digits
+        raise InputsError(f"not readable: {error}", place=place, remedy="write such a number as a string") from error
     except RecursionError:  # its traceback would hold a frame for each level
         raise InputsError("nested too deeply", place=place, remedy="each line is one JSON object") from None
     if not isinstance(value, dict):

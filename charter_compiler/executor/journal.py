@@ -37,11 +37,24 @@ class FinishedItem:
 
 @dataclass(slots=True)
 class JournalState:
-    """What an earlier run left: ``items`` by index, without failed ones, so that a resumed run tries those again."""
+    """What an earlier run left: ``items`` by index, without failed ones, so that a resumed run tries those again.
 
+    ``resumed``: there was an earlier run, even if it finished nothing.
+    """
+
+    resumed: bool = False
     items: dict[int, FinishedItem] = field(default_factory=dict)
     warm_ups: tuple[CallFigures, ...] = ()
     elapsed: float = 0.0
+
+
+def check_journal(path: Path, identity: Mapping[str, Any]) -> None:
+    """Look whether the journal may be resumed, as far as ``identity`` tells; nothing is changed.
+
+    Raises:
+        UsageError: as ``Journal.resume``.
+    """
+    _read(path, identity)
 
 
 class Journal:
@@ -70,6 +83,7 @@ class Journal:
             UsageError: there is none, it is damaged, or it belongs to another run (other agent, inputs or options).
         """
         state, length = _read(path, identity)
+        state.resumed = True
         try:
             file = path.open("r+", encoding="utf-8", errors=UNENCODABLE)
             file.truncate(length)

@@ -112,6 +112,8 @@ class RunMetrics:
     ``items`` are those that finished, ``failed`` ones included. ``calls`` are the agent's answered calls; the warm-ups
     are apart, but their tokens count in ``prompt_tokens``, ``cached_tokens``, ``output_tokens`` and ``hit_rate``.
     ``latency_s`` and ``ttft_s`` are of the agent's calls, as the agent waited: Charter's own queue is included.
+    A resumed run's figures leave out the calls of earlier items that failed or did not finish, which it does again, and
+    have no ``attainable_hit_rate``.
     """
 
     mode: str

@@ -72,8 +72,9 @@ class RunOutcome:
 class RunContext:
     """What a run needs beside the agent and the target.
 
-    ``warm_ups`` are prompts that are computed before the items, in optimized mode; ``calls`` the agent's call sites in
-    the IR, for ids; ``resumed`` what an earlier run finished; ``on_progress`` is told after each item and call.
+    ``warm_ups`` are prompts that are computed before the items, in optimized mode, in a resumed run too; ``calls`` the
+    agent's call sites in the IR, for ids; ``resumed`` what an earlier run finished; ``on_progress`` is told after each
+    item and call.
     """
 
     options: RunOptions
@@ -114,8 +115,10 @@ class _Run:
             self._tally.add_warm_up(figures)
         self._scheduler = make_scheduler(options.mode, options.concurrency, facts.capacity_blocks)
         unbounded = None
-        if context.tokenizer is not None and facts.tokens_per_block is not None and not context.resumed.items:
-            # What the earlier part of a resumed run had left in such a cache is not known: then there is no such rate.
+        if context.resumed.resumed:
+            # What the earlier part had left in a cache that never evicts is not known: then there is no such rate.
+            self._tally.totals.attainable = None
+        elif context.tokenizer is not None and facts.tokens_per_block is not None:
             unbounded = UnboundedCache(facts.tokens_per_block)
         self._dispatcher = Dispatcher(
             target,
@@ -141,7 +144,8 @@ class _Run:
     async def run(self, rows: Iterator[InputRow]) -> RunOutcome:
         with self._interruptible():
             try:
-                if self._options.mode.warms_up and not self._context.resumed.items:
+                self._take_over()  # first, so that their rows are written however early this run ends
+                if self._options.mode.warms_up:
                     await self._warm_up()
                 await self._run_rows(rows)
             finally:
@@ -151,9 +155,6 @@ class _Run:
         return RunOutcome(self._tally, self._elapsed, self._interrupts > 0, self._stopped, self._first_error)
 
     async def _run_rows(self, rows: Iterator[InputRow]) -> None:
-        # All at once, so that their rows are written however early this run ends.
-        for finished in self._context.resumed.items.values():
-            self._take_over(finished)
         for row in rows:
             if row.index in self._context.resumed.items:
                 continue
@@ -189,12 +190,17 @@ class _Run:
         if not self._halted:  # else the item may have failed because the run did: --resume does it again
             self._finish(FinishedItem(ResultRow(row.index, row.values, output, error), tuple(calls), self._elapsed))
 
-    def _take_over(self, finished: FinishedItem) -> None:
-        """An item that the resumed run had finished."""
-        for figures in finished.calls:
-            self._tally.add_call(figures)
-        self._tally.items += 1
-        self._files.rows.add(finished.row)
+    def _take_over(self) -> None:
+        """The items that the resumed run had finished."""
+        for finished in self._context.resumed.items.values():
+            for figures in finished.calls:
+                self._tally.add_call(figures)
+            self._tally.items += 1
+            try:
+                self._files.rows.add(finished.row)
+            except CharterError as error:
+                self._stop(error)
+                return
 
     def _finish(self, finished: FinishedItem) -> None:
         try:
@@ -226,7 +232,7 @@ class _Run:
     # Calls
 
     async def _warm_up(self) -> None:
-        if not self._context.warm_ups:
+        if not self._context.warm_ups or self._ending:
             return
         calls = (self._dispatcher.warm_up(n, request) for n, request in enumerate(self._context.warm_ups))
         warming = self._loop.create_task(_gather(calls))
@@ -237,7 +243,8 @@ class _Run:
         if warming.done():
             try:
                 warming.result()
-                self._files.journal.warm_ups(self._tally.warm_ups, self._elapsed)
+                earlier = len(self._context.resumed.warm_ups)
+                self._files.journal.warm_ups(self._tally.warm_ups[earlier:], self._elapsed)
             except CharterError as error:
                 self._stop(error)
 

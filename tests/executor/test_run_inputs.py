@@ -28,6 +28,7 @@ def test_rows_come_with_their_index_and_line(tmp_path: Path) -> None:
         (b"null\n", r"in.jsonl:1: a JSON null, not an object"),
         (b'{"a": "\xff"}\n', r"in.jsonl:1: not UTF-8 text"),
         (b"[" * 100_000, r"in.jsonl:1: nested too deeply"),
+        (b'{"a": ' + b"1" * 5000 + b"}", r"in.jsonl:1: not readable: .*digits.* \(write such a number as a string\)"),
         (b"", r"in.jsonl: the inputs are empty"),
         (b"\n \n", r"in.jsonl: the inputs are empty"),
     ],

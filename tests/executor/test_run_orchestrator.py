@@ -14,6 +14,7 @@ import pytest
 from run_doubles import BLOCK, ScriptedTarget, facts, write_agent
 
 from charter_compiler.diagnostics.errors import (
+    OutputError,
     RequestRejectedError,
     TargetUnavailableError,
     UsageError,
@@ -301,13 +302,42 @@ async def test_a_resumed_run_that_dies_keeps_the_rows_that_were_there(runner: Ru
     runner.context.options = RunOptions(concurrency=1)
 
     def answer(request: GenerationRequest) -> str | Exception:
-        return ValueError("poisoned") if "one" in str(request.prompt) else echo(request)
+        return echo(request) if "six" in str(request.prompt) else ValueError("poisoned")
 
     await runner(TWO_CALLS, ScriptedTarget(answer), ["one", "two", "six"])
     gone = ScriptedTarget(lambda request: TargetUnavailableError("gone"))
     outcome = await runner(TWO_CALLS, gone, ["one", "two", "six"], resume=True)
     assert outcome.stopped is not None
-    assert [row["index"] for row in runner.rows()] == [1, 2]
+    assert [row["index"] for row in runner.rows()] == [2]
+    runner.context.warm_ups = [GenerationRequest(prompt="warm " * 40, max_tokens=1)]
+    assert (await runner(TWO_CALLS, gone, ["one", "two", "six"], resume=True)).stopped is not None
+    assert [row["index"] for row in runner.rows()] == [2], "also if the warm-ups fail"
+
+
+async def test_every_warm_up_of_a_run_that_is_resumed_twice_is_counted_once(runner: Runner) -> None:
+    runner.context.options = RunOptions(concurrency=1)
+    runner.context.warm_ups = [GenerationRequest(prompt="warm " * 40, max_tokens=1)]
+    counted = []
+    for resume in (False, True, True):
+        target = ScriptedTarget(lambda request: RequestRejectedError("no") if "Read" in str(request.prompt) else "w")
+        outcome = await runner(TWO_CALLS, target, ["one"], resume=resume)
+        counted.append(len(outcome.tally.warm_ups))
+    assert counted == [1, 2, 3]
+
+
+async def test_rows_that_cannot_be_taken_over_stop_the_run(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    await runner(TWO_CALLS, ScriptedTarget(echo), ["one"])
+    full = OutputError("cannot write: No space left on device")
+
+    def broken(self: RowWriter, row: object) -> None:
+        raise full
+
+    monkeypatch.setattr(RowWriter, "add", broken)
+    target = ScriptedTarget(echo)
+    runner.context.warm_ups = [GenerationRequest(prompt="warm " * 40, max_tokens=1)]
+    outcome = await runner(TWO_CALLS, target, ["one", "two"], resume=True)
+    assert outcome.stopped is full
+    assert target.sent == []
 
 
 async def test_half_a_surrogate_pair_is_written_as_its_escape(runner: Runner) -> None:
@@ -317,6 +347,8 @@ async def test_half_a_surrogate_pair_is_written_as_its_escape(runner: Runner) ->
     assert outcome.tally.failed == 0
     (row,) = runner.rows()
     assert row["output"] == row["input"]["text"] == f"ä{half}"
+    await runner(source, ScriptedTarget(echo), [f"ä{half}", half], "process", resume=True)
+    assert [row["output"] for row in runner.rows()] == [f"ä{half}", half]
     assert "ä\\ud83d" in runner.out.read_text(encoding="utf-8")
 
 
