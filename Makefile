@@ -11,6 +11,7 @@ UV_VERSION := 0.13.9
 LOCK_VENV := .venv-lock
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+SOAK_RESULTS ?= benchmarks/soak/results.jsonl
 BENCH_ARGS ?=
 
 # One stamp a set of packages, renewed when the pins or the project file change. The test set holds the local one.
@@ -32,8 +33,8 @@ test: platform $(TEST) weights ## every test that needs only packages of the Pyt
 test-system: platform $(TEST) weights system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
-soak: platform $(TEST) weights ## tests that take long
-	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/results.jsonl
+	SOAK_RESULTS=$(SOAK_RESULTS) $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outputs differ
 	$(BIN)/python benchmarks/determinism/flips.py $(BENCH_ARGS)

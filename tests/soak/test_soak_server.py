@@ -68,16 +68,18 @@ def reused(responses: list[Response]) -> int:
     return int(responses[-1].outputs["kv_cache_reused_blocks"][0])
 
 
-def test_nothing_is_left_of_many_requests(server: ServerHandle) -> None:
+def test_nothing_is_left_of_many_requests(server: ServerHandle, figures: dict[str, float]) -> None:
     url = server.grpc_url
     with ThreadPoolExecutor(AT_ONCE) as pool:
         cancelled = list(pool.map(lambda number: one_request(url, SEED + number), range(REQUESTS)))
+    figures.update(requests=REQUESTS, cancelled=sum(cancelled))
     assert REQUESTS / 10 < sum(cancelled) < REQUESTS / 2
 
     wait_until(lambda: requests(server, "active") == 0)
     assert requests(server, "scheduled") == 0
     assert requests(server, "waiting") == 0
     wait_until(lambda: blocks(server, "used") == 0)
+    figures.update(used_blocks_after=blocks(server, "used"), free_blocks_after=blocks(server, "free"))
     assert blocks(server, "free") == blocks(server, "max") == ENGINE.capacity_blocks
 
     # A block or a sequence that leaked would be missed here: a request that needs every block, ...
@@ -102,7 +104,7 @@ def open_descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def test_starts_and_stops_leave_nothing(model_path: Path) -> None:
+def test_starts_and_stops_leave_nothing(model_path: Path, figures: dict[str, float]) -> None:
     descriptors = []
     for number in range(STARTS):
         with start_server(ServerOptions(model_path, "soak", engine=ENGINE)) as server:
@@ -117,5 +119,6 @@ def test_starts_and_stops_leave_nothing(model_path: Path) -> None:
         assert list(SHARED_MEMORY.glob(own_memory)) == []
         assert not server.log_path.parent.exists()
         descriptors.append(open_descriptors())
+    figures.update(starts=STARTS, descriptors_first=descriptors[0], descriptors_last=descriptors[-1])
     # gRPC keeps a few for itself, but not some more for each server.
     assert descriptors[-1] - descriptors[0] < STARTS - 1
