@@ -30,6 +30,11 @@ from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
 
+WARM_SERVER = (
+    "the embedded server was running already: what earlier prompts left in its cache counts as measured, but not as "
+    "predicted or attainable (--fresh-server starts one with an empty cache)"
+)
+
 
 class PredictWhen(StrEnum):
     """When the agent's control flow may run once more, without a model, for the prediction."""
@@ -99,6 +104,9 @@ class RunObserver:
     def progress(self, tally: Tally) -> None:
         """A call was answered, or an item finished."""
 
+    def interrupted(self, times: int) -> None:
+        """Ctrl-C was pressed, so often: the first time the running items finish, the second time they do not."""
+
     def finished(self) -> None:
         """No more items run."""
 
@@ -156,6 +164,8 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
         prediction, notes = await _predict(request, entry, calls, target, warm_ups)
         if request.options.mode is Mode.OPTIMIZED:
             notes = [*target.limits, *notes]
+        if target.facts.embedded and target.server is None:
+            notes = [*notes, WARM_SERVER]
         identity |= _target_identity(target, texts)
         with ExitStack() as stack:
             # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
@@ -174,6 +184,7 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
                 calls,
                 state,
                 observer.progress,
+                observer.interrupted,
             )
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))

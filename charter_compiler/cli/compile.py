@@ -97,4 +97,7 @@ def print_compilation(console: Console, compilation: Compilation) -> None:
     if compilation.inputs:
         console.print(comparison_table(compilation.report().runs, title=f"predicted over {compilation.inputs} rows"))
     for saving in compilation.passes:
-        console.print(f"  {saving.name}: {count(saving.saved_tokens)} tokens saved", highlight=False, soft_wrap=True)
+        words = "saved" if saving.saved_tokens >= 0 else "more"
+        console.print(
+            f"  {saving.name}: {count(abs(saving.saved_tokens))} tokens {words}", highlight=False, soft_wrap=True
+        )

@@ -83,7 +83,8 @@ def check_packages() -> Iterator[Check]:
         versions = {name: _version(name) for name in sorted(names)}
         missing = [name for name, version in versions.items() if version is None]
         found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
-        remedy = f"pip install '{DISTRIBUTION}[{extra}]'" if extra else f"pip install {DISTRIBUTION}"
+        # From the checkout: on the index the distribution's name is another project's.
+        remedy = f"in Charter's checkout: pip install '.{f'[{extra}]' if extra else ''}'"
         yield Check(f"packages [{extra}]" if extra else "packages", not missing, found, remedy, needed=not extra)
 
 

@@ -39,6 +39,10 @@ class ConsoleObserver(RunObserver):
         if self._progress is not None:
             self._progress.update(tally)
 
+    def interrupted(self, times: int) -> None:
+        if times == 1:
+            self._console.print("finishing the items that run; Ctrl-C again stops them", highlight=False)
+
     def finished(self) -> None:
         self._status.stop()
         if self._progress is not None:

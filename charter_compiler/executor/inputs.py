@@ -45,7 +45,7 @@ def read_inputs(path: Path) -> Iterator[InputRow]:
 
 def _parse_line(raw: bytes, place: str) -> dict[str, Any]:
     try:
-        value = json.loads(raw.decode("utf-8-sig"))
+        value = json.loads(raw.decode("utf-8-sig").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise InputsError(
             f"not UTF-8 text (byte {error.start} of the line)", place=place, remedy="save it as UTF-8"

@@ -74,7 +74,7 @@ class RunContext:
 
     ``warm_ups`` are prompts that are computed before the items, in optimized mode, in a resumed run too; ``calls`` the
     agent's call sites in the IR, for ids; ``resumed`` what an earlier run finished; ``on_progress`` is told after each
-    item and call.
+    item and call, ``on_interrupt`` how often Ctrl-C was pressed.
     """
 
     options: RunOptions
@@ -84,6 +84,7 @@ class RunContext:
     calls: Sequence[Call] = ()
     resumed: JournalState = field(default_factory=JournalState)
     on_progress: Callable[[Tally], None] = lambda tally: None
+    on_interrupt: Callable[[int], None] = lambda times: None
 
 
 async def run_agent(
@@ -306,6 +307,7 @@ class _Run:
 
     def _on_interrupt(self) -> None:
         self._interrupts += 1
+        self._context.on_interrupt(self._interrupts)
         self._changed.set()
 
 

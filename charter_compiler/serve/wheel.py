@@ -12,7 +12,7 @@ from pathlib import Path
 
 from charter_compiler.diagnostics.errors import ServerStartError
 
-INSTALL = "pip install 'charter-compiler[local]'"
+INSTALL = "in Charter's checkout: pip install '.[local]', or the same of its wheel"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def test_a_missing_core_package_is_a_failure(
     assert doctor.run(Namespace(start=False)) == 1
     output = capsys.readouterr().out
     assert "tokenizers missing" in output
-    assert "-> pip install charter-compiler\n" in output
+    assert "-> in Charter's checkout: pip install '.'\n" in output
     assert "embedded server" not in output, "what needs the missing package is not tried"
 
 

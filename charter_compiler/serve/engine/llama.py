@@ -225,4 +225,4 @@ def _shared_object() -> Path:
 
 
 def _remedy() -> str:
-    return f"pip install 'charter-compiler[local]', which installs xllamacpp {KNOWN_BUILD}"
+    return f"in Charter's checkout: pip install '.[local]', which installs xllamacpp {KNOWN_BUILD}"
