@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from charter_compiler.api.measured_run import RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.api.measured_run import WARM_SERVER, RunObserver, RunReport, RunRequest, measured_run
 from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.diagnostics.errors import PlanError, TargetUnavailableError
 from charter_compiler.executor.metrics import Tally
@@ -163,7 +163,7 @@ def test_a_server_that_was_started_by_hand_is_found_used_and_left_running(
     report = measured_run(request)
     assert report.metrics.failed == 0
     assert report.metrics.prompt_tokens == len(default_tokenizer().encode("The capital of France is"))
-    assert report.notes == ()
+    assert report.notes == (WARM_SERVER,)
     assert embedded_server.wait(0) is None
     assert find_running() is not None
 
