@@ -66,12 +66,18 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Text that cannot be known without running the program; ``reason`` says why. Never a guess."""
+    """Text that cannot be known without running the program; ``reason`` says why. Never a guess.
+
+    ``cause`` is what a diagnostic needs to know of it: ``volatile`` is made anew at each run or call (the time, an
+    identifier, a random number), ``unordered`` has parts whose order is not fixed (a set, a folder's files).
+    """
 
     reason: str
     span: Span
+    cause: Cause = ""
 
 
+Cause: TypeAlias = Literal["", "volatile", "unordered"]
 Scope: TypeAlias = Literal["agent", "item", "loop", "call"]
 Segment: TypeAlias = Const | Param | CallRef | Choice | Repeat | Unknown
 Role: TypeAlias = Literal["system", "user", "assistant", "tool", "raw", "unknown"]
@@ -81,10 +87,12 @@ messages that stand here, is decided at run time."""
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a call; the segments in the order in which they are sent."""
+    """One message of a call; the segments in the order in which they are sent. ``cached``: the program marks the end of
+    this message as one that the provider's cache should keep (Anthropic's ``cache_control``)."""
 
     role: Role
     segments: tuple[Segment, ...]
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +106,9 @@ class Call:
     function. ``depends_on`` lists ids of calls whose text flows into this prompt. ``model``, ``max_tokens`` and
     ``temperature`` are ``None`` where they are not constants. ``loops`` are the loops of the same function around the
     call, outermost first (the span of a loop's target and iterable, or of its condition), so that two calls can be seen
-    to stand in the same loop; ``loop_depth`` is their number.
+    to stand in the same loop; ``loop_depth`` is their number. ``arms`` are the branches of conditionals around it, in
+    the same way. ``awaited``: the program waits for the result where it makes the call. ``used``: something reads the
+    result. ``effects`` are what the tools that the model is given may do to the outside.
     """
 
     id: str
@@ -115,6 +125,10 @@ class Call:
     loop_depth: int = 0
     depends_on: tuple[str, ...] = ()
     loops: tuple[Span, ...] = ()
+    arms: tuple[Span, ...] = ()
+    awaited: bool = False
+    used: bool = True
+    effects: tuple[str, ...] = ()
 
     @property
     def in_loop(self) -> bool:

@@ -43,7 +43,7 @@ def print_call(call: Call) -> str:
     """The text form of one call; ends with a newline."""
     lines = [f"call {call.id!r} {_span(call.span, None)}", *(INDENT + line for line in _fields(call))]
     for message in call.messages:
-        lines.append(f"{INDENT}message {message.role}")
+        lines.append(f"{INDENT}message {message.role}{' cached' if message.cached else ''}")
         lines.extend(_segments(message.segments, 2, call.span.file))
     return "\n".join(lines) + "\n"
 
@@ -65,6 +65,14 @@ def _fields(call: Call) -> Iterator[str]:
         yield f"loop_depth {call.loop_depth}"
     for span in call.loops:
         yield f"loop {_span(span, call.span.file)}"
+    for span in call.arms:
+        yield f"arm {_span(span, call.span.file)}"
+    if call.awaited:
+        yield "awaited"
+    if not call.used:
+        yield "unused"
+    for effect in call.effects:
+        yield f"effect {effect!r}"
     for dependency in call.depends_on:
         yield f"depends_on {dependency!r}"
 
@@ -89,8 +97,8 @@ def _segments(segments: Iterable[Segment], depth: int, file: str) -> Iterator[st
             case Repeat(segments=inner):
                 yield f"{indent}repeat {span}"
                 yield from _segments(inner, depth + 1, file)
-            case Unknown(reason=reason):
-                yield f"{indent}unknown {reason!r} {span}"
+            case Unknown(reason=reason, cause=cause):
+                yield f"{indent}unknown {reason!r} {cause + ' ' if cause else ''}{span}"
 
 
 def _lines(text: str) -> list[str]:

@@ -14,6 +14,7 @@ from charter_compiler.ir.nodes import (
     Agent,
     Call,
     CallRef,
+    Cause,
     Choice,
     Const,
     Message,
@@ -156,20 +157,21 @@ class _Reader:
         first.end()
         self.file = span.file
         fields: dict[str, Any] = {}
-        lists: dict[str, list[Any]] = {"loop": [], "depends_on": [], "message": []}
+        lists: dict[str, list[Any]] = {"loop": [], "arm": [], "effect": [], "depends_on": [], "message": []}
         while (line := self.at(1)) is not None:
             key = line.word(*_FIELDS, *lists)
-            if key in fields:
+            if _RENAMED.get(key, key) in fields:
                 _fail(f"{key} stands twice", line.number, 1)
             if key == "message":
                 role = line.word(*get_args(Role))
+                cached = self.flag(line, "cached")
                 line.end()
-                lists[key].append(Message(cast("Role", role), self.segments(2)))
+                lists[key].append(Message(cast("Role", role), self.segments(2), cached))
                 continue
             if key in lists:
-                lists[key].append(line.string() if key == "depends_on" else line.span(self.file))
+                lists[key].append(line.string() if key in ("depends_on", "effect") else line.span(self.file))
             else:
-                fields[key] = _FIELDS[key](line)
+                fields[_RENAMED.get(key, key)] = _FIELDS[key](line)
             line.end()
         for required in ("function", "kind", "api", "callee"):
             if required not in fields:
@@ -179,6 +181,8 @@ class _Reader:
             span=span,
             messages=tuple(lists["message"]),
             loops=tuple(lists["loop"]),
+            arms=tuple(lists["arm"]),
+            effects=tuple(lists["effect"]),
             depends_on=tuple(lists["depends_on"]),
             **fields,
         )
@@ -200,9 +204,7 @@ class _Reader:
             return Param(name, line.span(self.file), cast("Scope", scope))
         if kind == "call":
             call_id = line.string()
-            derived = line.peek() == "derived"
-            if derived:
-                line.word("derived")
+            derived = self.flag(line, "derived")
             return CallRef(call_id, line.span(self.file), derived)
         if kind == "choice":
             span = line.span(self.file)
@@ -211,7 +213,13 @@ class _Reader:
             span = line.span(self.file)
             return Repeat(self.segments(level + 1), span)
         reason = line.string()
-        return Unknown(reason, line.span(self.file))
+        cause = next((each for each in get_args(Cause) if each and self.flag(line, each)), "")
+        return Unknown(reason, line.span(self.file), cast("Cause", cause))
+
+    @staticmethod
+    def flag(line: _Line, word: str) -> bool:
+        """Whether the line goes on with that word, which is then taken."""
+        return line.peek() == word and bool(line.word(word))
 
     def options(self, level: int) -> list[tuple[Segment, ...]]:
         found = []
@@ -243,8 +251,12 @@ _FIELDS: dict[str, Callable[[_Line], Any]] = {
     "max_tokens": lambda line: line.number_of(int),
     "temperature": lambda line: line.number_of(float),
     "loop_depth": lambda line: line.number_of(int),
+    "awaited": lambda line: True,
+    "unused": lambda line: False,
 }
 """The fields of a call that hold one value, and how to read it."""
+
+_RENAMED = {"unused": "used"}
 
 
 def parse_agent(text: str) -> Agent:

@@ -45,13 +45,16 @@ def dependencies_are_known_calls(agent: Agent) -> Iterator[str]:
 
 
 def dependencies_come_earlier(agent: Agent) -> Iterator[str]:
-    """A later call's text can only arrive in the next turn of a loop, or from inside the call's own arguments."""
+    """Within one function a later call's text can only arrive in the next turn of a loop, or from inside the call's own
+    arguments. Functions are called in any order."""
     position = {call.id: index for index, call in enumerate(agent.calls)}
     for call in agent.calls:
         for dependency in call.depends_on:
             if call.in_loop or position.get(dependency, -1) < position[call.id]:
                 continue
             inner = agent.calls[position[dependency]]
+            if (inner.span.file, inner.function) != (call.span.file, call.function):
+                continue
             if inner is call or not contains(call.span, inner.span):
                 yield f"call {call.id}: depends on the later call {dependency}, but stands in no loop"
 

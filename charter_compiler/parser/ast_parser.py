@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import os
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from charter_compiler.diagnostics.diagnostic import Diagnostic
@@ -15,9 +14,9 @@ from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.ir.verify import verify
 from charter_compiler.parser.files import label_of, python_files, read_source
 from charter_compiler.parser.findings import findings
-from charter_compiler.parser.positions import Positions
+from charter_compiler.parser.modules import Module, Project, parse, words_of
 from charter_compiler.parser.sites import calls_of
-from charter_compiler.parser.statements import Executor
+from charter_compiler.parser.worklist import Worklist
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class ParsedAgent:
 class AgentASTParser:
     """Finds the model calls of Python source, the templates of their prompts, and how results flow between them.
 
-    It has no state; one parser serves any number of files. What it returns is verified: a ``VerificationError`` is a
+    It has no state; one parser serves any number of projects. What it returns is verified: a ``VerificationError`` is a
     defect of Charter, whatever the source holds.
     """
 
@@ -74,30 +73,15 @@ class AgentASTParser:
 
     def parse_source(self, text: str, file: str = "<source>") -> ParsedAgent:
         """Parse source text; ``file`` names it in ids and spans."""
-        try:
-            return _parse(text, file)
-        except _UNREADABLE as error:
-            return ParsedAgent(Agent(file, ()), failed=(_failure(file, error),), files=1)
+        loaded = _load(file, None, lambda: text)
+        return _parse(file, [loaded], ())
 
     def parse_paths(self, paths: Iterable[str | os.PathLike[str]]) -> ParsedAgent:
-        """Parse files, and all Python files in folders. What cannot be read is listed in ``failed``."""
+        """Parse files, and all Python files in folders, as one project. What cannot be read is listed in ``failed``."""
         given = [Path(path) for path in paths]
-        parsed: list[ParsedAgent] = []
-        for path, label in python_files(given):
-            try:
-                parsed.append(self.parse_source(read_source(path), label))
-            except (OSError, *_UNREADABLE) as error:
-                parsed.append(ParsedAgent(Agent(label, ()), failed=(_failure(label, error),), files=1))
-        agent = Agent(" ".join(label_of(path) for path in given), tuple(call for one in parsed for call in one.calls))
-        if len(parsed) > 1:  # each file alone has been verified
-            verify(agent)
-        return ParsedAgent(
-            agent=agent,
-            diagnostics=tuple(diagnostic for one in parsed for diagnostic in one.diagnostics),
-            failed=tuple(failed for one in parsed for failed in one.failed),
-            files=len(parsed),
-            sources={file: text for one in parsed for file, text in one.sources.items()},
-        )
+        loaded = [_load(label, path, partial(read_source, path)) for path, label in python_files(given)]
+        roots = tuple(Path(os.path.abspath(path if path.is_dir() else path.parent)) for path in given)
+        return _parse(" ".join(label_of(path) for path in given), loaded, roots)
 
 
 _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -105,17 +89,32 @@ _UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 parser's own stack, a ``MemoryError``. ``UnicodeDecodeError`` is a ``ValueError``."""
 
 
-def _parse(text: str, file: str) -> ParsedAgent:
-    with warnings.catch_warnings():
-        # Invalid escapes and the like are the business of the user's linter.
-        warnings.simplefilter("ignore")
-        tree = ast.parse(text, filename=file)
-    executor = Executor(tree, Positions(file, text))
-    executor.module(tree)
-    calls = calls_of(executor.evaluator.sites.values(), file)
-    agent = Agent(file, calls)
+def _load(label: str, path: Path | None, read: Callable[[], str]) -> Module | FailedFile:
+    """The module of a file that parses. Its syntax tree is dropped again unless it can hold calls."""
+    try:
+        text = read()
+        module = Module(label, path, text, words_of(text), parse(text, label))
+    except (OSError, *_UNREADABLE) as error:
+        return _failure(label, error)
+    return module
+
+
+def _parse(name: str, loaded: Sequence[Module | FailedFile], roots: tuple[Path, ...]) -> ParsedAgent:
+    modules = [each for each in loaded if isinstance(each, Module)]
+    project = Project(modules)
+    project.roots = roots
+    calls = calls_of(Worklist(project).run())
+    agent = Agent(name, calls)
     verify(agent)
-    return ParsedAgent(agent, findings(calls, text), files=1, sources={file: text} if calls else {})
+    files = {call.span.file for call in calls}
+    sources = {label: module.source for label, module in project.modules.items() if label in files}
+    return ParsedAgent(
+        agent=agent,
+        diagnostics=findings(calls, sources),
+        failed=tuple(each for each in loaded if isinstance(each, FailedFile)),
+        files=len(loaded),
+        sources=sources,
+    )
 
 
 def _failure(file: str, error: BaseException) -> FailedFile:

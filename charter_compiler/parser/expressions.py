@@ -5,17 +5,23 @@ from __future__ import annotations
 
 import ast
 import builtins
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const
-from charter_compiler.parser.functions import MUTABLE, call_function, mutate
+from charter_compiler.parser import prompt_files, sdk
+from charter_compiler.parser.carriers import CHAIN
+from charter_compiler.parser.definitions import ClassInfo, bind_method
+from charter_compiler.parser.functions import MUTABLE, external_call, mutate
+from charter_compiler.parser.messages import ROLES
 from charter_compiler.parser.positions import Positions
 from charter_compiler.parser.scope import Environment, Frame
-from charter_compiler.parser.sites import Site, key_of, signature_of, site_of
+from charter_compiler.parser.sdk.signature import Template
+from charter_compiler.parser.sites import argument_of
 from charter_compiler.parser.strings import (
     Arguments,
     constant_of,
@@ -23,17 +29,25 @@ from charter_compiler.parser.strings import (
     entry,
     format_value,
     method_of_text,
+    percent_text,
     transformed,
 )
+from charter_compiler.parser.templates import FILLING, MAKERS, filled
 from charter_compiler.parser.values import (
+    Chain,
     ClassRef,
     Either,
     External,
+    FilePath,
+    FunctionRef,
+    Imported,
     Input,
     Instance,
     Item,
+    ModuleRef,
     Opaque,
     Plain,
+    PromptTemplate,
     Record,
     Repeated,
     Result,
@@ -45,8 +59,12 @@ from charter_compiler.parser.values import (
     item_of,
     join,
     normal,
+    results_of,
     text_of,
 )
+
+if TYPE_CHECKING:
+    from charter_compiler.parser.interpreter import Interpreter
 
 _CONVERSIONS = {-1: None, ord("s"): "s", ord("r"): "r", ord("a"): "a"}
 _SCOPE_WIDTH = ("agent", "item", "loop", "call")
@@ -55,20 +73,17 @@ REPETITION_LIMIT = 100_000
 
 
 class Evaluator:
-    """Evaluates the expressions of one file and collects the model calls in them.
+    """Evaluates expressions. ``env`` and ``frame`` are those of the function that is being read; calls of the project's
+    own functions and of models go to the ``interpreter``."""
 
-    ``env`` and ``frame`` are set by the executor of statements; ``sites`` holds the last reading of each call, since
-    the body of a loop is read twice.
-    """
+    def __init__(self, interpreter: Interpreter, env: Environment, frame: Frame) -> None:
+        self.interpreter = interpreter
+        self.env = env
+        self.frame = frame
 
-    def __init__(self, positions: Positions, rebound: frozenset[str], shared: frozenset[str]) -> None:
-        self.positions = positions
-        self.env = Environment()
-        self.frame = Frame("<module>", self.env)
-        self.module = self.env
-        self.sites: dict[str, Site] = {}
-        self._rebound = rebound
-        self._shared = shared
+    @property
+    def positions(self) -> Positions:
+        return self.frame.module.positions
 
     def evaluate(self, node: ast.expr) -> Value:
         """The value of an expression in the current environment."""
@@ -85,17 +100,30 @@ class Evaluator:
 
     def lookup(self, name: str) -> Value:
         """What a name holds."""
+        module = self.frame.module
         value = self.env.get(name)
-        if name in self._rebound:
-            return Opaque(f"{name} is rebound by a function", deps_of(value))
+        if isinstance(value, Imported):
+            value = self.interpreter.member(value.module, value.name)
+        if name in module.rebound:
+            return self.interpreter.rebound(module, name, value)
         if value is None:
-            if hasattr(builtins, name):
-                return External(f"builtins.{name}")
-            return Opaque(f"{name} is not bound in this file")
-        in_function = self.frame.base is not self.module
-        if in_function and name in self._shared and isinstance(value, MUTABLE) and self.module.get(name) is value:
-            return Opaque(f"{name} is changed by a function", deps_of(value))
+            return self._unbound(name)
+        if name in module.shared and isinstance(value, MUTABLE) and self.frame.info is not None:
+            if module.environment is not None and module.environment.get(name) is value:
+                return Opaque(f"{name} is changed by a function", deps_of(value))
         return value
+
+    def _unbound(self, name: str) -> Value:
+        module = self.frame.module
+        for star in module.stars:
+            value = self.interpreter.member(star, name, quiet=True)
+            if value is not None:
+                return value
+        if name == "__file__" and module.path is not None:
+            return FilePath(os.path.abspath(module.path))
+        if hasattr(builtins, name):
+            return External(f"builtins.{name}")
+        return self.interpreter.registered(name) or Opaque(f"{name} is not bound in this file")
 
     @contextmanager
     def inside(self, loop: Span | None = None) -> Iterator[Environment]:
@@ -113,16 +141,39 @@ class Evaluator:
 
     def bind_item(self, target: ast.expr, items: Value) -> None:
         """Bind the target of a loop to an element of ``items``."""
-        if isinstance(items, Series) and items.items and isinstance(target, ast.Name):
-            self.env.set(target.id, join(item_of(items.items), self.positions.of(target)))
-        elif deps := deps_of(items):
-            for name in _targets(target):
-                self.env.set(name, Opaque("an element of what calls returned", deps))
+        if isinstance(items, Either):
+            lists = [option for option in items.options if isinstance(option, Series)]
+            items = Series(tuple(item for each in lists for item in each.items)) if lists else items
+        if isinstance(items, Series) and items.items:
+            self._bind_element(target, join(item_of(items.items), self.positions.of(target)), items)
         else:
-            for name in _targets(target):
-                self.frame.fields.setdefault(name, name)
-                self.env.set(name, Input(name, "loop"))
+            self._bind_unknown(target, items)
         self.evaluate_places(target)
+
+    def _bind_element(self, target: ast.expr, item: Value, items: Value) -> None:
+        match target, item:
+            case ast.Name(id=name), _:
+                self.env.set(name, item)
+            case ((ast.Tuple(elts=elements) | ast.List(elts=elements)), Series(items=parts)) if len(parts) == len(
+                elements
+            ) and not any(isinstance(part, Repeated) for part in parts):
+                for element, part in zip(elements, parts, strict=True):
+                    if not isinstance(part, Repeated):
+                        self._bind_element(element, part, items)
+            case _:
+                self._bind_unknown(target, item)
+
+    def _bind_unknown(self, target: ast.expr, items: Value) -> None:
+        if isinstance(items, Record):
+            items = Opaque("an element of a dictionary", deps_of(items))
+        for name in _targets(target):
+            if isinstance(items, Result):
+                self.env.set(name, items.part(f"[{name}]"))
+            elif results_of(items):
+                self.env.set(name, Opaque("an element of what calls returned", deps_of(items)))
+            else:
+                self.frame.fields.setdefault(name, name)
+                self.env.set(name, Input(name, "loop", deps=deps_of(items)))
 
     def evaluate_places(self, target: ast.expr) -> None:
         """Read the calls in the subscripts and attributes that are assigned to."""
@@ -134,7 +185,11 @@ class Evaluator:
 
     def constant(self, node: ast.Constant) -> Value:
         if isinstance(node.value, str):
-            return Text(normal((Const(node.value, self.positions.of(node)),)))
+            # The same object at each reading: comparing values is then quick.
+            known = self.frame.module.texts
+            if id(node) not in known:
+                known[id(node)] = Text(normal((Const(node.value, self.positions.of(node)),)))
+            return known[id(node)]
         if isinstance(node.value, bytes) or node.value is Ellipsis:
             return Opaque("a constant that is no text")
         return Plain(node.value)
@@ -158,23 +213,123 @@ class Evaluator:
             own = self.env.get(f"self.{node.attr}")
             if own is not None:
                 return own
+            value = self.attribute_of(self.evaluate(node.value), node.attr, self.positions.of(node))
+            if not isinstance(value, FunctionRef):
+                # So that what is done to the list that it is, is done to the attribute.
+                self.env.set(f"self.{node.attr}", value)
+            return value
+        if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name) and node.value.func.id == "super":
+            return self._super(node.attr)
         return self.attribute_of(self.evaluate(node.value), node.attr, self.positions.of(node))
+
+    def _super(self, name: str) -> Value:
+        own = self.env.get(self.frame.own) if self.frame.own else None
+        if self.frame.cls is not None and own is not None:
+            for cls in list(self.frame.cls.lineage())[1:]:
+                if name in cls.methods:
+                    return bind_method(cls.methods[name], own)
+            foreign = next(self.frame.cls.ancestors(), None)
+            if foreign is not None:
+                return External(f"{foreign}().{name}")
+        return Opaque(f"super().{name} is not in this project")
 
     def attribute_of(self, value: Value, name: str, span: Span) -> Value:
         match value:
+            case Imported(module=module, name=member):
+                return self.attribute_of(self.interpreter.member(module, member), name, span)
+            case Input(cls=ClassInfo() as cls):
+                return self._typed_attribute(value, cls, name)
             case Input() | Result():
                 return value.part(f".{name}")
             case External(path=path):
-                return External(f"{path}.{name}")
-            case Instance(cls=cls):
-                return cls.attribute(name)
+                if name in _TASK_METHODS and path.endswith("()"):
+                    return value
+                return value.attribute(name)
+            case Instance():
+                return self._instance_attribute(value, name, span)
             case ClassRef(cls=cls):
-                return cls.constant(name)
+                method = cls.method(name)
+                if method is not None:
+                    return FunctionRef(method, value) if method.decorated("classmethod") else FunctionRef(method)
+                constant = cls.constant(name)
+                if constant is not None:
+                    return self._constant(constant)
+                foreign = next(cls.ancestors(), None)
+                return (
+                    External(f"{foreign}.{name}")
+                    if foreign
+                    else Opaque(f"{cls.name}.{name} is not bound in this project")
+                )
+            case ModuleRef(module=module):
+                return self.interpreter.member(module, name)
+            case Chain() | PromptTemplate():
+                return External(
+                    f"{CHAIN}.{name}", (("chain", Chain((value,)) if isinstance(value, PromptTemplate) else value),)
+                )
+            case Record() if (found := value.get(name)) is not None:
+                return found
+            case FilePath(path=path) if name == "parent":
+                return FilePath(os.path.dirname(path))
+            case Text() if name == "value" and constant_text(value) is not None:
+                return value  # of an enumeration
             case Either(options=options):
                 return join([self.attribute_of(option, name, span) for option in options], span)
+            case FunctionRef() if name in ("func", "__wrapped__"):
+                return value
             case Opaque(reason=reason, deps=deps):
                 return Opaque(reason, deps)
         return Opaque(f"the attribute .{name} is read at run time", deps_of(value))
+
+    def _constant(self, constant: Value) -> Value:
+        if isinstance(constant, Imported):
+            return self.interpreter.member(constant.module, constant.name)
+        return constant
+
+    def _typed_attribute(self, value: Input, cls: ClassInfo, name: str) -> Value:
+        """An attribute of a value that an annotation gives a class of the project."""
+        methods = cls.implementations(name)
+        if methods and methods[0].decorated("property", "cached_property"):
+            return value.part(f".{name}")
+        if methods:
+            refs = tuple(bind_method(method, Instance(method.cls or cls)) for method in methods)
+            return refs[0] if len(refs) == 1 else Either(refs)
+        part = value.part(f".{name}")
+        match cls.annotation(name):
+            case ClassRef(cls=known):
+                return replace(part, cls=known)
+            case External(path=path):
+                return External(f"{path}()")
+        self.interpreter.initialize(cls)
+        initial = next((each.initial[name] for each in cls.lineage() if each.initial and name in each.initial), None)
+        if isinstance(initial, External | Instance | FunctionRef | Chain):
+            return initial
+        return part
+
+    def _instance_attribute(self, value: Instance, name: str, span: Span) -> Value:
+        cls = value.cls
+        known = dict(value.attributes) if value.attributes is not None else {}
+        method = cls.method(name)
+        if name in known and method is None:
+            return known[name]
+        if method is not None:
+            if method.decorated("property", "cached_property"):
+                return self.interpreter.invoke_plain(FunctionRef(method, value), Arguments(), span)
+            if value.attributes is None:
+                refs = tuple(bind_method(each, value) for each in cls.implementations(name))
+                return refs[0] if len(refs) == 1 else Either(refs)
+            return bind_method(method, value)
+        self.interpreter.initialize(cls)
+        found = self._constant(cls.attribute(name))
+        if isinstance(found, Opaque):
+            changing = any(name in each.changing for each in cls.lineage())
+            if changing:
+                return self.interpreter.changing_attribute(cls, name, found)
+            if cls.method("__getattr__") is not None and (registered := self.interpreter.registered(name)):
+                return registered
+            foreign = next(cls.ancestors(), None)
+            if foreign is not None and not found.deps:
+                return External(f"{foreign}().{name}")
+        return found
 
     def subscript(self, node: ast.Subscript) -> Value:
         value = self.evaluate(node.value)
@@ -196,14 +351,36 @@ class Evaluator:
                 return value.part(f"[{written}]")
             case Record() if isinstance(key, str):
                 return entry(value, key, self.frame.fields)
+            case Record(entries=entries, rest=None) if entries and written is None:
+                return join([each for _, each in entries], entries_span(entries, self.frame))
             case Series(items=items) if isinstance(key, int) and not any(isinstance(item, Repeated) for item in items):
                 if -len(items) <= key < len(items):
                     picked = items[key]
                     if not isinstance(picked, Repeated):
                         return picked
+            case Series(items=items) if items and (key is None or isinstance(key, int)) and written != ":":
+                if len(parts) == 1 and not isinstance(parts[0], Series):
+                    return join(item_of(items), entries_span((), self.frame))
+                return Series((Repeated(tuple(item_of(items))),))
+            case Series():
+                return Series(value.items)
+            case Text(segments=segments) if constant_text(value) is None and key is None and segments:
+                return Text(
+                    (*segments, *text_of(Opaque("the text is cut here"), segments[-1].span).segments), value.deps
+                )
+            case Text() if (constant := constant_text(value)) is not None and isinstance(key, int):
+                if -len(constant) <= key < len(constant):
+                    return Text(normal((Const(constant[key], value.segments[0].span),)))
+            case ClassRef(cls=cls):  # an enumeration, by name; or a generic class
+                named = cls.constant(key) if isinstance(key, str) else None
+                return named if named is not None else value
+            case External() if value.path.startswith(("typing.", "builtins.")):
+                return value
+            case External(path=path) if value.given or sdk.is_module(path.partition(".")[0]):
+                return External(f"{path}[]", value.given)
             case Either(options=options):
                 return Either(tuple(self.part_of(option, written, key, parts) for option in options))
-        return Opaque("an element is picked at run time", deps_of(value, *parts))
+        return Opaque("an element is picked at run time", deps_of(value) | results_of(*parts))
 
     def binary(self, node: ast.BinOp) -> Value:
         # A chain of hundreds of additions nests to the left: walk down it instead of recursing.
@@ -218,9 +395,25 @@ class Evaluator:
         if isinstance(operator, ast.Add):
             if any(_is_text(value) for value in values):
                 return concat([text_of(value, span) for value in values], span)
-            if all(isinstance(value, Series) for value in values):
-                return Series(tuple(item for value in values if isinstance(value, Series) for item in value.items))
+            if any(isinstance(value, Series) for value in values):
+                # A list from elsewhere stands in the sum with whatever it holds.
+                items: list[Item] = []
+                for value in values:
+                    items.extend(value.items if isinstance(value, Series) else [Repeated((value,))])
+                return Series(tuple(items))
+            if any(isinstance(value, PromptTemplate) for value in values):
+                return self._template_sum(values)
             return Opaque("a sum is computed at run time", deps_of(*values))
+        if isinstance(operator, ast.BitOr) and (found := self._piped(values)) is not None:
+            return found
+        if isinstance(operator, ast.Div) and isinstance(values[0], FilePath):
+            below = constant_text(values[1])
+            if below is not None:
+                return FilePath(os.path.join(values[0].path, below))
+        if isinstance(operator, ast.Mod) and isinstance(values[0], Text):
+            shown = percent_text(values[0], values[1], self.frame.fields, span)
+            if shown is not None:
+                return shown
         if isinstance(operator, ast.Mult) and len(values) == 2:
             text = constant_text(values[0]) if constant_text(values[0]) is not None else constant_text(values[1])
             times = next((value.value for value in values if isinstance(value, Plain)), None)
@@ -228,6 +421,28 @@ class Evaluator:
                 return Text(normal((Const(text * times, span),)))
         kind = "% formatting" if isinstance(operator, ast.Mod) and _is_text(values[0]) else "a computation"
         return Opaque(f"{kind} is done at run time", deps_of(*values))
+
+    def _piped(self, values: list[Value]) -> Value | None:
+        """``prompt | model``; ``None`` where neither side is part of a chain."""
+        if all(isinstance(value, Record) for value in values):
+            return Record(tuple(each for value in values if isinstance(value, Record) for each in value.entries))
+        stages: list[Value] = []
+        for value in values:
+            stages.extend(value.stages if isinstance(value, Chain) else [value])
+        if any(isinstance(value, Chain | PromptTemplate) or _is_runnable(value) for value in values):
+            return Chain(tuple(stages))
+        return None
+
+    def _template_sum(self, values: list[Value]) -> Value:
+        messages: list[tuple[str, Value]] = []
+        syntax = "format"
+        for value in values:
+            if isinstance(value, PromptTemplate):
+                messages.extend(value.messages)
+                syntax = value.syntax
+            else:
+                messages.append(("user", value))
+        return PromptTemplate(tuple(messages), syntax, chat=True)
 
     def boolean(self, node: ast.BoolOp) -> Value:
         return join([self.evaluate(value) for value in node.values], self.positions.of(node))
@@ -285,7 +500,15 @@ class Evaluator:
             return self._generate(inner, element) if inner else element()
 
     def awaited(self, node: ast.Await | ast.Starred) -> Value:
+        if isinstance(node, ast.Await):
+            self.interpreter.awaiting = node.value
         return self.evaluate(node.value)
+
+    def yielded(self, node: ast.Yield | ast.YieldFrom) -> Value:
+        if node.value is not None:
+            value = self.evaluate(node.value)
+            self.frame.yields.append(value)
+        return Opaque("what is sent to a generator")
 
     def named(self, node: ast.NamedExpr) -> Value:
         value = self.evaluate(node.value)
@@ -293,39 +516,28 @@ class Evaluator:
         return value
 
     def function(self, node: ast.Lambda) -> Value:
-        with self.inside() as env:
-            for argument in ast.walk(node.args):
-                if isinstance(argument, ast.arg):
-                    env.set(argument.arg, Input(argument.arg, "call"))
-            value = self.evaluate(node.body)
-        return Opaque("a lambda", deps_of(value))
+        return self.interpreter.anonymous(node)
 
     def call(self, node: ast.Call) -> Value:
         span = self.positions.of(node)
         receiver: Value | None = None
-        if isinstance(node.func, ast.Attribute):
+        if isinstance(node.func, ast.Attribute) and not _is_super(node.func.value):
             receiver = self.evaluate(node.func.value)
         arguments = self._arguments(node)
         # After the arguments, since a walrus in them may bind what is called.
         callee = self.evaluate(node.func) if receiver is None else self._method(node.func, receiver)
-        signature = signature_of(callee, arguments)
-        if signature is not None:
-            site = site_of(
-                node,
-                signature,
-                arguments,
-                span,
-                function=self.frame.function,
-                parameters=self.frame.parameters,
-                loops=self.frame.loops,
-            )
-            self.sites[site.key] = site
-            return Result(key_of(span), texts=signature.texts)
+        found = self.interpreter.project_or_model_call(node, callee, receiver, arguments, span)
+        if found is not None:
+            return found
         if isinstance(node.func, ast.Attribute) and receiver is not None:
             value = self._call_method(receiver, node.func.attr, arguments, node, span)
             if value is not None:
                 return value
-        return call_function(self.env, self.frame, callee, receiver, arguments, ast.unparse(node.func), span)
+        if isinstance(callee, External):
+            made = self._made(callee, arguments, span)
+            if made is not None:
+                return made
+        return external_call(self.env, self.frame, callee, receiver, arguments, written(node.func), span)
 
     def _method(self, node: ast.expr, receiver: Value) -> Value:
         assert isinstance(node, ast.Attribute)
@@ -333,20 +545,147 @@ class Evaluator:
             return self.attribute(node)
         return self.attribute_of(receiver, node.attr, self.positions.of(node))
 
+    def _made(self, callee: External, arguments: Arguments, span: Span) -> Value | None:
+        """Objects that SDKs and libraries make and that the analysis knows: templates, messages, clients in wrapping,
+        the text of a prompt file."""
+        path = callee.path
+        chain = callee.argument("chain")
+        if isinstance(chain, Chain):
+            return self._on_chain(chain, path.rpartition(".")[2], arguments, span)
+        first = arguments.positional[0] if arguments.positional else None
+        if path in MAKERS and first is not None:
+            return PromptTemplate((("raw", first),), MAKERS[path])
+        if (syntax := sdk.template(path)) is not None:
+            return self._template(syntax, arguments)
+        if (role := sdk.message_role(path)) is not None:
+            return _message(role, arguments, span)
+        if (transparent := sdk.transparent(path)) is not None:
+            if not transparent.of:
+                return External(path[: path.rindex(".")], callee.given)
+            inner = next((each for slot in transparent.of if (each := argument_of(arguments, slot)) is not None), None)
+            if inner is not None:
+                return inner
+        if path in ("functools.partial", "functools.partialmethod") and first is not None:
+            return _partial(first, arguments)
+        if path == "builtins.getattr" and len(arguments.positional) >= 2:
+            name = constant_text(arguments.positional[1])
+            if name is not None:
+                return self.attribute_of(arguments.positional[0], name, span)
+        if prompt_files.is_loader(path) and first is not None:
+            return self._loaded(path, first)
+        if path in _CALLERS:
+            return self._called_by(path, arguments, span)
+        return None
+
+    def _on_chain(self, chain: Chain, method: str, arguments: Arguments, span: Span) -> Value:
+        template = chain.stages[0]
+        if len(chain.stages) == 1 and isinstance(template, PromptTemplate) and method in FILLING:
+            if method == "partial":
+                return template
+            return filled(template, arguments, span)
+        if method in ("with_config", "with_retry", "with_fallbacks", "bind", "with_types", "with_structured_output"):
+            return chain
+        if method == "pipe":
+            return Chain((*chain.stages, *arguments.positional))
+        return Opaque(f"what .{method}() of a chain returns is not known here", deps_of(chain, *arguments.values()))
+
+    def _template(self, form: Template, arguments: Arguments) -> Value | None:
+        text = next((each for slot in form.text if (each := argument_of(arguments, slot)) is not None), None)
+        if text is None:
+            return None
+        if not form.chat:
+            syntax = form.syntax
+            declared = arguments.keywords.get("template_format")
+            if declared is not None and constant_text(declared) in ("jinja2", "mustache"):
+                syntax = "jinja"
+            if isinstance(text, FilePath | Text) and form.syntax == "format" and isinstance(text, FilePath):
+                return None
+            return PromptTemplate(((form.role, text),), syntax)
+        items = text.items if isinstance(text, Series) else (text,)
+        messages: list[tuple[str, Value]] = []
+        for item in items:
+            match item:
+                case Series(items=(Text() as role, content)) if not isinstance(content, Repeated):
+                    name = constant_text(role) or "unknown"
+                    known = "placeholder" if name == "placeholder" else name if name in ROLES else "user"
+                    messages.append((known, _bare(content) if known == "placeholder" else content))
+                case PromptTemplate(messages=inner):
+                    messages.extend(inner)
+                case Record() if (content := item.get("content")) is not None:
+                    role_value = item.get("role")
+                    messages.append(((constant_text(role_value) if role_value else None) or "user", content))
+                case External(path=path) if path.endswith("MessagesPlaceholder()"):
+                    name_value = item.argument("variable_name", 0)
+                    messages.append(("placeholder", name_value if name_value is not None else Opaque("a placeholder")))
+                case Repeated():
+                    messages.append(("placeholder", Opaque("messages that are made at run time")))
+                case _:
+                    messages.append(("user", item))
+        return PromptTemplate(tuple(messages), form.syntax, chat=True)
+
+    def _loaded(self, path: str, first: Value) -> Value | None:
+        if isinstance(first, FilePath):
+            file = self.interpreter.file(first.path, self.frame.module)
+            return prompt_files.loaded(path, file) if file is not None else None
+        return None
+
+    def _called_by(self, path: str, arguments: Arguments, span: Span) -> Value | None:
+        """Functions that call another one: ``map(f, xs)``, ``asyncio.to_thread(f, x)``."""
+        position = _CALLERS[path]
+        given = arguments.positional
+        if len(given) <= position or not isinstance(given[position], FunctionRef | External | Either):
+            return None
+        rest = given[position + 1 :]
+        if path in _MAPPERS:
+            rest = [
+                join(item_of(value.items), span) if isinstance(value, Series) and value.items else _element(value)
+                for value in rest
+            ]
+        inner = Arguments(rest, dict(arguments.keywords), fields=self.frame.fields)
+        value = self.interpreter.handed_over(given[position], inner, span)
+        return Series((Repeated((value,)),)) if path in _MAPPERS else value
+
     def _call_method(
         self, receiver: Value, method: str, arguments: Arguments, node: ast.Call, span: Span
     ) -> Value | None:
         """The method of a value whose type is known; ``None`` for any other."""
+        if method in _POOL_METHODS and arguments.positional:
+            position = 1 if method == "run_in_executor" else 0
+            path = f"{'builtins.map' if method in ('map', 'imap', 'starmap') else 'asyncio.to_thread'}"
+            value = self._called_by(path, replace(arguments, positional=arguments.positional[position:]), span)
+            if value is not None:
+                return value
         match receiver:
             case Text():
+                if method in _TASK_METHODS:
+                    return receiver
                 return method_of_text(receiver, method, arguments, span)
+            case FilePath():
+                return self._on_file(receiver, method, arguments)
             case Either() if _is_text(receiver):
                 return method_of_text(text_of(receiver, span), method, arguments, span)
             case Series() | Record() | Either():
-                return mutate(self.env, self.frame, receiver, method, arguments)
+                return mutate(self.env, self.frame, receiver, method, arguments, span)
+            case Input() | Opaque() | Result() if method in ("append", "extend") and arguments.positional:
+                return mutate(self.env, self.frame, receiver, method, arguments, span)
             case Input() | Result() if all(constant_of(value)[0] for value in arguments.values()):
-                written = [ast.unparse(argument) for argument in node.args]
-                return transformed(receiver, method, written, arguments.keywords)
+                shown = [ast.unparse(argument) for argument in node.args]
+                return transformed(receiver, method, shown, arguments.keywords)
+        return None
+
+    def _on_file(self, receiver: FilePath, method: str, arguments: Arguments) -> Value | None:
+        if method in ("resolve", "absolute", "expanduser", "__enter__"):
+            return receiver
+        if method in ("joinpath", "with_name", "with_suffix"):
+            parts = [constant_text(value) for value in arguments.positional]
+            if method != "joinpath" or any(part is None for part in parts):
+                return None
+            return FilePath(os.path.join(receiver.path, *(part for part in parts if part is not None)))
+        if method == "open":
+            return FilePath(receiver.path, opened=True)
+        if method in ("read_text", "read"):
+            file = self.interpreter.file(receiver.path, self.frame.module)
+            return prompt_files.read(file) if file is not None else None
         return None
 
     def _arguments(self, node: ast.Call) -> Arguments:
@@ -394,9 +733,104 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Evaluator, Any], Value]] = {
     ast.Starred: Evaluator.awaited,
     ast.NamedExpr: Evaluator.named,
     ast.Lambda: Evaluator.function,
+    ast.Yield: Evaluator.yielded,
+    ast.YieldFrom: Evaluator.yielded,
     ast.Call: Evaluator.call,
 }
 """The expressions that are understood."""
+
+
+_TASK_METHODS = frozenset({"result", "remote", "delay", "get_result"})
+"""Methods of what stands for a value that comes later."""
+
+_POOL_METHODS = frozenset({"submit", "map", "imap", "starmap", "apply", "apply_async", "run_in_executor"})
+
+_CALLERS: dict[str, int] = {
+    "builtins.map": 0,
+    "asyncio.to_thread": 0,
+    "anyio.to_thread.run_sync": 0,
+    "starlette.concurrency.run_in_threadpool": 0,
+}
+"""Functions that call a function they are given: where it stands among the arguments, the rest being its own."""
+
+_MAPPERS = frozenset({"builtins.map"})
+
+
+def _element(value: Value) -> Value:
+    if isinstance(value, Input):
+        return value.shown("item", "loop")
+    return value.part("[item]") if isinstance(value, Result) else Opaque("an element", deps_of(value))
+
+
+def _partial(first: Value, arguments: Arguments) -> Value | None:
+    match first:
+        case FunctionRef():
+            return replace(
+                first,
+                positional=(*first.positional, *arguments.positional[1:]),
+                keywords=(*first.keywords, *arguments.keywords.items()),
+            )
+        case External():
+            return External(first.path, (*first.given, *arguments.keywords.items()))
+        case Either(options=options):
+            made = [each for option in options if (each := _partial(option, arguments)) is not None]
+            return Either(tuple(made)) if made else None
+    return first if isinstance(first, Input) else None
+
+
+def _message(role: str, arguments: Arguments, span: Span) -> Value | None:
+    """A message object of an SDK, as a dictionary with a role and a content."""
+    first = arguments.positional[0] if arguments.positional else None
+    content = next((arguments.keywords[key] for key in ("content", "text", "parts") if key in arguments.keywords), None)
+    named: Value | None = Text((Const(role, span),))
+    if role == "raw":
+        named = arguments.keywords.get("role")
+        if content is None and len(arguments.positional) > 1:
+            named, content = named or first, arguments.positional[1]
+    content = content if content is not None else first
+    if content is None:
+        return None
+    return Record((("role", named), ("content", content)) if named is not None else (("content", content),))
+
+
+def _bare(value: Value) -> Value:
+    """The name in ``{history}``."""
+    text = constant_text(value) if not isinstance(value, Repeated) else None
+    if text is None or not isinstance(value, Text) or not value.segments:
+        return value
+    return Text((Const(text.strip("{} "), value.segments[0].span),))
+
+
+def _is_runnable(value: Value) -> bool:
+    match value:
+        case External(path=path):
+            return path.endswith("()") and sdk.is_model(path[:-2])
+        case Either(options=options):
+            return any(_is_runnable(option) for option in options)
+    return False
+
+
+def _is_super(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
+
+
+def written(node: ast.expr) -> str:
+    """The callee of a call as it is written; quicker than ``ast.unparse`` for what is common."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    if not isinstance(node, ast.Name):
+        return ast.unparse(node) + "".join(f".{part}" for part in reversed(parts)) if parts else ast.unparse(node)
+    return ".".join((node.id, *reversed(parts)))
+
+
+def entries_span(entries: Iterable[tuple[str, Value]], frame: Frame) -> Span:
+    """A place for a choice among the values of a dictionary: that of the first text in it, else the file's start."""
+    for _, value in entries:
+        if isinstance(value, Text) and value.segments:
+            return value.segments[0].span
+    return Span(frame.module.label, 1, 1, 1, 1)
 
 
 def _describe(node: ast.expr) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from charter_compiler.diagnostics.diagnostic import Diagnostic, Severity
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
@@ -61,21 +61,23 @@ def varies(segment: Segment) -> bool:
 CHECKS: tuple[Callable[[Call], Iterator[Diagnostic]], ...] = (unknown_prompt, varying_before_constant)
 
 
-def findings(calls: Iterable[Call], source: str) -> tuple[Diagnostic, ...]:
-    """What the checks say of the calls of one file, in source order, without what its comments silence.
+def findings(calls: Iterable[Call], sources: Mapping[str, str]) -> tuple[Diagnostic, ...]:
+    """What the checks say of the calls, in source order, without what comments silence.
 
     ``# charter: ignore[CH101]`` (several codes with commas) silences on its own line: the first line of the finding,
     or of the call that it is about.
     """
-    ignored = _ignored(source)
-    found = [
-        (diagnostic, call)
-        for call in calls
-        for check in CHECKS
-        for diagnostic in check(call)
-        if diagnostic.code not in ignored.get(diagnostic.span.line, set()) | ignored.get(call.span.line, set())
-    ]
-    return tuple(sorted((diagnostic for diagnostic, _ in found), key=lambda each: (each.span, each.code)))
+    ignored = {file: _ignored(source) for file, source in sources.items()}
+    found = []
+    for call in calls:
+        silenced = ignored.get(call.span.file, {})
+        for check in CHECKS:
+            for diagnostic in check(call):
+                if diagnostic.code not in silenced.get(diagnostic.span.line, set()) | silenced.get(
+                    call.span.line, set()
+                ):
+                    found.append(diagnostic)
+    return tuple(sorted(found, key=lambda each: (each.span, each.code)))
 
 
 def _ignored(source: str) -> dict[int, set[str]]:

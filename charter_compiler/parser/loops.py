@@ -10,17 +10,22 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Choice, Param, Repeat, Segment, Unknown
 from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.scope import Environment, Frame, LoopExits, changed_names
 from charter_compiler.parser.values import (
+    Chain,
     Either,
+    External,
+    FunctionRef,
     Input,
+    Instance,
     Item,
     Opaque,
+    PromptTemplate,
     Record,
     Repeated,
     Series,
@@ -32,14 +37,18 @@ from charter_compiler.parser.values import (
     text_of,
 )
 
+if TYPE_CHECKING:
+    from charter_compiler.parser.interpreter import Interpreter
+
 DEPTH_LIMIT = 5
 """Loops nested deeper are read once, without what earlier turns leave: each level doubles the work."""
 
 
-class Interpreter(Protocol):
+class StatementReader(Protocol):
     """What a loop needs of the executor of statements."""
 
     evaluator: Evaluator
+    interpreter: Interpreter
 
     @property
     def env(self) -> Environment: ...
@@ -69,7 +78,7 @@ LoopNode = ast.For | ast.AsyncFor | ast.While
 
 
 def interpret_loop(
-    executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None], *, endless: bool
+    executor: StatementReader, node: LoopNode, header: Span, start: Callable[[], None], *, endless: bool
 ) -> bool:
     """Read a loop. ``start`` reads the condition, or binds the target to the next item; returns whether the end of the
     statement is reached."""
@@ -97,7 +106,7 @@ def interpret_loop(
 
 
 def _turn(
-    executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None]
+    executor: StatementReader, node: LoopNode, header: Span, start: Callable[[], None]
 ) -> tuple[LoopExits, Environment | None]:
     """Read the body once: where it was left early, and its end if that is reached."""
     exits = LoopExits()
@@ -111,24 +120,24 @@ def _turn(
     return exits, ended
 
 
-def _heads(executor: Interpreter, node: LoopNode, header: Span, start: Callable[[], None]) -> dict[str, Head]:
+def _heads(executor: StatementReader, node: LoopNode, header: Span, start: Callable[[], None]) -> dict[str, Head]:
     """What each name that the loop changes holds at the start of any turn, and after the last."""
-    names = changed_names([node], executor.frame.own)
+    names = changed_names(node, executor.frame.own)
     initial = {name: value for name in names if (value := executor.env.get(name)) is not None}
     if not initial:
         return {}
     if len(executor.frame.loops) >= DEPTH_LIMIT:
         reason = f"changed in a loop inside {DEPTH_LIMIT} others"
         return {name: Head.of(Opaque(reason, deps_of(value))) for name, value in initial.items()}
-    before, sites = executor.env, executor.evaluator.sites
+    before = executor.env
     base = Environment(before)
     marks = {name: f"\0{name}\0{header.line}:{header.column}" for name in initial}
     for name, value in initial.items():
         base.set(name, _marked(value, marks[name], header))
     executor.evaluator.env = Environment(base)
-    executor.evaluator.sites = {}
-    exits, ended = _turn(executor, node, header, start)
-    executor.evaluator.sites = sites
+    with executor.interpreter.collecting():
+        # The sites of this reading are not kept: its names hold marks.
+        exits, ended = _turn(executor, node, header, start)
     merged = Environment(base)
     executor.evaluator.env = merged
     paths = [path.onto(merged, since=base) for path in (ended, *exits.continues) if path is not None]
@@ -175,6 +184,16 @@ def _holds(value: Item | None, mark: str) -> bool:
             return any(_holds(item, mark) for item in items)
         case Record(entries=entries, rest=rest):
             return _holds(rest, mark) or any(_holds(item, mark) for _, item in entries)
+        case External(given=entries):
+            return any(_holds(item, mark) for _, item in entries)
+        case Instance(attributes=entries) if entries:
+            return any(_holds(item, mark) for _, item in entries)
+        case FunctionRef(positional=items, keywords=entries):
+            return any(_holds(item, mark) for item in (*items, *(item for _, item in entries)))
+        case PromptTemplate(messages=messages):
+            return any(_holds(item, mark) for _, item in messages)
+        case Chain(stages=items):
+            return any(_holds(item, mark) for item in items)
     return False
 
 

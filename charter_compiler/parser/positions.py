@@ -23,6 +23,9 @@ class Positions:
         self._lines = [] if source.isascii() else _LINE_END.split(source)
         self._source_lines: list[str] | None = None
         self._source = source
+        # A body is read many times; by identity, since the tree outlives this object's use.
+        self._spans: dict[int, tuple[ast.AST, Span]] = {}
+        self._fstrings: dict[int, tuple[ast.AST, list[Span]]] = {}
 
     def column(self, line: int, byte: int) -> int:
         """Column, from 1, of the character at that byte of the line's UTF-8 form."""
@@ -34,6 +37,12 @@ class Positions:
 
     def of(self, node: ast.expr | ast.stmt | ast.keyword | ast.arg) -> Span:
         """Span of a node."""
+        known = self._spans.get(id(node))
+        if known is None:
+            known = self._spans[id(node)] = node, self._of(node)
+        return known[1]
+
+    def _of(self, node: ast.expr | ast.stmt | ast.keyword | ast.arg) -> Span:
         end_line = node.end_lineno or node.lineno
         end_byte = node.col_offset if node.end_col_offset is None else node.end_col_offset
         return Span(
@@ -56,6 +65,12 @@ class Positions:
         source text. Where even that fails (a nested f-string of a shape not foreseen), every part has the span of the
         whole, which is true, if wide.
         """
+        known = self._fstrings.get(id(node))
+        if known is None:
+            known = self._fstrings[id(node)] = node, self._of_fstring(node)
+        return known[1]
+
+    def _of_fstring(self, node: ast.JoinedStr) -> list[Span]:
         whole = self.of(node)
         fields = [value for value in node.values if isinstance(value, ast.FormattedValue)]
         if sys.version_info >= (3, 12):

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.parser.classes import MUTATORS, ClassInfo
+from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode, mutated_name
+from charter_compiler.parser.modules import Module
 from charter_compiler.parser.values import Opaque, Record, Series, Value
-
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Environment:
@@ -79,30 +78,27 @@ class LoopExits:
 class Frame:
     """The function that is being interpreted.
 
-    ``loops`` are those around the current expression, outermost first; ``fields`` are the names given to values from
-    outside, and what they belong to (see ``strings.entry``).
+    ``inline``: it is read at a call of it, with the values of that call, instead of on its own. ``loops`` are those
+    around the current expression, ``arms`` the branches, outermost first; ``fields`` are the names given to values from
+    outside, and what they belong to (see ``strings.entry``). ``returns`` are the values returned so far, ``ends`` the
+    names as they are at each return.
     """
 
     function: str
     base: Environment
+    module: Module
+    info: FunctionInfo | None = None
     parameters: frozenset[str] = frozenset()
     own: str | None = None
     cls: ClassInfo | None = None
-    node: FunctionNode | None = None
+    inline: bool = False
     fields: dict[str, str] = field(default_factory=dict)
     loops: list[Span] = field(default_factory=list)
+    arms: list[Span] = field(default_factory=list)
     exits: list[LoopExits] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Pending:
-    """A function whose body is still to be read: the names that it sees, and the function ``around`` it, if any."""
-
-    node: FunctionNode
-    name: str
-    outer: Environment
-    around: FunctionNode | None
-    cls: ClassInfo | None
+    returns: list[Value] = field(default_factory=list)
+    yields: list[Value] = field(default_factory=list)
+    ends: list[Environment] = field(default_factory=list)
 
 
 def own_statements(body: Iterable[ast.stmt]) -> Iterator[ast.AST]:
@@ -124,26 +120,42 @@ def bound_names(body: Iterable[ast.stmt]) -> Counter[str]:
     return count
 
 
-def changed_names(body: Iterable[ast.stmt], own: str | None) -> Counter[str]:
-    """How often each name is bound, or its list or dictionary changed, in these statements; attributes of ``own`` count
+def changed_names(statement: ast.stmt, own: str | None) -> Counter[str]:
+    """How often each name is bound, or its list or dictionary changed, in a statement; attributes of ``own`` count
     under the name that the environment has for them."""
-    body = list(body)
-    count = bound_names(body)
-    count.update(mutated_names(own_statements(body)))
-    for node in own_statements(body):
+    known = _CHANGED.get(id(statement))
+    if known is not None and known[0] is statement and known[1] == own:
+        return known[2]
+    count: Counter[str] = Counter()
+    for node in own_statements([statement]):
         match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                count[name] += 1
             case ast.Attribute(value=ast.Name(id=name), attr=attribute, ctx=ast.Store()) if name == own:
                 count[f"self.{attribute}"] += 1
+            case ast.Subscript() | ast.Call():
+                count.update(mutated_name(node))
+    if len(_CHANGED) > _REMEMBERED:
+        _CHANGED.clear()
+    _CHANGED[id(statement)] = statement, own, count
     return count
 
 
-def closure(outer: Environment, node: FunctionNode) -> Environment:
+_CHANGED: dict[int, tuple[ast.stmt, str | None, Counter[str]]] = {}
+"""What was found out of a statement: it is read many times over. The statement is kept, so that its identity stays."""
+
+_REMEMBERED = 20_000
+
+
+def closure(outer: Environment, node: FunctionNode | ast.Lambda) -> Environment:
     """What a nested function sees of ``node``, the function around it, once that is interpreted.
 
     A name that is bound more than once there may hold any of its values when the nested function runs, and a list or
     dictionary any of its contents.
     """
     inner = Environment(outer)
+    if isinstance(node, ast.Lambda):
+        return inner
     names = bound_names(node.body)
     for argument in ast.walk(node.args):
         if isinstance(argument, ast.arg):
@@ -154,16 +166,6 @@ def closure(outer: Environment, node: FunctionNode) -> Environment:
         elif isinstance(outer.get(name), Series | Record):
             inner.set(name, Opaque(f"{name} may change in {node.name}()"))
     return inner
-
-
-def mutated_names(nodes: Iterable[ast.AST]) -> Iterator[str]:
-    """Names whose list or dictionary is changed in place by one of these nodes."""
-    for node in nodes:
-        match node:
-            case ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del()):
-                yield name
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=verb)) if verb in MUTATORS:
-                yield name
 
 
 def effects_of_functions(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
@@ -177,7 +179,7 @@ def effects_of_functions(tree: ast.Module) -> tuple[frozenset[str], frozenset[st
         if isinstance(node, ast.Global | ast.Nonlocal):
             rebound.update(node.names)
         elif inside:
-            mutated.update(mutated_names((node,)))
+            mutated.update(mutated_name(node))
         inside = inside or isinstance(node, FunctionNode)
         stack.extend((child, inside) for child in ast.iter_child_nodes(node))
     return frozenset(rebound), frozenset(mutated)

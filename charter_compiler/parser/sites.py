@@ -3,41 +3,66 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import Call, CallRef, Choice, Message, Param, Repeat, Segment, walk
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown, walk
 from charter_compiler.parser import sdk
+from charter_compiler.parser.carriers import CHAIN, carried, chain_messages, is_model_chain
 from charter_compiler.parser.messages import content_of, looks_like_prompt, messages_of
 from charter_compiler.parser.sdk import injected
-from charter_compiler.parser.sdk.signature import Signature
+from charter_compiler.parser.sdk.signature import Signature, Slot
 from charter_compiler.parser.strings import Arguments, constant_text
-from charter_compiler.parser.values import Either, External, Input, Opaque, Plain, Value, deps_of
+from charter_compiler.parser.values import (
+    FLOW,
+    Chain,
+    Either,
+    External,
+    Input,
+    Opaque,
+    Plain,
+    Record,
+    Series,
+    Text,
+    Value,
+    deps_of,
+    results_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A model call as the interpreter found it. ``key`` stands for its id until all calls of the file are known."""
+    """A model call as the interpreter found it. ``key`` stands for its id until all calls are known.
+
+    ``flows`` maps the parameters whose content reaches the prompt (``Input.origin``) to the role that it reaches.
+    """
 
     key: str
     span: Span
     function: str
-    signature: Signature
+    kind: str
+    api: str
+    texts: tuple[str, ...]
     callee: str
     messages: tuple[Message, ...]
     parameters: frozenset[str]
     deps: frozenset[str]
+    flows: Mapping[str, str]
     model: str | None
     max_tokens: int | None
     temperature: float | None
     loops: tuple[Span, ...]
+    arms: tuple[Span, ...] = ()
+    awaited: bool = False
+    used: bool = True
 
 
 def key_of(span: Span) -> str:
     """A name for a call that no id can be."""
-    return f"\0{span.line}:{span.column}-{span.end_line}:{span.end_column}"
+    return f"\0{span.file}\0{span.line}:{span.column}-{span.end_line}:{span.end_column}"
 
 
 def signature_of(callee: Value, arguments: Arguments) -> Signature | None:
@@ -46,65 +71,194 @@ def signature_of(callee: Value, arguments: Arguments) -> Signature | None:
         case Either(options=options):
             return next((found for option in options if (found := signature_of(option, arguments))), None)
         case External(path=path):
-            return sdk.BY_CALLEE.get(path)
-        case Input(root=root, path=path):
-            for tail, signature in sdk.BY_TAIL.items():
-                if path.endswith(tail):
+            chain = callee.argument("chain")
+            if isinstance(chain, Chain) and path.startswith(CHAIN) and not is_model_chain(chain):
+                return None
+            for signature in sdk.signature(path):
+                if _holds(signature.where, arguments) and _holds(signature.made, _given(callee)):
                     return signature
-            value = _prompt(injected.SIGNATURE, arguments)[0]
+            return None
+        case Input(root=root, path=path):
+            if (known := sdk.by_tail(path)) is not None and prompt_of(known, arguments)[0] is not None:
+                return known
+            value = prompt_of(injected.SIGNATURE, arguments)[0]
             if value is not None and injected.is_model_call(root, path, looks_like_prompt(value)):
                 return injected.SIGNATURE
     return None
 
 
-def site_of(
-    node: ast.Call,
-    signature: Signature,
-    arguments: Arguments,
-    span: Span,
-    *,
-    function: str,
-    parameters: frozenset[str],
-    loops: Iterable[Span],
+def _given(callee: External) -> Arguments:
+    """The arguments that the object was made with."""
+    found = Arguments()
+    for slot, value in callee.given:
+        if isinstance(slot, str):
+            found.keywords.setdefault(slot, value)
+        elif slot == len(found.positional):
+            found.positional.append(value)
+    return found
+
+
+def _holds(conditions: Iterable[tuple[Slot, str]], arguments: Arguments) -> bool:
+    """Whether the arguments are those that tell this call from others of the same function."""
+    for slot, pattern in conditions:
+        value = argument_of(arguments, slot)
+        texts = [""] if value is None else [*_constants(value)] or [""]
+        if not any(re.search(pattern, text) for text in texts):
+            return False
+    return True
+
+
+def _constants(value: Value) -> Iterator[str]:
+    """What is constant in a text, each possible one."""
+    match value:
+        case Text(segments=segments):
+            yield "".join(segment.text if isinstance(segment, Const) else "\0" for segment in segments)
+        case Either(options=options):
+            for option in options:
+                yield from _constants(option)
+
+
+def argument_of(arguments: Arguments, slot: Slot) -> Value | None:
+    """The argument of that keyword or position."""
+    if isinstance(slot, str):
+        return arguments.keywords.get(slot)
+    return arguments.positional[slot] if slot < len(arguments.positional) else None
+
+
+def prompt_of(signature: Signature, arguments: Arguments) -> tuple[Value | None, Span | None]:
+    """The argument that decides the prompt, and its place."""
+    for slot in signature.prompt:
+        value = argument_of(arguments, slot)
+        if value is not None:
+            return _inside(value, signature.within), arguments.spans.get(slot)
+    rest = arguments.rest
+    if isinstance(rest, Record):
+        found = next((each for slot in signature.prompt if isinstance(slot, str) and (each := rest.get(slot))), None)
+        rest = found if found is not None else rest.rest or rest
+    return rest, arguments.rest_span
+
+
+def _inside(value: Value, keys: tuple[str, ...]) -> Value:
+    """The parts of a dictionary that hold the prompt; the value itself where it has none of them."""
+    if not isinstance(value, Record) or not keys:
+        return value
+    found = [each for key in keys if (each := value.get(key)) is not None]
+    if not found:
+        return value
+    return found[0] if len(found) == 1 else Series(tuple(found))
+
+
+def root_site(
+    node: ast.Call, callee: Value, signature: Signature, arguments: Arguments, span: Span, **place: object
 ) -> Site:
-    """What is known of the call ``node``."""
-    value, place = _prompt(signature, arguments)
-    listed = signature.form == "messages" or value is arguments.keywords.get("messages")
-    if value is None:
-        value, place = Opaque(f"no argument {' or '.join(signature.prompt)} is given"), span
-    messages = messages_of(value, place or span, listed=listed)
-    system = arguments.keywords.get(signature.system) if signature.system else None
+    """A call of a model library or of an injected client."""
+    value, where = prompt_of(signature, arguments)
+    listed = signature.form == "messages" or (value is not None and value is arguments.keywords.get("messages"))
+    sources: list[Value | None] = [value]
+    messages: tuple[Message, ...] = ()
+    chain = callee.argument("chain") if isinstance(callee, External) else None
+    if isinstance(chain, Chain):
+        messages, more = chain_messages(chain, value, where or span)
+        sources.extend(more)
+    elif signature.form == "fields":
+        for name, field in arguments.keywords.items():
+            if name in signature.options:
+                continue
+            messages += _as_user(messages_of(field, arguments.spans[name], listed=False))
+            sources.append(field)
+        for index, field in enumerate(arguments.positional):
+            messages += _as_user(messages_of(field, arguments.spans[index], listed=False))
+            sources.append(field)
+        if arguments.rest is not None:
+            messages += _as_user(messages_of(arguments.rest, arguments.rest_span or span, listed=False))
+            sources.append(arguments.rest)
+    elif value is not None:
+        messages = messages_of(value, where or span, listed=listed)
+    before: tuple[Message, ...] = ()
+    for source in (callee, *(argument_of(arguments, slot) for slot in signature.also)):
+        if source is not None and chain is None:
+            before += carried(source, span)
+            if source is not callee or before:
+                sources.append(source)
+    system = argument_of(arguments, signature.system) if signature.system is not None else None
     if system is not None and system != Plain(None):
-        segments = content_of(system, arguments.spans[signature.system or ""]).segments
-        rest = (Message("user", message.segments) if message.role == "raw" else message for message in messages)
-        messages = (Message("system", segments), *rest) if segments else messages
-    elif signature.form == "either" and signature is not injected.SIGNATURE:
-        messages = tuple(Message("user", m.segments) if m.role == "raw" else m for m in messages)
+        segments = content_of(system, arguments.spans[signature.system or 0]).segments
+        before += (Message("system", segments),) if segments else ()
+        sources.append(system)
+    if before or (signature.form == "either" and signature is not injected.SIGNATURE):
+        messages = _as_user(messages)
+    messages = before + messages
+    if not messages:
+        messages = messages_of(Opaque("the call is given no prompt"), span, listed=listed)
     max_tokens, temperature = _number(arguments, signature.max_tokens), _number(arguments, ("temperature",))
     return Site(
         key=key_of(span),
         span=span,
-        function=function,
-        signature=signature,
+        kind="root",
+        api=signature.api,
+        texts=signature.texts,
         callee=ast.unparse(node.func),
         messages=messages,
-        parameters=parameters,
-        deps=deps_of(value, system),
-        model=constant_text(arguments.keywords.get("model", Plain(None))),
+        deps=results_of(*sources),
+        flows=_flows(messages, sources),
+        model=_model(callee, arguments),
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,
         temperature=None if temperature is None else float(temperature),
-        loops=tuple(loops),
+        **place,  # type: ignore[arg-type]
     )
 
 
-def _prompt(signature: Signature, arguments: Arguments) -> tuple[Value | None, Span | None]:
-    """The argument that decides the prompt, and its place."""
-    for keyword in signature.prompt:
-        if keyword in arguments.keywords:
-            return arguments.keywords[keyword], arguments.spans[keyword]
-    if signature.position is not None and signature.position < len(arguments.positional):
-        return arguments.positional[signature.position], arguments.spans[signature.position]
-    return arguments.rest, arguments.rest_span
+def wrapper_site(
+    node: ast.Call, prompts: list[tuple[str, Value, Span]], arguments: Arguments, span: Span, **place: object
+) -> Site:
+    """A call of a function of the project; ``prompts`` are (role in the callee, value, place) of what it carries."""
+    messages: tuple[Message, ...] = ()
+    for role, value, where in prompts:
+        found = messages_of(value, where, listed=role == "unknown")
+        if role in ("system", "user", "assistant", "tool"):
+            found = tuple(Message(role, each.segments) if each.role == "raw" else each for each in found)  # type: ignore[arg-type]
+        messages += found
+    if len(messages) > 1:
+        messages = _as_user(messages)
+    max_tokens = _number(arguments, injected.SIGNATURE.max_tokens)
+    temperature = _number(arguments, ("temperature",))
+    values = [value for _, value, _ in prompts]
+    return Site(
+        key=key_of(span),
+        span=span,
+        kind="wrapper",
+        api="project",
+        texts=("",),
+        callee=ast.unparse(node.func),
+        messages=messages,
+        deps=results_of(*values),
+        flows=_flows(messages, values),
+        model=_model(None, arguments),
+        max_tokens=max_tokens if isinstance(max_tokens, int) else None,
+        temperature=None if temperature is None else float(temperature),
+        **place,  # type: ignore[arg-type]
+    )
+
+
+def _as_user(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """What is a text of its own becomes a message of the user where it is sent beside others."""
+    return tuple(Message("user", message.segments) if message.role == "raw" else message for message in messages)
+
+
+def _flows(messages: tuple[Message, ...], sources: Iterable[Value | None]) -> dict[str, str]:
+    """The role in which the content of each parameter reaches the model: that of the one message, or unknown."""
+    role = messages[0].role if len(messages) == 1 else "user" if messages else "unknown"
+    roles = {message.role for message in messages}
+    if len(messages) > 1 and "unknown" in roles:
+        role = "unknown"
+    return {dep: role for dep in sorted(deps_of(*sources)) if dep.startswith(FLOW)}
+
+
+def _model(callee: Value | None, arguments: Arguments) -> str | None:
+    given = arguments.keywords.get("model")
+    if given is None and isinstance(callee, External):
+        given = callee.argument("model", "model_name")
+    return constant_text(given) if given is not None else None
 
 
 def _number(arguments: Arguments, keywords: Iterable[str]) -> int | float | None:
@@ -115,30 +269,64 @@ def _number(arguments: Arguments, keywords: Iterable[str]) -> int | float | None
     return None
 
 
-def calls_of(sites: Iterable[Site], file: str) -> tuple[Call, ...]:
-    """The calls of one file in source order, with their ids and dependences."""
+def calls_of(sites: Iterable[Site]) -> tuple[Call, ...]:
+    """The calls in the order of files and source, with their ids and dependences."""
     ordered = sorted(
-        sites, key=lambda site: (site.span.line, site.span.column, site.span.end_line, site.span.end_column)
+        sites,
+        key=lambda site: (site.span.file, site.span.line, site.span.column, site.span.end_line, site.span.end_column),
     )
-    count: Counter[str] = Counter()
+    count: Counter[tuple[str, str]] = Counter()
     ids: dict[str, str] = {}
     for site in ordered:
-        count[site.function] += 1
-        ids[site.key] = f"{file}:{site.function}#{count[site.function]}"
-    return tuple(_call(site, ids) for site in ordered)
+        count[site.span.file, site.function] += 1
+        ids[site.key] = f"{site.span.file}:{site.function}#{count[site.span.file, site.function]}"
+    order = {call_id: index for index, call_id in enumerate(ids.values())}
+    by_key = {site.key: site for site in ordered}
+    calls = []
+    for site in ordered:
+        left_out = _impossible(site, by_key)
+        known = {key: call_id for key, call_id in ids.items() if key not in left_out} if left_out else ids
+        calls.append(_call(site, ids[site.key], known, order))
+    return tuple(calls)
 
 
-def _call(site: Site, ids: dict[str, str]) -> Call:
+def _impossible(site: Site, sites: Mapping[str, Site]) -> set[str]:
+    """Results in the prompt that are there only because the function runs more than once: kept in an object, they are
+    those of an earlier run. Within one run of a function the text of a later call cannot have arrived yet."""
+    place = (site.span.line, site.span.column)
+    return {
+        key
+        for key in _referred(site)
+        if (other := sites.get(key)) is not None
+        and not site.loops
+        and (other.span.file, other.function) == (site.span.file, site.function)
+        and (other is site or (other.span.line, other.span.column) >= place and not _within(other.span, site.span))
+    }
+
+
+def _referred(site: Site) -> set[str]:
+    segments = (segment for message in site.messages for segment in walk(message.segments))
+    return set(site.deps) | {segment.id for segment in segments if isinstance(segment, CallRef)}
+
+
+def _within(inner: Span, outer: Span) -> bool:
+    return (outer.line, outer.column) <= (inner.line, inner.column) and (inner.end_line, inner.end_column) <= (
+        outer.end_line,
+        outer.end_column,
+    )
+
+
+def _call(site: Site, call_id: str, ids: Mapping[str, str], order: Mapping[str, int]) -> Call:
     messages = tuple(Message(message.role, tuple(_named(message.segments, ids))) for message in site.messages)
-    flowing = {ids[key] for key in site.deps} | {
+    flowing = {ids[key] for key in site.deps if key in ids} | {
         segment.id for message in messages for segment in walk(message.segments) if isinstance(segment, CallRef)
     }
     return Call(
-        id=ids[site.key],
+        id=call_id,
         span=site.span,
         function=site.function,
-        kind="root",
-        api=site.signature.api,
+        kind="root" if site.kind == "root" else "wrapper",
+        api=site.api,
         callee=site.callee,
         messages=messages,
         forward=_forwards(messages, site.parameters),
@@ -146,17 +334,23 @@ def _call(site: Site, ids: dict[str, str]) -> Call:
         max_tokens=site.max_tokens,
         temperature=site.temperature,
         loop_depth=len(site.loops),
-        depends_on=tuple(call_id for call_id in ids.values() if call_id in flowing),
+        depends_on=tuple(sorted(flowing, key=order.__getitem__)),
         loops=site.loops,
+        arms=site.arms,
+        awaited=site.awaited,
+        used=site.used,
     )
 
 
-def _named(segments: Iterable[Segment], ids: dict[str, str]) -> Iterator[Segment]:
+def _named(segments: Iterable[Segment], ids: Mapping[str, str]) -> Iterator[Segment]:
     """The segments with the calls' ids in place of their keys."""
     for segment in segments:
         match segment:
-            case CallRef():
-                yield replace(segment, id=ids[segment.id])
+            case CallRef(id=key, span=span):
+                if key in ids:
+                    yield replace(segment, id=ids[key])
+                else:
+                    yield Unknown("the result of a call that is not listed", span)
             case Choice(options=options):
                 yield replace(segment, options=tuple(tuple(_named(option, ids)) for option in options))
             case Repeat(segments=inner):
@@ -166,8 +360,8 @@ def _named(segments: Iterable[Segment], ids: dict[str, str]) -> Iterator[Segment
 
 
 def _forwards(messages: tuple[Message, ...], parameters: frozenset[str]) -> bool:
-    """Whether the whole prompt is one parameter of the enclosing function."""
-    match [segment for message in messages for segment in message.segments]:
-        case [Param(name=name, scope=scope)]:
-            return name in parameters and scope != "loop"
-    return False
+    """Whether the whole prompt is parameters of the enclosing function, handed on as they are."""
+    segments = [segment for message in messages for segment in message.segments]
+    return bool(segments) and all(
+        isinstance(segment, Param) and segment.name in parameters and segment.scope != "loop" for segment in segments
+    )

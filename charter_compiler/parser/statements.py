@@ -8,51 +8,51 @@ others.
 from __future__ import annotations
 
 import ast
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.parser import sdk
-from charter_compiler.parser.classes import ClassInfo, describe, self_name
+from charter_compiler.parser.definitions import FunctionNode, describe
 from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.loops import interpret_loop
 from charter_compiler.parser.positions import Positions
-from charter_compiler.parser.scope import (
-    Environment,
-    Frame,
-    FunctionNode,
-    Pending,
-    changed_names,
-    closure,
-    effects_of_functions,
-)
+from charter_compiler.parser.scope import Environment, Frame, changed_names
 from charter_compiler.parser.strings import constant_text
 from charter_compiler.parser.values import (
     ClassRef,
     Either,
     External,
+    FunctionRef,
+    Imported,
     Input,
     Instance,
+    ModuleRef,
     Opaque,
+    Plain,
     Record,
     Repeated,
+    Result,
     Series,
     Value,
     deps_of,
     join,
 )
 
+if TYPE_CHECKING:
+    from charter_compiler.parser.interpreter import Interpreter
+
 
 class Executor:
-    """Interprets one module; afterwards ``evaluator.sites`` holds its model calls."""
+    """Executes statements in the environment of ``evaluator``."""
 
-    def __init__(self, tree: ast.Module, positions: Positions) -> None:
-        self.evaluator = Evaluator(positions, *effects_of_functions(tree))
-        self.positions = positions
-        self._constructors: deque[Pending] = deque()
-        self._functions: deque[Pending] = deque()
-        self._seen: set[tuple[int, str]] = set()
+    def __init__(self, interpreter: Interpreter, evaluator: Evaluator) -> None:
+        self.interpreter = interpreter
+        self.evaluator = evaluator
+
+    @property
+    def positions(self) -> Positions:
+        return self.evaluator.positions
 
     @property
     def env(self) -> Environment:
@@ -62,32 +62,40 @@ class Executor:
     def frame(self) -> Frame:
         return self.evaluator.frame
 
-    def module(self, tree: ast.Module) -> None:
-        """Interpret the module, then every function in it, constructors first since they say what ``self`` holds."""
-        self.block(tree.body)
-        while self._constructors or self._functions:
-            self.function(self._constructors.popleft() if self._constructors else self._functions.popleft())
-
     def block(self, body: Iterable[ast.stmt]) -> bool:
         """Execute statements; returns whether the end is reached. What cannot be reached is not read."""
         return all(self.statement(node) for node in body)
 
     def statement(self, node: ast.stmt) -> bool:
         handler = STATEMENTS.get(type(node))
+        self.interpreter.fuel -= 1
         if handler is None:
             self.evaluator.unknown(node, "")
             return True
         reached: bool = handler(self, node)
         return reached
 
-    def branch(self, body: Iterable[ast.stmt], outer: Environment | None = None) -> Environment | None:
+    def branch(
+        self, body: Sequence[ast.stmt], outer: Environment | None = None, arm: Span | None = None
+    ) -> Environment | None:
         """Execute a block in an environment of its own; ``None`` if its end is not reached."""
         before = self.env
         self.evaluator.env = Environment(outer or before)
+        if arm is not None:
+            self.frame.arms.append(arm)
         try:
             return self.env if self.block(body) else None
         finally:
             self.evaluator.env = before
+            if arm is not None:
+                self.frame.arms.pop()
+
+    def arm(self, body: Sequence[ast.stmt]) -> Span | None:
+        """The range of a branch: two calls in different branches of one statement never run one after the other."""
+        if not body:
+            return None
+        first, last = self.positions.of(body[0]), self.positions.of(body[-1])
+        return Span(first.file, first.line, first.column, last.end_line, last.end_column)
 
     def meet(self, branches: Sequence[Environment | None], span: Span) -> bool:
         """Join the paths that reach this point into the current environment; returns whether there are any."""
@@ -104,6 +112,8 @@ class Executor:
         match target:
             case ast.Name(id=name):
                 self.env.set(name, value)
+                if name in self.frame.module.rebound:
+                    self.interpreter.global_bound(self.frame.module, name, value)
             case ast.Attribute(value=ast.Name(id=own), attr=attribute) if own == self.frame.own:
                 self.env.set(f"self.{attribute}", value)
             case ast.Tuple(elts=elements) | ast.List(elts=elements):
@@ -123,13 +133,23 @@ class Executor:
             item = items[index] if exact and not starred else None
             if item is not None and not isinstance(item, Repeated):
                 self.bind(element, item)
-            elif isinstance(value, Input) and not starred:
+            elif isinstance(value, Input | Result) and not starred:
                 self.bind(element, value.part(f"[{index}]"))
+            elif (
+                isinstance(value, Either)
+                and not starred
+                and all(isinstance(option, Series) and len(option.items) == len(elements) for option in value.options)
+            ):
+                parts = [option.items[index] for option in value.options if isinstance(option, Series)]
+                whole = [part for part in parts if not isinstance(part, Repeated)]
+                self.bind(element, join(whole, self.positions.of(element)) if whole else Opaque("unpacked"))
             else:
                 self.bind(element, Opaque("unpacked from a value that is not known", deps_of(value)))
 
     def _store(self, owner: Value, key: Value | None, value: Value) -> None:
         """``owner[key] = value``; without a key, an assignment to an attribute."""
+        if isinstance(owner, Instance) and owner.attributes is not None:
+            return
         if not isinstance(owner, Series | Record | Input | Either):
             return
         name = None if key is None else constant_text(key)
@@ -166,8 +186,8 @@ class Executor:
         return True
 
     def returned(self, node: ast.Return) -> bool:
-        if node.value is not None:
-            self.evaluator.evaluate(node.value)
+        self.frame.returns.append(Plain(None) if node.value is None else self.evaluator.evaluate(node.value))
+        self.frame.ends.append(self.env)
         return False
 
     def raised(self, node: ast.Raise) -> bool:
@@ -186,12 +206,12 @@ class Executor:
         current: ast.If | None = node
         while current is not None:
             self.evaluator.evaluate(current.test)
-            branches.append(self.branch(current.body))
+            branches.append(self.branch(current.body, arm=self.arm(current.body)))
             match current.orelse:
                 case [ast.If() as following]:
                     current = following
                 case orelse:
-                    branches.append(self.branch(orelse))
+                    branches.append(self.branch(orelse, arm=self.arm(orelse)))
                     current = None
         return self.meet(branches, self.positions.of(node.test))
 
@@ -212,7 +232,7 @@ class Executor:
         for item in node.items:
             value = self.evaluator.evaluate(item.context_expr)
             if item.optional_vars is not None:
-                self.bind(item.optional_vars, value)
+                self.bind(item.optional_vars, self.interpreter.entered(value))
         return self.block(node.body)
 
     def attempt(self, node: ast.Try | ast.TryStar) -> bool:
@@ -226,7 +246,10 @@ class Executor:
         failed = Environment(before)
         self.evaluator.env = failed
         self.meet([Environment(failed), body.onto(failed, since=before)], span)
-        for name, count in changed_names(node.body, self.frame.own).items():
+        changed: Counter[str] = Counter()
+        for statement in node.body:
+            changed.update(changed_names(statement, self.frame.own))
+        for name, count in changed.items():
             if count > 1 and (value := failed.get(name)) is not None:
                 failed.set(name, Opaque(f"{name} is changed more than once before an exception", deps_of(value)))
         self.evaluator.env = before
@@ -236,7 +259,7 @@ class Executor:
                 self.evaluator.evaluate(handler.type)
             if handler.name is not None:
                 failed.set(handler.name, Opaque("the text of an exception"))
-            branches.append(self.branch(handler.body, failed))
+            branches.append(self.branch(handler.body, failed, arm=self.arm(handler.body)))
         met = self.meet(branches, span)
         return self.block(node.finalbody) and met
 
@@ -251,101 +274,94 @@ class Executor:
                 if isinstance(part, ast.pattern) and isinstance(name, str):
                     outer.set(name, Opaque(f"{name} is bound by a pattern", deps_of(subject)))
             guard = [] if case.guard is None else [ast.copy_location(ast.Expr(case.guard), case.guard)]
-            branches.append(self.branch([*guard, *case.body], outer))
+            branches.append(self.branch([*guard, *case.body], outer, arm=self.arm(case.body)))
             exhaustive |= case.guard is None and isinstance(case.pattern, ast.MatchAs) and case.pattern.pattern is None
         if not exhaustive:
             branches.append(Environment(self.env))
         return self.meet(branches, self.positions.of(node.subject))
 
     def imported(self, node: ast.Import) -> bool:
+        project, module = self.interpreter.project, self.frame.module
         for alias in node.names:
-            path = alias.name if alias.asname else alias.name.partition(".")[0]
-            self.env.set(alias.asname or path, External(path))
+            name = alias.name if alias.asname else alias.name.partition(".")[0]
+            found = project.find(alias.name, module)
+            if found is not None and not alias.asname and "." in alias.name:
+                top = project.find(name, module)
+                self.env.set(name, ModuleRef(top) if top is not None else External(name))
+            else:
+                self.env.set(alias.asname or name, ModuleRef(found) if found is not None else External(name))
         return True
 
     def imported_from(self, node: ast.ImportFrom) -> bool:
-        module = "." * node.level + (node.module or "")
+        project, module = self.interpreter.project, self.frame.module
+        source = project.find(node.module or "", module, node.level)
+        path = "." * node.level + (node.module or "")
         for alias in node.names:
-            self.env.set(alias.asname or alias.name, External(f"{module.rstrip('.') or module}.{alias.name}"))
+            if alias.name == "*":
+                if source is not None and source is not module:
+                    module.stars.append(source)
+                continue
+            below = (
+                project.find(f"{node.module or ''}.{alias.name}".strip("."), module, node.level)
+                if source is None or (source.is_package)
+                else None
+            )
+            name = alias.asname or alias.name
+            if source is not None and source is not module:
+                self.env.set(name, Imported(source, alias.name))
+            elif below is not None:
+                self.env.set(name, ModuleRef(below))
+            else:
+                self.env.set(name, External(f"{path.rstrip('.') or path}.{alias.name}"))
         return True
 
     def defined(self, node: FunctionNode) -> bool:
         for expression in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
             if expression is not None:
                 self.evaluator.evaluate(expression)
-        self.env.set(node.name, Opaque(f"{node.name} is a function"))
-        self._later(node, None)
+        frame = self.frame
+        name = f"{frame.function}.{node.name}" if frame.info is not None else node.name
+        info = self.interpreter.function_info(node, name, None, frame.info)
+        nested = self.env if frame.info is not None else None
+        self.env.set(node.name, FunctionRef(info, closure=nested))
         return True
 
-    def _later(self, node: FunctionNode, cls: ClassInfo | None) -> None:
-        frame = self.frame
-        name = cls.name if cls is not None else ("" if frame.function == "<module>" else frame.function)
-        pending = Pending(node, f"{name}.{node.name}" if name else node.name, frame.base, frame.node, cls)
-        if (id(node), pending.name) not in self._seen:
-            self._seen.add((id(node), pending.name))
-            (self._constructors if cls and node.name == "__init__" else self._functions).append(pending)
-
     def class_(self, node: ast.ClassDef) -> bool:
+        frame = self.frame
         for decorator in node.decorator_list:
             self.evaluator.evaluate(decorator)
         bases = [self.evaluator.evaluate(base) for base in node.bases]
-        prefix = "" if self.frame.function == "<module>" else f"{self.frame.function}."
-        info = describe(node, prefix + node.name, tuple(base.cls for base in bases if isinstance(base, ClassRef)))
+        for keyword in node.keywords:
+            self.evaluator.evaluate(keyword.value)
+        name = f"{frame.function}.{node.name}" if frame.info is not None else node.name
+        if frame.cls is not None and frame.info is None:
+            name = f"{frame.cls.name}.{node.name}"
+        cls = frame.module.classes.get(id(node))
+        if cls is None:
+            cls = frame.module.classes[id(node)] = describe(node, name, frame.module, bases)
+        before, self.frame.cls = self.frame.cls, cls
         with self.evaluator.inside() as body:
             for statement in node.body:
                 if isinstance(statement, FunctionNode):
-                    body.set(statement.name, Opaque(f"{statement.name} is a method"))
-                    self._later(statement, info)
+                    for decorator in statement.decorator_list:
+                        self.evaluator.evaluate(decorator)
+                    info = self.interpreter.function_info(statement, f"{name}.{statement.name}", cls, frame.info)
+                    cls.methods[statement.name] = info
+                    body.set(statement.name, FunctionRef(info))
                 else:
                     self.statement(statement)
-        info.constants.update(body.names)
-        self.env.set(node.name, ClassRef(info))
+                    if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+                        annotated = self.interpreter.annotation(statement.annotation)
+                        if annotated is not None:
+                            cls.annotations[statement.target.id] = annotated
+        self.frame.cls = before
+        cls.constants.update(
+            (key, value)
+            for key, value in body.names.items()
+            if not (isinstance(value, FunctionRef) and key in cls.methods)
+        )
+        self.env.set(node.name, ClassRef(cls))
         return True
-
-    def function(self, pending: Pending) -> None:
-        """Interpret the body of a function whose surroundings are known."""
-        node, cls = pending.node, pending.cls
-        outer = pending.outer if pending.around is None else closure(pending.outer, pending.around)
-        base = Environment(outer)
-        own = self_name(node) if cls is not None else None
-        self.evaluator.env = base
-        self.evaluator.frame = Frame(pending.name, base, own=own, cls=cls, node=node)
-        constructor = cls is not None and node.name == "__init__"
-        arguments = node.args
-        names = []
-        for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
-            names.append(argument.arg)
-            client = self._client(argument.annotation)
-            base.set(argument.arg, client or Input(argument.arg, "agent" if constructor else "item"))
-        for rest in (arguments.vararg, arguments.kwarg):
-            if rest is not None:
-                names.append(rest.arg)
-                base.set(rest.arg, Input(rest.arg, "agent" if constructor else "item"))
-        if cls is not None and own is not None:
-            base.set(own, Instance(cls))
-        elif cls is not None and names and any(_is_name(each, "classmethod") for each in node.decorator_list):
-            base.set(names[0], ClassRef(cls))
-        self.evaluator.frame.parameters = frozenset(names)
-        self.evaluator.frame.fields.update(zip(names, names, strict=True))
-        self.block(node.body)
-        if constructor and cls is not None:
-            for name, value in self.env.names.items():
-                if name.startswith("self."):
-                    cls.initial[name.removeprefix("self.")] = value
-
-    def _client(self, annotation: ast.expr | None) -> Value | None:
-        """A client of an SDK, where the annotation of a parameter names its class."""
-        if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-            try:
-                annotation = ast.parse(annotation.value, mode="eval").body
-            except SyntaxError:
-                return None
-        for part in ast.walk(annotation) if annotation is not None else ():
-            if isinstance(part, ast.Name | ast.Attribute):
-                value = self.evaluator.evaluate(part)
-                if isinstance(value, External) and value.path in sdk.CLIENT_CLASSES:
-                    return External(f"{value.path}()")
-        return None
 
 
 STATEMENTS: dict[type[ast.stmt], Callable[[Executor, Any], bool]] = {
@@ -383,7 +399,3 @@ def _loaded(target: ast.expr) -> ast.expr:
         case ast.Attribute(value=value, attr=attribute):
             return ast.copy_location(ast.Attribute(value, attribute, ast.Load()), target)
     return target
-
-
-def _is_name(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Name) and node.id == name

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import Const, Segment
+from charter_compiler.ir.nodes import CallRef, Const, Param, Segment
 from charter_compiler.parser.values import (
     Either,
     Input,
+    Instance,
     Item,
     Opaque,
     Plain,
@@ -25,6 +27,7 @@ from charter_compiler.parser.values import (
     deps_of,
     normal,
     repeat,
+    results_of,
     text_of,
 )
 
@@ -106,7 +109,7 @@ def format_value(value: Value, conversion: str | None, spec: str | None, span: S
         except (ValueError, TypeError, OverflowError):
             return text_of(Opaque(f"{constant!r} cannot be formatted with {spec!r}"), span)
     if isinstance(value, Input):
-        return text_of(Input(value.root, value.scope, value.path + written), span)
+        return text_of(value.shown(value.name + written), span)
     if isinstance(value, Result):
         return text_of(value.part(written), span)
     return text_of(Opaque(f"a value formatted with {written!r}", deps_of(value)), span)
@@ -120,7 +123,7 @@ def format_text(template: Text, arguments: Arguments, span: Span) -> Text:
         if not isinstance(segment, Const):
             # str.format would read braces in the value as fields, which cannot be seen from here.
             reason = "a value passes through format(), which reads braces in it as fields"
-            parts.append(text_of(Opaque(reason, deps_of(Text((segment,)))), segment.span))
+            parts.append(text_of(Opaque(reason, template.deps), segment.span))
             continue
         try:
             pieces = list(string.Formatter().parse(segment.text))
@@ -196,14 +199,16 @@ def entry(mapping: Value, key: str, fields: dict[str, str]) -> Value:
             return Opaque(f"the dictionary has no constant key {key!r}") if value is None else value
         case Input(name=name):
             part = mapping.part(f"[{key!r}]")
-            return Input(key, part.scope) if fields.setdefault(key, name) == name else part
+            return part.shown(key) if fields.setdefault(key, name) == name else part
         case Result():
             return mapping.part(f"[{key!r}]")
+        case Instance(attributes=attributes) if attributes is not None and key in dict(attributes):
+            return dict(attributes)[key]
         case Either(options=options):
             return Either(tuple(entry(option, key, fields) for option in options))
-        case Opaque(deps=deps) if not deps:
+        case Opaque(deps=deps) if not results_of(mapping):
             # What the mapping is cannot be seen; that the field is a value from outside the template can.
-            return Input(key, "call")
+            return Input(key, "call", deps=deps)
     return Opaque(f"the value of the field {key} is not known", deps_of(mapping))
 
 
@@ -247,12 +252,26 @@ def method_of_text(text: Text, method: str, arguments: Arguments, span: Span) ->
             return joined
         separator = constant_text(text)
         if isinstance(items, Input) and separator is not None:
-            return Input(f"{separator!r}.join({items.name})", items.scope)
+            return items.shown(f"{separator!r}.join({items.name})")
         if isinstance(items, Result) and separator is not None:
             return Result(items.call, f"{separator!r}.join({items.path})", items.texts)
         return text_of(Opaque("a list that is made at run time is joined here", deps), span)
     constant = constant_text(text)
     known = [constant_of(value) for value in arguments.values()]
+    if constant is None and method == "replace" and len(arguments.positional) >= 2:
+        replaced = _replaced(text, arguments, span)
+        if replaced is not None:
+            return replaced
+    if constant is not None and method == "replace" and known[0][0] and not known[1][0]:
+        return _replaced(text, arguments, span) or text_of(Opaque("replace() is done at run time", deps), span)
+    if constant is None and method in _STRIPPING and all(found for found, _ in known):
+        return _stripped(text, method, [value for _, value in known])
+    if constant is not None and method in _SPLITTING and all(found for found, _ in known) and not arguments.keywords:
+        try:
+            pieces = getattr(constant, method)(*(value for _, value in known))
+        except (TypeError, ValueError, OverflowError):
+            return Opaque(f".{method}() fails on this text")
+        return Series(tuple(Text(normal((Const(piece, _place(text, span)),))) for piece in pieces))
     if method in PURE_METHODS and constant is not None and all(found for found, _ in known) and not arguments.keywords:
         try:
             return Text(normal((Const(getattr(constant, method)(*(value for _, value in known)), _place(text, span)),)))
@@ -260,6 +279,89 @@ def method_of_text(text: Text, method: str, arguments: Arguments, span: Span) ->
             return Opaque(f".{method}() fails on this text")
     unknown = Opaque(f".{method}() on a text is done at run time", deps)
     return text_of(unknown, span) if method in PURE_METHODS else unknown
+
+
+_STRIPPING = frozenset({"strip", "lstrip", "rstrip"})
+_SPLITTING = frozenset({"split", "rsplit", "splitlines", "partition", "rpartition"})
+
+
+def _replaced(text: Text, arguments: Arguments, span: Span) -> Text | None:
+    """``text.replace(old, new)`` in the constant parts; ``None`` where ``old`` is not constant. A value that is filled
+    in could hold ``old`` as well; that is taken to be what the author did not mean."""
+    old = constant_text(arguments.positional[0])
+    if not old:
+        return None
+    new = text_of(arguments.positional[1], span)
+    parts: list[Text] = [Text((), text.deps)]
+    for segment in text.segments:
+        if not isinstance(segment, Const) or old not in segment.text:
+            parts.append(Text((segment,)))
+            continue
+        first, *others = segment.text.split(old)
+        parts.append(Text(normal((Const(first, segment.span),))))
+        for other in others:
+            parts.extend((new, Text(normal((Const(other, segment.span),)))))
+    return concat(parts, span)
+
+
+def _stripped(text: Text, method: str, arguments: list[object]) -> Text:
+    """The text with its ends stripped, as far as they are constant."""
+    segments = list(text.segments)
+    for index, strip in ((0, str.lstrip), (-1, str.rstrip)):
+        if method != "strip" and method != strip.__name__:
+            continue
+        end = segments[index] if segments else None
+        if isinstance(end, Const):
+            segments[index] = Const(strip(end.text, *arguments), end.span)  # type: ignore[arg-type]
+        elif isinstance(end, Param):
+            segments[index] = Param(f"{end.name}.{strip.__name__}()", end.span, end.scope)
+        elif isinstance(end, CallRef):
+            segments[index] = CallRef(end.id, end.span, derived=True)
+    return Text(normal(segments), text.deps)
+
+
+_PERCENT = re.compile(
+    r"%(?:\((?P<key>[^)]*)\))?(?P<spec>[#0\- +]*(?:\*|\d+)?(?:\.(?:\*|\d+))?)[hlL]?(?P<kind>[%a-zA-Z])"
+)
+
+
+def percent_text(template: Text, value: Value, fields: dict[str, str], span: Span) -> Text | None:
+    """``template % value``; ``None`` where the template has parts that are not constant before a field, or a form that
+    is not understood."""
+    values = list(value.items) if isinstance(value, Series) else [value]
+    position = 0
+    parts: list[Text] = [Text((), template.deps)]
+    for segment in template.segments:
+        if not isinstance(segment, Const):
+            parts.append(Text((segment,)))
+            continue
+        end = 0
+        for match in _PERCENT.finditer(segment.text):
+            parts.append(Text(normal((Const(segment.text[end : match.start()], segment.span),))))
+            end = match.end()
+            if match["kind"] == "%":
+                parts.append(Text((Const("%", segment.span),)))
+                continue
+            if match["key"] is not None:
+                taken: Item = entry(value, match["key"], fields)
+            elif position < len(values):
+                taken = values[position]
+                position += 1
+            else:
+                return None
+            if isinstance(taken, Repeated):
+                return None
+            if match["spec"] or match["kind"] != "s":
+                known, constant = constant_of(taken)
+                if known:
+                    try:
+                        parts.append(Text(normal((Const(match[0] % constant, segment.span),))))
+                    except (TypeError, ValueError, OverflowError, MemoryError):
+                        return None
+                    continue
+            parts.append(text_of(taken, span))
+        parts.append(Text(normal((Const(segment.text[end:], segment.span),))))
+    return concat(parts, span)
 
 
 def _place(text: Text, span: Span) -> Span:

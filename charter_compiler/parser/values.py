@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,7 +12,12 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import CallRef, Choice, Const, Param, Repeat, Scope, Segment, Unknown, walk
 
 if TYPE_CHECKING:
-    from charter_compiler.parser.classes import ClassInfo
+    from charter_compiler.parser.definitions import ClassInfo, FunctionInfo
+    from charter_compiler.parser.modules import Module
+    from charter_compiler.parser.scope import Environment
+
+FLOW = "\1"
+"""What the name of a parameter begins with where it stands among the ``deps`` of a value; see ``Input``."""
 
 SEGMENT_LIMIT = 2000
 """A text of more parts than this is ``Unknown``: such texts come from generated code, and joins would multiply them."""
@@ -23,7 +29,8 @@ OPTION_LIMIT = 32
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string. ``deps`` are calls whose results flow into it where no segment refers to them."""
+    """A string. ``deps`` are the calls whose results flow into it, those that segments refer to among them, and the
+    parameters (``FLOW``) whose content does."""
 
     segments: tuple[Segment, ...]
     deps: frozenset[str] = frozenset()
@@ -41,13 +48,17 @@ class Input:
     """A value from outside, or a part of one: ``root`` is its name, ``path`` the attributes and items taken from it.
 
     ``touched``: code that is not read here may have changed it in place, so that its parts can differ from one use to
-    the next.
+    the next. ``origin`` names the parameter of a function that it is, ``deps`` all parameters whose content it holds;
+    ``cls`` is the class of the project that an annotation gives it.
     """
 
     root: str
     scope: Scope
     path: str = ""
     touched: bool = False
+    origin: str = ""
+    deps: frozenset[str] = frozenset()
+    cls: ClassInfo | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -55,7 +66,12 @@ class Input:
 
     def part(self, path: str) -> Input:
         """An attribute or item of it."""
-        return Input(self.root, "call" if self.touched else self.scope, self.path + path)
+        scope: Scope = "call" if self.touched else self.scope
+        return Input(self.root, scope, self.path + path, origin=self.origin, deps=self.deps)
+
+    def shown(self, name: str, scope: Scope | None = None) -> Input:
+        """A value computed from it alone, under a name of its own."""
+        return Input(name, scope or self.scope, deps=self.deps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +89,20 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class External:
-    """Something imported: ``openai.OpenAI``; ``openai.OpenAI().chat`` is an attribute of what calling it gave."""
+    """Something imported: ``openai.OpenAI``; ``openai.OpenAI().chat`` is an attribute of what calling it gave.
+
+    ``given`` are the arguments of that call, for the objects of the SDKs: an agent's instructions, a model's name.
+    """
 
     path: str
+    given: tuple[tuple[str | int, Value], ...] = field(default=(), repr=False)
+
+    def attribute(self, name: str) -> External:
+        return External(f"{self.path}.{name}", self.given)
+
+    def argument(self, *slots: str | int) -> Value | None:
+        """The first of these arguments that was given."""
+        return next((value for slot in slots for name, value in self.given if name == slot), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +132,69 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """``self`` of a class of this file."""
+    """An object of a class of the project. ``attributes`` are those that its constructor set; ``None`` is any object of
+    the class, such as ``self``."""
+
+    cls: ClassInfo = field(repr=False)
+    attributes: tuple[tuple[str, Value], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRef:
+    """A class of the project."""
 
     cls: ClassInfo = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class ClassRef:
-    """A class of this file."""
+class FunctionRef:
+    """A function of the project; ``bound`` is the object that it is a method of, ``positional`` and ``keywords`` what
+    ``functools.partial`` gave it, ``closure`` the names around a nested one."""
 
-    cls: ClassInfo = field(repr=False)
+    function: FunctionInfo = field(repr=False)
+    bound: Value | None = None
+    positional: tuple[Value, ...] = ()
+    keywords: tuple[tuple[str, Value], ...] = ()
+    closure: Environment | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleRef:
+    """A module of the project."""
+
+    module: Module = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A name of a module of the project, looked up when it is used: imports may be circular."""
+
+    module: Module = field(repr=False)
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptTemplate:
+    """A prompt template: roles and texts, whose fields are written in ``syntax``."""
+
+    messages: tuple[tuple[str, Value], ...]
+    syntax: str
+    chat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """``prompt | model | parser``."""
+
+    stages: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilePath:
+    """The path of a file; ``opened``: the open file."""
+
+    path: str
+    opened: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +212,60 @@ class Opaque:
     deps: frozenset[str] = frozenset()
 
 
-Value: TypeAlias = Text | Plain | Input | Result | External | Series | Record | Instance | ClassRef | Either | Opaque
+Value: TypeAlias = (
+    Text
+    | Plain
+    | Input
+    | Result
+    | External
+    | Series
+    | Record
+    | Instance
+    | ClassRef
+    | FunctionRef
+    | ModuleRef
+    | Imported
+    | PromptTemplate
+    | Chain
+    | FilePath
+    | Either
+    | Opaque
+)
 Item: TypeAlias = Value | Repeated
 
 
 def deps_of(*values: Item | None) -> frozenset[str]:
-    """Every call whose result flows into one of the values."""
+    """Every call whose result flows into one of the values, and every parameter (``FLOW``) whose content does."""
     found: set[str] = set()
-    for value in values:
+    stack: list[Item | None] = list(values)
+    while stack:
+        value = stack.pop()
         match value:
-            case Text(segments=segments, deps=deps):
+            case Text(deps=deps) | Opaque(deps=deps) | Input(deps=deps):
                 found |= deps
-                found.update(segment.id for segment in walk(segments) if isinstance(segment, CallRef))
             case Result(call=call):
                 found.add(call)
-            case Series(items=items) | Repeated(items=items) | Either(options=items):
-                found |= deps_of(*items)
+            case Series(items=items) | Repeated(items=items) | Either(options=items) | Chain(stages=items):
+                stack.extend(items)
             case Record(entries=entries, rest=rest):
-                found |= deps_of(rest, *(entry for _, entry in entries))
-            case Opaque(deps=deps):
-                found |= deps
+                stack.extend(entry for _, entry in entries)
+                stack.append(rest)
+            case Instance(attributes=attributes) if attributes:
+                stack.extend(entry for _, entry in attributes)
+            case External(given=given):
+                stack.extend(entry for _, entry in given)
+            case PromptTemplate(messages=messages):
+                stack.extend(entry for _, entry in messages)
+            case FunctionRef(positional=positional, keywords=keywords):
+                stack.extend(positional)
+                stack.extend(entry for _, entry in keywords)
     return frozenset(found)
+
+
+def results_of(*values: Item | None) -> frozenset[str]:
+    """Every call whose result flows into one of the values, without the parameters. A key decides which element is
+    taken, but its content does not flow on: what is looked up by a parameter is not the parameter."""
+    return frozenset(dep for dep in deps_of(*values) if not dep.startswith(FLOW))
 
 
 def text_of(value: Value, span: Span) -> Text:
@@ -162,19 +275,38 @@ def text_of(value: Value, span: Span) -> Text:
             return value
         case Plain(value=constant):
             return Text(normal((Const(str(constant), span),)))
-        case Input(name=name, scope=scope):
-            return Text((Param(name, span, scope),))
+        case Input(name=name, scope=scope, deps=deps):
+            return Text((Param(name, span, scope),), deps)
         case Result(call=call, path=path, texts=texts):
-            return Text((CallRef(call, span, derived=path not in texts),))
+            return Text((CallRef(call, span, derived=not is_text_path(path, texts)),), frozenset({call}))
         case Either(options=options):
             texts_ = [text_of(option, span) for option in options]
             return Text(choice([text.segments for text in texts_], span), deps_of(*texts_))
         case Opaque(reason=reason, deps=deps):
             return Text((Unknown(reason, span),), deps)
         case External(path=path):
-            return Text((Unknown(f"the value of {path} is not in this file", span),))
-    kind = {Series: "a list", Record: "a dictionary", Instance: "an object", ClassRef: "a class"}[type(value)]
-    return Text((Unknown(f"{kind} is printed here", span),), deps_of(value))
+            return Text((Unknown(f"the value of {path} is not in this project", span),), deps_of(value))
+        case PromptTemplate(messages=((_, text),)):
+            return text_of(text, span)
+    return Text((Unknown(f"{_KINDS.get(type(value), 'an object')} is printed here", span),), deps_of(value))
+
+
+def is_text_path(path: str, texts: tuple[str, ...]) -> bool:
+    """Whether a part of a result is the generated text itself; ``*`` in ``texts`` stands for any name."""
+    if path in texts:
+        return True
+    return any("*" in text and re.fullmatch(re.escape(text).replace(r"\*", r"\w*"), path) for text in texts)
+
+
+_KINDS: dict[type, str] = {
+    Series: "a list",
+    Record: "a dictionary",
+    ClassRef: "a class",
+    FunctionRef: "a function",
+    ModuleRef: "a module",
+    PromptTemplate: "a list of messages",
+    FilePath: "the path of a file",
+}
 
 
 def concat(texts: Iterable[Text], span: Span) -> Text:
@@ -259,16 +391,22 @@ def join(values: Sequence[Value], span: Span) -> Value:
 
 
 def _join_series(values: Sequence[Value]) -> Value:
-    """Lists that meet: alike items first, then the rest, of which only the calls that flow into it are kept."""
+    """Lists that meet: alike items first, then any number of each of the others."""
     lists = [value.items for value in values if isinstance(value, Series)]
-    reason = "the list differs from branch to branch"
     if len(lists) < len(values):
-        return Opaque(reason, deps_of(*values))
+        others = [value for value in values if not isinstance(value, Series)]
+        if all(isinstance(value, Plain | Opaque) for value in others):  # None, where no list was made
+            lists.append(tuple(value for value in others if not isinstance(value, Plain)))
+        else:
+            return Either(tuple(values))
     head = 0
     while all(len(items) > head for items in lists) and all(items[head] == lists[0][head] for items in lists):
         head += 1
-    rest = Opaque(reason, deps_of(*(item for items in lists for item in items[head:])))
-    return Series((*lists[0][:head], Repeated((rest,))))
+    rest: list[Item] = []
+    for items in lists:
+        for item in items[head:]:
+            rest.extend(inner for inner in (item.items if isinstance(item, Repeated) else (item,)) if inner not in rest)
+    return Series((*lists[0][:head], Repeated(tuple(rest)))) if rest else Series(lists[0][:head])
 
 
 def repeat(text: Text, span: Span) -> Text:

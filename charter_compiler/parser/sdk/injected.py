@@ -9,8 +9,7 @@ from charter_compiler.parser.sdk.signature import Signature
 SIGNATURE = Signature(
     api="injected",
     callees=(),
-    prompt=("prompt", "messages", "input", "inputs", "text", "query", "question"),
-    position=0,
+    prompt=("prompt", "messages", "input", "inputs", "text", "query", "question", 0),
     form="either",
     max_tokens=("max_tokens", "max_new_tokens", "max_completion_tokens", "max_output_tokens"),
     texts=("", ".text", ".content"),

@@ -1,0 +1,235 @@
+"""Where a prompt stops being the same from call to call, and what constant text stands behind that place.
+
+A prefix cache reuses leading tokens only. So constant text behind the first part that varies is computed again at every
+call. The checks CH101 to CH105 are about that one loss; they differ in what the part is, and each loss is reported by
+one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from charter_compiler.analysis.checks import names
+from charter_compiler.analysis.checks.context import MIN_TOKENS, Context
+from charter_compiler.analysis.checks.origin import changes_only_daily, made_once
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown, walk
+
+Kind: TypeAlias = Literal["value", "item", "examples", "volatile", "unordered"]
+
+REARRANGED = (
+    "crewai.", "dspy.", "guidance.", "haystack.", "llama_index.index", "llama_index.query_engine",
+    "llama_index.chat_engine", "llama_index.response_synthesizer", "langgraph_sdk", "outlines.", "langroid", "replicate.",
+)  # fmt: skip
+"""APIs that put what they are given into a prompt of their own, in an order that the source does not show."""
+
+MIN_PIECE = 100
+"""Characters of a constant piece behind the varying part that count: labels between two values cannot be moved."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A part that varies (``cause``) before text that does not.
+
+    ``before`` is the constant text since the varying part before it, or since the start; ``text`` the constant text
+    behind it; ``values`` are other parts behind it that stay the same while ``cause`` varies, whose length the source
+    does not say.
+    """
+
+    call: Call
+    kind: Kind
+    cause: Segment
+    name: str
+    before: str
+    text: str
+    values: tuple[Param | CallRef, ...]
+
+
+def losses(context: Context) -> Iterator[Loss]:
+    """The first loss of each call, in source order; one for each place in the source."""
+    seen = set()
+    for call in context.agent.calls:
+        for loss in _losses(call, context):
+            place = loss.cause.span
+            if place not in seen:
+                seen.add(place)
+                yield loss
+
+
+def _losses(call: Call, context: Context) -> Iterator[Loss]:
+    if call.forward or call.api.startswith(REARRANGED):
+        return
+    # The order in which a wrapper's arguments are sent is its own affair.
+    groups = [(message,) for message in call.messages] if call.kind == "wrapper" else [call.messages]
+    for messages in groups:
+        loss = _loss(call, messages, context)
+        if loss is not None:
+            yield loss
+            return
+
+
+def _loss(call: Call, messages: tuple[Message, ...], context: Context) -> Loss | None:
+    varies = _varying_in_loop(call, context) if call.loops else _varying_by_item
+    cause: Segment | None = None
+    kind: Kind = "value"
+    before, pieces = "", [""]
+    values: list[Param | CallRef] = []
+    examples = False
+    for message in messages:
+        if message.role == "unknown":
+            break
+        if cause is not None and message.role in ("assistant", "tool"):
+            if not all(isinstance(segment, Const) for segment in message.segments):
+                # The conversation goes on: what is behind cannot stand before it.
+                break
+            examples = True
+        for segment in message.segments:
+            if cause is None:
+                found = _kind(segment, call, context, varies)
+                if found is not None:
+                    cause, kind = segment, found
+                elif isinstance(segment, Const):
+                    before += segment.text
+                elif isinstance(segment, Param | CallRef | Unknown):
+                    before = before if _is_steady(segment, call, varies) else ""
+            elif isinstance(segment, Const):
+                pieces[-1] += segment.text
+            else:
+                pieces.append("")
+                if isinstance(segment, Param | CallRef) and _is_steady(segment, call, varies):
+                    values.append(segment)
+                examples = examples or (isinstance(segment, Param) and names.means_examples(segment.name))
+        if cause is not None:
+            pieces.append("")
+    if cause is None:
+        return None
+    text = "".join(piece for piece in pieces if len(piece) >= MIN_PIECE)
+    large = tuple(value for value in values if _is_large(value, call))
+    if not context.is_long(text) and not (call.loops and large and kind in ("item", "volatile")):
+        return None
+    if kind in ("value", "item") and _shared_with_another(call, cause, context):
+        return None
+    if kind in ("value", "item") and (examples or names.holds_examples(text)):
+        kind = "examples"
+    return Loss(call, kind, cause, _name(cause), before, text if len(text) >= MIN_TOKENS * 3 else "", large)
+
+
+_Varies: TypeAlias = Callable[[Segment], bool]
+
+
+def _kind(segment: Segment, call: Call, context: Context, varies: _Varies) -> Kind | None:
+    """What sort of varying part a segment is; ``None`` if it is not known to vary."""
+    match segment:
+        case Unknown(cause="volatile"):
+            if made_once(segment, call, context) or changes_only_daily(segment, call, context):
+                return None
+            return "volatile"
+        case Unknown(cause="unordered"):
+            return None if made_once(segment, call, context) else "unordered"
+        case Param(name=name) if varies(segment):
+            if names.means_volatile(name):
+                return "volatile"
+            if names.is_unordered_dump(name):
+                return "unordered"
+            return "item" if call.loops else "value"
+        case CallRef() if varies(segment):
+            return "item" if call.loops else "value"
+        case Repeat(segments=inner) if not call.loops:
+            # In a loop it is not known which of the two loops the parts vary with.
+            parts = [each for each in walk(inner) if not isinstance(each, Const | Choice | Repeat)]
+            if parts and all(varies(each) for each in parts):
+                return "value"
+    return None
+
+
+def _varying_by_item(segment: Segment) -> bool:
+    """Outside of loops: what differs from one call of the function to the next."""
+    match segment:
+        case Param(name=name, scope="item" | "loop"):
+            return not names.means_setting(name)
+        case CallRef():
+            return True
+    return False
+
+
+def _varying_in_loop(call: Call, context: Context) -> _Varies:
+    """In a loop: what differs from one turn of the innermost loop to the next."""
+    innermost = call.loops[-1]
+
+    def varies(segment: Segment) -> bool:
+        match segment:
+            case Param(scope="loop"):
+                return True
+            case CallRef(id=source):
+                other = context.by_id.get(source)
+                return other is not None and other.function == call.function and innermost in other.loops
+        return False
+
+    return varies
+
+
+def _is_steady(segment: Segment, call: Call, varies: _Varies) -> bool:
+    match segment:
+        case Param(scope=scope):
+            return scope in (("agent", "item") if call.loops else ("agent",))
+        case CallRef():
+            return bool(call.loops) and not varies(segment)
+    return False
+
+
+def _is_large(value: Param | CallRef, call: Call) -> bool:
+    if isinstance(value, Param):
+        return value.scope != "call" and names.means_long_text(value.name)
+    return not value.derived
+
+
+def _shared_with_another(call: Call, cause: Segment, context: Context) -> bool:
+    """Whether another call of the function begins with the same parts, the varying one included: then that one stands
+    early because it is shared."""
+    own = _through(call, cause)
+    return any(
+        _same(own, other) for each in context.beside(call) if each.id != call.id and (other := _through(each, cause))
+    )
+
+
+def _through(call: Call, cause: Segment) -> list[Segment]:
+    """The parts of a prompt up to the first that equals ``cause``; empty without one."""
+    found: list[Segment] = []
+    for message in call.messages:
+        for segment in message.segments:
+            found.append(segment)
+            if _equal(segment, cause):
+                return found
+    return []
+
+
+def _same(one: list[Segment], other: list[Segment]) -> bool:
+    return len(one) == len(other) and all(_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def _equal(one: Segment, other: Segment) -> bool:
+    match one, other:
+        case Const(text=text), Const(text=other_text):
+            return text == other_text
+        case Param(name=name, scope=scope), Param(name=other_name, scope=other_scope):
+            return (name, scope) == (other_name, other_scope)
+        case CallRef(id=call), CallRef(id=other_call):
+            return call == other_call
+    return False
+
+
+def _name(cause: Segment) -> str:
+    match cause:
+        case Param(name=name):
+            return f"`{name}`"
+        case CallRef(id=call):
+            return f"the result of {call.rpartition(':')[2]}"
+        case Repeat(segments=inner):
+            inside = next((each for each in walk(inner) if isinstance(each, Param | CallRef)), None)
+            return "a list of values" if inside is None else f"a list of {_name(inside)}"
+        case Unknown(reason=reason):
+            match = re.search(r"[\w.]+\([^)]*\)(?:\.\w+\(\))?", reason)
+            return f"`{match[0]}`" if match else "a value"
+    return "a value"

@@ -1,0 +1,113 @@
+"""What the names of values say. Authors name things well; where a name says nothing, nothing is concluded from it."""
+
+from __future__ import annotations
+
+import re
+
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+
+SETTINGS = frozenset(
+    {
+        *("language", "languages", "lang", "locale", "tone", "style", "format", "formats", "model", "prompt", "prompts"),
+        *("instruction", "instructions", "system", "persona", "role", "roles", "rules", "guidelines", "schema", "tool"),
+        *("tools", "max", "min", "num", "number", "limit", "count", "total", "config", "configuration", "settings"),
+        *("options", "option", "version", "audience", "template", "preamble", "prefix", "suffix", "date", "today"),
+        *("year", "month", "day", "type", "mode", "level", "unit", "delimiter", "separator", "categories", "labels"),
+        *("classes", "n", "k", "size", "length", "words", "threshold", "enabled", "flag", "mode", "kind", "platform"),
+        *("backstory", "goal", "description", "capabilities", "functions", "os", "workspace", "cwd", "examples", "shots"),
+        *("domain", "region", "country", "currency", "timezone", "criteria", "rubric", "policy", "spec", "standard"),
+        *("agent", "agents", "assistant", "bot", "header", "footer", "intro", "setup", "metadata", "params", "depth"),
+        *("example", "shot", "category", "label", "function", "capability", "rule", "instruction", "guideline"),
+        *("provider", "api", "url", "path", "dir", "directory", "file", "filename", "repo", "env", "environment"),
+    }
+)
+"""Words of names of values that stay the same for many calls: settings of the program rather than its data."""
+
+VOLATILE = frozenset({"timestamp", "now", "nonce", "uuid", "guid"})
+_VOLATILE_PAIRS = (
+    ("request", "id"), ("trace", "id"), ("session", "id"), ("run", "id"), ("message", "id"), ("correlation", "id"),
+    ("conversation", "id"), ("call", "id"), ("current", "time"), ("time", "stamp"), ("request", "number"),
+    ("turn", "number"), ("turn", "count"), ("call", "count"), ("request", "count"), ("random", "seed"),
+)  # fmt: skip
+_COUNTERS = frozenset({"i", "idx", "index", "counter", "turn", "step", "iteration", "attempt", "round"})
+
+LONG = frozenset(
+    {
+        *("context", "contexts", "document", "documents", "doc", "docs", "report", "article", "transcript", "paper"),
+        *("code", "source", "content", "contents", "text", "texts", "history", "conversation", "dialogue", "schema"),
+        *("passage", "passages", "notes", "manual", "contract", "knowledge", "background", "codebase", "spec", "outline"),
+        *("summary", "summaries", "draft", "guidelines", "policy", "policies", "rubric", "instructions", "catalog"),
+        *("manuscript", "chapter", "essay", "email", "resume", "cv", "log", "logs", "diff", "corpus", "book", "page"),
+    }
+)
+"""Words of names of values that are long texts."""
+_SHORT = frozenset({"id", "name", "title", "type", "length", "len", "size", "count", "path", "url", "date", "language", "file"})
+
+_DICTIONARIES = frozenset(
+    {
+        *("config", "configuration", "settings", "profile", "schema", "tools", "metadata", "options", "catalog", "params"),
+        *("state", "inventory", "facts", "preferences", "attributes", "features", "parameters", "registry", "glossary"),
+        *("policy", "policies", "rules", "context", "tags", "properties", "fields", "limits", "flags", "prices", "menu"),
+    }
+)
+_DUMP = re.compile(r"(?:json\.|orjson\.|ujson\.|\b)dumps\((?P<what>[^,()]*)(?P<rest>.*)\)$", re.DOTALL)
+
+
+def words(name: str) -> list[str]:
+    """The words of the last part of a name: ``row['userQuestion'][:50]`` gives ``user``, ``question``."""
+    bare = re.sub(r"\[[-\d:+ ]*\]", "", name)
+    bare = re.sub(r"\.(?:strip|lower|upper|title|format|get|replace|rstrip|lstrip|join)\(.*$", "", bare)
+    parts = re.findall(r"\w+", bare)
+    return [word.lower() for word in _WORDS.findall(parts[-1].replace("_", " "))] if parts else []
+
+
+def means_setting(name: str) -> bool:
+    """Whether a value of that name is likely a setting that stays the same for many calls."""
+    found = words(name)
+    return bool(found) and (found[-1] in SETTINGS or found[0] in ("max", "min", "num", "n", "is", "has", "use"))
+
+
+def means_volatile(name: str) -> bool:
+    """Whether the name is that of a time, an identifier made for the call, or a counter."""
+    found = words(name)
+    pairs = {tuple(found[index : index + 2]) for index in range(len(found) - 1)}
+    return (
+        (bool(found) and found[-1] in VOLATILE)
+        or not pairs.isdisjoint(_VOLATILE_PAIRS)
+        or (len(found) == 1 and found[0] in _COUNTERS)
+    )
+
+
+def is_unordered_dump(name: str) -> bool:
+    """Whether the value is the JSON of a dictionary of settings, without a fixed order of its keys."""
+    match = _DUMP.search(name)
+    if match is None or "sort_keys" in match["rest"]:
+        return False
+    found = words(match["what"])
+    return bool(found) and found[-1] in _DICTIONARIES
+
+
+def means_long_text(name: str) -> bool:
+    """Whether a value of that name is likely a text of a hundred tokens or more."""
+    found = words(name)
+    return bool(found) and found[-1] in LONG and not _SHORT.intersection(found)
+
+
+_EXAMPLES = frozenset({"examples", "shots", "demonstrations", "demos", "fewshot", "exemplars"})
+
+
+def means_examples(name: str) -> bool:
+    """Whether the value is a list of examples."""
+    found = words(name)
+    return bool(found) and found[-1] in _EXAMPLES
+
+
+_HEADING = re.compile(r"(?im)^[\s#*<\-]*(?:few[- ]shot\s+)?examples?\b[^\n]{0,40}(?::|>|\*\*|$)|^[\s#*<\-]*example\s+\d")
+_PAIR = re.compile(r"(?im)^\s*[*#-]*\s*(?:input|question|q|query|user|text|review|sentence)\s*\d*\s*[:>]")
+_ANSWER = re.compile(r"(?im)^\s*[*#-]*\s*(?:output|answer|a|response|assistant|label|result|sentiment|json)\s*\d*\s*[:>]")
+
+
+def holds_examples(text: str) -> bool:
+    """Whether a constant text is, or ends in, worked examples: at least two pairs of input and output."""
+    pairs = min(len(_PAIR.findall(text)), len(_ANSWER.findall(text)))
+    return pairs >= 2 or (pairs == 1 and _HEADING.search(text) is not None)

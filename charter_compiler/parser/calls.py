@@ -1,0 +1,241 @@
+"""Calls of the project's own functions: which of them carry a prompt to a model, and what they return.
+
+A function is read twice over. On its own, with its parameters as values from outside: that finds its call sites and
+which parameters travel to a model (``FunctionInfo.prompts``). And at each call of it, inline, with the values of that
+call: that gives the value it returns. The second is bounded by depth and by the number of statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import CallRef, Choice, Param, Repeat, Segment, walk
+from charter_compiler.parser.definitions import FunctionInfo
+from charter_compiler.parser.strings import Arguments
+from charter_compiler.parser.values import (
+    Either,
+    FunctionRef,
+    Input,
+    Instance,
+    Item,
+    Opaque,
+    Plain,
+    Record,
+    Repeated,
+    Result,
+    Series,
+    Text,
+    Value,
+    deps_of,
+    results_of,
+)
+
+DEPTH_LIMIT = 6
+"""Functions inside functions that are read inline."""
+
+FUEL = 1500
+"""Statements that are read inline for one function that is analyzed on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The arguments of a call by the names of the parameters; ``places`` is where each stands."""
+
+    values: dict[str, Value]
+    places: dict[str, Span]
+
+
+def bind(ref: FunctionRef, arguments: Arguments, span: Span) -> Bound:
+    """Give the arguments to the parameters. A parameter that gets nothing is left out: its default counts."""
+    node = ref.function.node
+    positional = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+    bound = Bound({}, {})
+    given: list[tuple[Value, Span]] = []
+    if ref.bound is not None and positional:
+        given.append((ref.bound, span))
+    given.extend((value, span) for value in ref.positional)
+    given.extend((value, arguments.spans.get(index, span)) for index, value in enumerate(arguments.positional))
+    if arguments.open and given:
+        # What `*` unpacks may fill any of the parameters from there on.
+        value, place = given[-1]
+        elements = list(value.items) if isinstance(value, Series) else []
+        given.pop()
+        if isinstance(value, Series) and not any(isinstance(each, Repeated) for each in elements):
+            given.extend((each, place) for each in elements if not isinstance(each, Repeated))
+        else:
+            rest = Opaque("unpacked from a list", deps_of(value))
+            given.extend((rest, place) for _ in range(max(0, len(positional) - len(given))))
+    for name, (value, place) in zip(positional, given, strict=False):
+        bound.values[name], bound.places[name] = value, place
+    if node.args.vararg is not None:
+        extra = given[len(positional) :]
+        bound.values[node.args.vararg.arg] = Series(tuple(value for value, _ in extra))
+        bound.places[node.args.vararg.arg] = extra[0][1] if extra else span
+    names = {*positional, *(each.arg for each in node.args.kwonlyargs)}
+    keywords = {**dict(ref.keywords), **arguments.keywords}
+    others: list[tuple[str, Value]] = []
+    for name, value in keywords.items():
+        if name in names:
+            bound.values[name], bound.places[name] = value, arguments.spans.get(name, span)
+        else:
+            others.append((name, value))
+    if arguments.rest is not None:
+        for name in names - set(bound.values):
+            bound.values[name] = _part(arguments.rest, name)
+            bound.places[name] = arguments.rest_span or span
+    if node.args.kwarg is not None:
+        bound.values[node.args.kwarg.arg] = Record(tuple(others), arguments.rest)
+        bound.places[node.args.kwarg.arg] = arguments.spans.get(others[0][0], span) if others else span
+    return bound
+
+
+def _part(mapping: Value, name: str) -> Value:
+    match mapping:
+        case Record() if (value := mapping.get(name)) is not None:
+            return value
+        case Input():
+            return mapping.part(f"[{name!r}]")
+    return Opaque(f"{name} is unpacked from a dictionary", deps_of(mapping))
+
+
+def carried_prompts(function: FunctionInfo, bound: Bound) -> list[tuple[str, Value, Span]]:
+    """(role, value, place) of the arguments whose content travels to a model, in the order of the parameters."""
+    found: list[tuple[str, Value, Span]] = []
+    for parameter in function.parameters():
+        role = function.prompts.get(parameter.arg)
+        value = bound.values.get(parameter.arg)
+        if role is None or value is None or not _has_content(value):
+            continue
+        found.append((role, value, bound.places[parameter.arg]))
+    # What is sent as the system's message comes first, wherever the parameter stands.
+    return sorted(found, key=lambda each: each[0] != "system")
+
+
+def _has_content(value: Value) -> bool:
+    match value:
+        case Plain() | Instance(attributes=None) | FunctionRef():
+            return False
+        case Series(items=()) | Record(entries=(), rest=None) | Text(segments=()):
+            return False
+        case Instance(attributes=attributes) if attributes is not None:
+            return bool(deps_of(value)) or any(_has_content(each) for _, each in attributes)
+        case Either(options=options):
+            return any(_has_content(option) for option in options)
+    return True
+
+
+def seen_from_outside(value: Value, outer: Value, known: frozenset[str]) -> Value:
+    """A value that a wrapper returned, as its caller sees it: results of calls inside are the result ``outer`` of the
+    call of the wrapper. ``known`` are the results that were handed in."""
+    if not isinstance(outer, Result):
+        return value
+    inner = results_of(value) - known
+    if not inner:
+        # Nothing of the model's text could be followed to what is returned: take it that it is there.
+        return value if value == Plain(None) else outer
+    return _renamed(value, inner, outer)
+
+
+def _renamed(value: Value, inner: frozenset[str], outer: Result) -> Value:
+    def again(each: Value) -> Value:
+        return _renamed(each, inner, outer)
+
+    def item(each: Item) -> Item:
+        return Repeated(tuple(item(one) for one in each.items)) if isinstance(each, Repeated) else again(each)
+
+    def keys(deps: frozenset[str]) -> frozenset[str]:
+        return (deps - inner) | {outer.call} if deps & inner else deps
+
+    match value:
+        case Result(call=call) if call in inner:
+            return Result(outer.call, value.path, value.texts)
+        case Text(segments=segments, deps=deps):
+            return Text(tuple(_segment(segment, inner, outer) for segment in segments), keys(deps))
+        case Opaque(deps=deps):
+            return Opaque(value.reason, keys(deps))
+        case Input(deps=deps):
+            return replace(value, deps=keys(deps))
+        case Series(items=items):
+            return Series(tuple(item(each) for each in items))
+        case Record(entries=entries, rest=rest):
+            return Record(tuple((name, again(each)) for name, each in entries), None if rest is None else again(rest))
+        case Either(options=options):
+            return Either(tuple(again(option) for option in options))
+        case Instance(attributes=attributes) if attributes:
+            return Instance(value.cls, tuple((name, again(each)) for name, each in attributes))
+    return Opaque("made from what a call returned", keys(deps_of(value))) if deps_of(value) & inner else value
+
+
+def _segment(segment: Segment, inner: frozenset[str], outer: Result) -> Segment:
+    match segment:
+        case CallRef(id=call) if call in inner:
+            return replace(segment, id=outer.call)
+        case Choice(options=options):
+            return replace(
+                segment, options=tuple(tuple(_segment(each, inner, outer) for each in option) for option in options)
+            )
+        case Repeat(segments=segments):
+            return replace(segment, segments=tuple(_segment(each, inner, outer) for each in segments))
+    return segment
+
+
+def interesting(value: Value) -> Iterable[Value]:
+    """What a parameter may be called as, or have methods of: functions, objects and clients."""
+    match value:
+        case FunctionRef() | Instance():
+            yield replace(value, closure=None) if isinstance(value, FunctionRef) else Instance(value.cls)
+        case Either(options=options):
+            for option in options:
+                yield from interesting(option)
+        case _ if type(value).__name__ in ("External", "ClassRef", "Chain"):
+            path = getattr(value, "path", "")
+            if not path.startswith("builtins."):
+                yield value
+        case _:
+            return
+
+
+def instantiated(value: Value, info: FunctionInfo, bound: Bound) -> Value:
+    """What a function returns in general, for the arguments of a call: its parameters become these. What it computes
+    from them is not known here, but what flows into it is."""
+    flows = {info.flow(each.arg): each.arg for each in info.parameters()}
+
+    def again(each: Value) -> Value:
+        return instantiated(each, info, bound)
+
+    def item(each: Item) -> Item:
+        return Repeated(tuple(item(one) for one in each.items)) if isinstance(each, Repeated) else again(each)
+
+    def known(deps: frozenset[str]) -> frozenset[str]:
+        if deps.isdisjoint(flows):
+            return deps
+        found = set(deps)
+        for flow in deps & flows.keys():
+            found.discard(flow)
+            found |= deps_of(bound.values.get(flows[flow]))
+        return frozenset(found)
+
+    match value:
+        case Input(origin=origin, path="") if origin in flows and flows[origin] in bound.values:
+            return bound.values[flows[origin]]
+        case Input(deps=deps) if deps & flows.keys():
+            return Opaque(f"{value.name} of {info.name}()", known(deps))
+        case Opaque(deps=deps):
+            return Opaque(value.reason, known(deps))
+        case Text(segments=segments, deps=deps) if deps & flows.keys() or _has_param(segments):
+            return Opaque(f"a text that {info.name}() makes", known(deps))
+        case Series(items=items):
+            return Series(tuple(item(each) for each in items))
+        case Record(entries=entries, rest=rest):
+            return Record(tuple((name, again(each)) for name, each in entries), None if rest is None else again(rest))
+        case Either(options=options):
+            return Either(tuple(again(option) for option in options))
+        case Instance(attributes=attributes) if attributes:
+            return Instance(value.cls, tuple((name, again(each)) for name, each in attributes))
+    return value
+
+
+def _has_param(segments: tuple[Segment, ...]) -> bool:
+    return any(isinstance(segment, Param) for segment in walk(segments))

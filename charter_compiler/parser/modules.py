@@ -1,0 +1,184 @@
+"""The modules of a project: finding them by the names that imports use, and reading them when they are needed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode
+from charter_compiler.parser.positions import Positions
+
+if TYPE_CHECKING:
+    from charter_compiler.parser.scope import Environment
+    from charter_compiler.parser.values import Text
+
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A function of a module with all that is nested in it, or (``node`` is ``None``) what the module itself runs.
+    ``words`` are the names in it, attributes and keywords included."""
+
+    node: FunctionNode | None
+    words: frozenset[str]
+
+
+@dataclass(slots=True, eq=False)
+class Module:
+    """One file.
+
+    ``label`` is its name in spans and ids, ``path`` where it lies (``None`` for a text that was given), ``words`` every
+    name in its text. ``tree`` is there while it is needed; ``environment`` holds its names once it was interpreted;
+    ``texts`` are the values of its string constants by their nodes.
+    """
+
+    label: str
+    path: Path | None
+    source: str = field(repr=False)
+    words: frozenset[str] = field(repr=False)
+    tree: ast.Module | None = field(default=None, repr=False)
+    environment: Environment | None = field(default=None, repr=False)
+    running: bool = False
+    stars: list[Module] = field(default_factory=list, repr=False)
+    functions: dict[int, FunctionInfo] = field(default_factory=dict, repr=False)
+    classes: dict[int, ClassInfo] = field(default_factory=dict, repr=False)
+    texts: dict[int, Text] = field(default_factory=dict, repr=False)
+    rebound: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+    _positions: Positions | None = field(default=None, repr=False)
+    _units: tuple[Unit, ...] | None = field(default=None, repr=False)
+
+    @property
+    def positions(self) -> Positions:
+        if self._positions is None:
+            self._positions = Positions(self.label, self.source)
+        return self._positions
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """What can be analyzed on its own."""
+        if self._units is None:
+            self._units = tuple(_units(self.parsed()))
+        return self._units
+
+    def parsed(self) -> ast.Module:
+        """The syntax tree."""
+        if self.tree is None:
+            self.tree = parse(self.source, self.label)
+        return self.tree
+
+    @property
+    def is_package(self) -> bool:
+        return self.label.endswith("__init__.py")
+
+
+def parse(source: str, label: str) -> ast.Module:
+    """The syntax tree of a text.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: what ``ast.parse`` raises.
+    """
+    with warnings.catch_warnings():
+        # Invalid escapes and the like are the business of the user's linter.
+        warnings.simplefilter("ignore")
+        return ast.parse(source, filename=label)
+
+
+def words_of(source: str) -> frozenset[str]:
+    """Every name in a text, in comments and strings too: a cheap test of what a file can be about."""
+    return frozenset(_WORD.findall(source))
+
+
+class Project:
+    """The files that are inspected together."""
+
+    def __init__(self, modules: Iterable[Module]) -> None:
+        self.modules: dict[str, Module] = {}
+        self._by_name: dict[str, list[Module]] = defaultdict(list)
+        self._mentions: dict[str, list[Module]] | None = None
+        self.roots: tuple[Path, ...] = ()
+        for module in modules:
+            self.modules[module.label] = module
+            parts = _parts(module.label)
+            if parts:
+                self._by_name[parts[-1]].append(module)
+
+    def mentioning(self, name: str) -> list[Module]:
+        """Modules that hold a name."""
+        if self._mentions is None:
+            self._mentions = defaultdict(list)
+            for module in self.modules.values():
+                for word in module.words:
+                    self._mentions[word].append(module)
+        return self._mentions.get(name, [])
+
+    def find(self, name: str, importer: Module, level: int = 0) -> Module | None:
+        """The module of that dotted name as ``importer`` would import it; ``level`` counts the leading dots.
+
+        Absolute names are matched by their end, since the folder on Python's path is not known; among several, the one
+        nearest to the importer is taken.
+        """
+        here = PurePosixPath(importer.label).parent.parts
+        wanted = tuple(name.split(".")) if name else ()
+        if level:
+            if level - 1 > len(here):
+                return None
+            return self._at((*here[: len(here) - (level - 1)], *wanted))
+        if not wanted:
+            return None
+        best: tuple[int, int, Module] | None = None
+        for module in self._by_name.get(wanted[-1], ()):
+            parts = _parts(module.label)
+            if parts[-len(wanted) :] != wanted or (module is importer and len(wanted) == 1):
+                continue
+            above = parts[: -len(wanted)]
+            # A name of one part is a module beside the importer or at a root, not any file of that name.
+            if len(wanted) == 1 and above and above != here[: len(above)] and above[-1] not in ("src", "lib"):
+                continue
+            common = sum(1 for one, other in zip(parts, here, strict=False) if one == other)
+            if best is None or (common, -len(parts)) > best[:2]:
+                best = (common, -len(parts), module)
+        return best[2] if best else None
+
+    def _at(self, parts: tuple[str, ...]) -> Module | None:
+        base = "/".join(parts)
+        return self.modules.get(f"{base}.py") or self.modules.get(f"{base}/__init__.py" if base else "__init__.py")
+
+
+def _parts(label: str) -> tuple[str, ...]:
+    path = PurePosixPath(label)
+    return path.parent.parts if path.name == "__init__.py" else (*path.parent.parts, path.stem)
+
+
+def _units(tree: ast.Module) -> Iterator[Unit]:
+    rest: list[ast.AST] = []
+    stack: list[ast.AST] = list(reversed(tree.body))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, FunctionNode):
+            yield Unit(node, _words(node))
+            continue
+        rest.append(node)
+        stack.extend(reversed(list(ast.iter_child_nodes(node))))
+    yield Unit(None, frozenset(word for node in rest for word in _word(node)))
+
+
+def _words(node: ast.AST) -> frozenset[str]:
+    return frozenset(word for part in ast.walk(node) for word in _word(part))
+
+
+def _word(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+            yield name
+        case ast.alias(name=name, asname=asname):
+            yield name.rpartition(".")[2]
+            if asname:
+                yield asname

@@ -1,0 +1,110 @@
+"""What is read, and in which order: from the functions that name a model call outwards to all that hand it a prompt.
+
+Only files that can hold a call are interpreted: those in which a name of an SDK's method, of a client that is passed in,
+or of a function that is known to carry a prompt stands. Each time more becomes known of a function, the functions that
+name it are read again, until nothing changes. What is known only grows, so that this ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from charter_compiler.parser import sdk
+from charter_compiler.parser.definitions import FunctionInfo
+from charter_compiler.parser.interpreter import Interpreter, Owner
+from charter_compiler.parser.modules import Module, Project, Unit
+from charter_compiler.parser.sdk import injected
+from charter_compiler.parser.sites import Site
+
+ROUND_LIMIT = 12
+"""Readings of one function at most; what is found then stands."""
+
+WEAK_NAMES = frozenset(
+    {
+        "apply", "batch", "call", "chat", "complete", "completion", "create", "forward", "generate", "kickoff", "invoke",
+        "post", "predict", "query", "request", "run", "run_sync", "send", "send_message", "step", "stream", "reply",
+        "parse", "completions", "responses", "messages", "agenerate", "arun", "astream", "abatch", "run_stream", "models",
+    }
+)  # fmt: skip
+"""Names of SDK methods that other things have as well: they count in a file that imports an SDK."""
+
+
+class Worklist:
+    """Reads a project until nothing changes; ``sites`` then holds its model calls."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.interpreter = Interpreter(project, self._changed)
+        self._waiting: deque[tuple[Module, Unit]] = deque()
+        self._queued: set[tuple[int, int]] = set()
+        self._rounds: dict[tuple[int, int], int] = {}
+        self._found: dict[tuple[int, int], dict[str, Site]] = {}
+
+    def run(self) -> list[Site]:
+        """All sites of the project."""
+        for module in self.project.modules.values():
+            for unit in seeds(module):
+                self._enqueue(module, unit)
+        while self._waiting:
+            module, unit = self._waiting.popleft()
+            key = _key(module, unit)
+            self._queued.discard(key)
+            self._rounds[key] = self._rounds.get(key, 0) + 1
+            self._found[key] = self._read(module, unit)
+        return [site for found in self._found.values() for site in found.values()]
+
+    def _read(self, module: Module, unit: Unit) -> dict[str, Site]:
+        if unit.node is None:
+            return self.interpreter.run_module(module)
+        self.interpreter.environment(module)
+        info = module.functions.get(id(unit.node))
+        if info is None:
+            return {}  # in a part of the module that is never reached
+        return self.interpreter.analyze(info)
+
+    def _enqueue(self, module: Module, unit: Unit) -> None:
+        key = _key(module, unit)
+        if key not in self._queued and self._rounds.get(key, 0) < ROUND_LIMIT:
+            self._queued.add(key)
+            self._waiting.append((module, unit))
+
+    def _changed(self, info: FunctionInfo) -> None:
+        """More is known of a function: read again it, what stands in it, and all that names it."""
+        for unit in info.module.units:
+            if unit.node is not None and _outermost(info) is unit.node and info.given:
+                self._enqueue(info.module, unit)
+        if not info.prompts:
+            return
+        for module in self.project.mentioning(info.bare):
+            for unit in module.units:
+                if info.bare in unit.words:
+                    self._enqueue(module, unit)
+
+
+def _key(module: Module, unit: Unit) -> tuple[int, int]:
+    return id(module), id(unit.node) if unit.node is not None else 0
+
+
+def _outermost(info: FunctionInfo) -> object:
+    while info.around is not None:
+        info = info.around
+    return info.node
+
+
+def seeds(module: Module) -> Iterator[Unit]:
+    """The units of a module that may hold a call of a model."""
+    names = module.words & sdk.METHODS
+    clients = {word for word in module.words if injected.is_client_name(word)}
+    if not names and not clients:
+        return
+    imported = not sdk.MODULES.isdisjoint(module.words)
+    if not imported and not clients and names <= WEAK_NAMES and not names & injected.CLEAR_METHODS:
+        return
+    for unit in module.units:
+        here = unit.words & names
+        if clients & unit.words or (here if imported else here - WEAK_NAMES | here & injected.CLEAR_METHODS):
+            yield unit
+
+
+__all__ = ["Owner", "Worklist", "seeds"]
