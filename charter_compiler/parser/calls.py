@@ -7,12 +7,14 @@ call: that gives the value it returns. The second is bounded by depth and by the
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import CallRef, Choice, Param, Repeat, Segment, walk
 from charter_compiler.parser.definitions import FunctionInfo
+from charter_compiler.parser.sdk.injected import is_client_name
 from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
     Either,
@@ -111,6 +113,37 @@ def carried_prompts(function: FunctionInfo, bound: Bound) -> list[tuple[str, Val
         found.append((role, value, bound.places[parameter.arg]))
     # What is sent as the system's message comes first, wherever the parameter stands.
     return sorted(found, key=lambda each: each[0] != "system")
+
+
+NO_CONTENT = frozenset(
+    {
+        "client", "model", "model_name", "model_id", "engine", "temperature", "max_tokens", "top_p", "n", "seed",
+        "api_key", "tokenizer", "verbose", "logger", "stop", "provider", "timeout", "stream", "cls",
+    }
+)  # fmt: skip
+"""Parameters that by their name set up a call and are no part of its prompt."""
+
+
+def is_content(info: FunctionInfo, name: str) -> bool:
+    """Whether a parameter can be a part of a prompt: not a setting by its name, nor a number or a flag by its
+    annotation or default."""
+    if name in NO_CONTENT or name == info.own() or is_client_name(name):
+        return False
+    arguments = info.node.args
+    for parameter in info.parameters():
+        if parameter.arg == name:
+            match parameter.annotation:
+                case ast.Name(id="int" | "float" | "bool"):
+                    return False
+            positional = [*arguments.posonlyargs, *arguments.args]
+            default: ast.expr | None = None
+            if parameter in positional:
+                index = positional.index(parameter) - (len(positional) - len(arguments.defaults))
+                default = arguments.defaults[index] if index >= 0 else None
+            elif parameter in arguments.kwonlyargs:
+                default = arguments.kw_defaults[arguments.kwonlyargs.index(parameter)]
+            return not (isinstance(default, ast.Constant) and isinstance(default.value, int | float))
+    return True
 
 
 def _has_content(value: Value) -> bool:

@@ -533,8 +533,8 @@ class Evaluator:
             value = self._call_method(receiver, node.func.attr, arguments, node, span)
             if value is not None:
                 return value
-        if isinstance(callee, External):
-            made = self._made(callee, arguments, span)
+        for option in callee.options if isinstance(callee, Either) else (callee,):
+            made = self._made(option, arguments, span) if isinstance(option, External) else None
             if made is not None:
                 return made
         return external_call(self.env, self.frame, callee, receiver, arguments, written(node.func), span)

@@ -23,6 +23,7 @@ from charter_compiler.parser.calls import (
     carried_prompts,
     instantiated,
     interesting,
+    is_content,
     seen_from_outside,
 )
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode, bind_method
@@ -31,7 +32,7 @@ from charter_compiler.parser.modules import Module, Project
 from charter_compiler.parser.scope import Environment, Frame, closure, effects_of_functions
 from charter_compiler.parser.sites import Site, root_site, signature_of, wrapper_site
 from charter_compiler.parser.statements import Executor
-from charter_compiler.parser.strings import Arguments
+from charter_compiler.parser.strings import Arguments, constant_text
 from charter_compiler.parser.values import (
     ClassRef,
     Either,
@@ -43,15 +44,22 @@ from charter_compiler.parser.values import (
     ModuleRef,
     Opaque,
     Plain,
+    PromptTemplate,
     Record,
     Repeated,
     Result,
     Series,
+    Text,
     Value,
     deps_of,
+    item_of,
     join,
     results_of,
+    text_of,
 )
+
+DEFAULT_LENGTH = 20
+"""Characters from which the default of a parameter is taken for a text that is worth following, not for a name."""
 
 CANDIDATE_LIMIT = 12
 """Functions of one name that a call may mean, where the object is not known; more are too many to guess from."""
@@ -91,6 +99,7 @@ class Interpreter:
         self._users: dict[FunctionInfo, list[object]] = defaultdict(list)
         self._inside: set[FunctionInfo] = set()
         self._cuts = 0
+        self.discarded: ast.expr | None = None
         self._summarizing: set[object] = set()
         self._globals: dict[tuple[int, str], list[Value]] = defaultdict(list)
         self._definitions: dict[str, tuple[FunctionInfo, ...]] = {}
@@ -321,13 +330,19 @@ class Interpreter:
         annotated = self.annotation(parameter.annotation)
         if isinstance(annotated, External):
             return External(f"{annotated.path}()")
-        return Input(
+        value = Input(
             parameter.arg,
             "agent" if info.is_constructor else "item",
             origin=flow,
             deps=frozenset({flow}),
             cls=annotated.cls if isinstance(annotated, ClassRef) else None,
         )
+        default = self._default_node(info, parameter)
+        if default is None or isinstance(default, ast.Constant | ast.UnaryOp):
+            return value
+        constant = self._default(info, parameter)
+        text = isinstance(constant, Text) and len(constant_text(constant) or "") >= DEFAULT_LENGTH
+        return Either((value, constant)) if text or isinstance(constant, PromptTemplate) else value
 
     def _declare(self, info: FunctionInfo, name: str) -> None:
         self._flows[info.flow(name)] = (info, name)
@@ -386,13 +401,23 @@ class Interpreter:
             for each in cls.lineage()
             if (id(each), name) in self._changed_attributes
         )
+        place = Span(cls.module.label, cls.node.lineno, 1, cls.node.lineno, 1)
         useful: list[Value] = []
         for option in options:
             parts = option.options if isinstance(option, Either) else (option,)
             useful.extend(p for p in parts if isinstance(p, FunctionRef | External | Instance) and p not in useful)
         if useful:
-            return join(useful, Span(cls.module.label, cls.node.lineno, 1, cls.node.lineno, 1))
-        return Opaque(otherwise.reason, deps_of(otherwise, *(o for o in options if not isinstance(o, Series))))
+            return join(useful, place)
+        deps = deps_of(*options)
+        lists = [option for option in options if isinstance(option, Series)]
+        if lists:
+            items = dict.fromkeys(item for each in lists for item in item_of(each.items))
+            return Series((Repeated((*items, Opaque(otherwise.reason, deps))),))
+        texts = [option for option in options if isinstance(option, Text)]
+        if texts:
+            return join([*dict.fromkeys(texts), text_of(Opaque(otherwise.reason, deps), place)], place)
+        templates = [option for option in options if isinstance(option, PromptTemplate)]
+        return templates[0] if templates else Opaque(otherwise.reason, deps)
 
     # Calls.
 
@@ -405,6 +430,8 @@ class Interpreter:
             if owner is None:
                 continue
             info, name = owner
+            if not is_content(info, name):
+                continue
             before = info.prompts.get(name)
             if before is None or (before != role and before != "unknown"):
                 info.prompts[name] = role if before is None else "unknown"  # type: ignore[assignment]
@@ -418,6 +445,7 @@ class Interpreter:
     ) -> Value | None:
         """The value of a call of a model or of the project's own; ``None`` for any other call."""
         awaited, self.awaiting = self.awaiting is node, None
+        wanted, self.discarded = self.discarded is not node, None
         if isinstance(callee, External) and callee.path == "builtins.super":
             return None
         callee = self._known(callee)
@@ -436,7 +464,7 @@ class Interpreter:
         if not refs and not isinstance(callee, External | ClassRef):
             refs = self._named_candidates(callee, receiver, node)
         if refs:
-            return self._call_functions(node, refs, arguments, span, awaited)
+            return self._call_functions(node, refs, arguments, span, awaited, wanted)
         if isinstance(callee, ClassRef):
             return self.construct(callee.cls, arguments, span)
         if isinstance(callee, Either) and any(isinstance(option, ClassRef) for option in callee.options):
@@ -474,7 +502,8 @@ class Interpreter:
                 value = self.evaluator.attribute_of(value, step, span)
             if isinstance(value, FunctionRef | External | Instance | Either):
                 options.append(value)
-        return join(options, span) if options else callee
+        # What other calls give is not seen: the parameter itself stays one of the options.
+        return join([*options, callee], span) if options else callee
 
     def _functions(self, callee: Value, node: ast.Call, arguments: Arguments) -> Iterator[FunctionRef]:
         """The functions of the project that a value is, called as it is."""
@@ -510,7 +539,13 @@ class Interpreter:
         return [bind_method(each, Instance(each.cls)) for each in methods if each.cls is not None]
 
     def _call_functions(
-        self, node: ast.Call, refs: list[FunctionRef], arguments: Arguments, span: Span, awaited: bool
+        self,
+        node: ast.Call,
+        refs: list[FunctionRef],
+        arguments: Arguments,
+        span: Span,
+        awaited: bool,
+        wanted: bool,
     ) -> Value:
         values: list[Value] = []
         prompts: list[tuple[str, Value, Span]] = []
@@ -527,7 +562,7 @@ class Interpreter:
             result = Result(site.key)
         known = results_of(*arguments.values(), *(ref.bound for ref in refs))
         for ref, bound in bounds:
-            value = self.inline(ref, bound, carries=result is not None)
+            value = self.inline(ref, bound, carries=result is not None, wanted=wanted)
             values.append(seen_from_outside(value, result, known) if result is not None else value)
         if result is not None and any(value == Plain(None) for value in values) and len(values) > 1:
             values = [value for value in values if value != Plain(None)] or values
@@ -555,7 +590,7 @@ class Interpreter:
     def _note_flows(self, value: Value, role: str) -> None:
         for flow in deps_of(value):
             owner = self._flows.get(flow)
-            if owner is not None and owner[1] not in owner[0].prompts:
+            if owner is not None and owner[1] not in owner[0].prompts and is_content(*owner):
                 owner[0].prompts[owner[1]] = role  # type: ignore[assignment]
                 self.carrying[owner[0].name.rpartition(".")[2]].append(owner[0])
                 self.forget(owner[0])
@@ -615,12 +650,13 @@ class Interpreter:
                 return inner
         return value
 
-    def inline(self, ref: FunctionRef, bound: Bound, *, carries: bool = False) -> Value:
+    def inline(self, ref: FunctionRef, bound: Bound, *, carries: bool = False, wanted: bool = True) -> Value:
         """The value that a function returns for these arguments; unknown where it is too deep to be read. What the call
         does to its arguments and to ``self`` is done to the names of the caller.
 
         Reading a function again for each call costs most of the time, so it is done where it can tell more than what
-        the function returns in general: not for what ``carries`` a prompt to a model and returns what that said.
+        the function returns in general: not for what ``carries`` a prompt to a model and returns what that said, nor
+        where the value is not ``wanted``.
         """
         frame, env = self.evaluator.frame, self.evaluator.env
         info = ref.function
@@ -635,7 +671,9 @@ class Interpreter:
             }
         elif isinstance(ref.bound, Instance) and ref.bound.attributes is not None:
             state = dict(ref.bound.attributes)
-        effect = self._general(ref, bound, state, same=same, carries=carries) or self._effect(ref, bound, state)
+        effect = self._general(ref, bound, state, same=same, carries=carries, wanted=wanted)
+        if effect is None:
+            effect = self._effect(ref, bound, state)
         if same:
             for name, value in effect.state.items():
                 if state.get(name) is not value:
@@ -669,7 +707,7 @@ class Interpreter:
         return effect
 
     def _general(
-        self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, same: bool, carries: bool
+        self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, same: bool, carries: bool, wanted: bool
     ) -> Effect | None:
         """What a call does, from what the function does in general; ``None`` where reading it for this call tells more."""
         info = ref.function
@@ -679,6 +717,9 @@ class Interpreter:
         if summary is None:
             return None
         value = summary.value
+        changes = state and info.cls is not None and any(each.changing for each in info.cls.lineage())
+        if not wanted and not changes:
+            return Effect(Opaque("a result that nothing reads"), state)
         if not carries and not isinstance(value, Plain | Opaque | Result):
             return None
         return Effect(instantiated(value, info, bound), state)
@@ -783,20 +824,25 @@ class Interpreter:
                     changed[name] = join(after, span)
         return changed
 
+    @staticmethod
+    def _default_node(info: FunctionInfo, parameter: ast.arg) -> ast.expr | None:
+        arguments = info.node.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        if parameter in positional:
+            index = positional.index(parameter) - (len(positional) - len(arguments.defaults))
+            return arguments.defaults[index] if index >= 0 else None
+        if parameter in arguments.kwonlyargs:
+            return arguments.kw_defaults[arguments.kwonlyargs.index(parameter)]
+        return None
+
     def _default(self, info: FunctionInfo, parameter: ast.arg) -> Value:
         """The default of a parameter that a call does not give."""
         arguments = info.node.args
-        positional = [*arguments.posonlyargs, *arguments.args]
-        node: ast.expr | None = None
-        if parameter in positional:
-            index = positional.index(parameter) - (len(positional) - len(arguments.defaults))
-            node = arguments.defaults[index] if index >= 0 else None
-        elif parameter in arguments.kwonlyargs:
-            node = arguments.kw_defaults[arguments.kwonlyargs.index(parameter)]
-        elif parameter is arguments.vararg:
+        if parameter is arguments.vararg:
             return Series(())
-        elif parameter is arguments.kwarg:
+        if parameter is arguments.kwarg:
             return Record(())
+        node = self._default_node(info, parameter)
         if node is None:
             return Input(parameter.arg, "item")
         before = self.evaluator.env

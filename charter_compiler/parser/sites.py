@@ -75,7 +75,11 @@ def signature_of(callee: Value, arguments: Arguments) -> Signature | None:
             if isinstance(chain, Chain) and path.startswith(CHAIN) and not is_model_chain(chain):
                 return None
             for signature in sdk.signature(path):
-                if _holds(signature.where, arguments) and _holds(signature.made, _given(callee)):
+                if (
+                    _holds(signature.where, arguments)
+                    and _holds(signature.made, _given(callee))
+                    and _has_body(signature, arguments)
+                ):
                     return signature
             return None
         case Input(root=root, path=path):
@@ -106,6 +110,18 @@ def _holds(conditions: Iterable[tuple[Slot, str]], arguments: Arguments) -> bool
         if not any(re.search(pattern, text) for text in texts):
             return False
     return True
+
+
+def _has_body(signature: Signature, arguments: Arguments) -> bool:
+    """Whether the prompt argument is a dictionary with a key of each group."""
+    if not signature.body:
+        return True
+    value = next((each for slot in signature.prompt if (each := argument_of(arguments, slot)) is not None), None)
+    options = value.options if isinstance(value, Either) else (value,)
+    return any(
+        isinstance(option, Record) and all(any(option.get(key) is not None for key in keys) for keys in signature.body)
+        for option in options
+    )
 
 
 def _constants(value: Value) -> Iterator[str]:
@@ -140,6 +156,8 @@ def prompt_of(signature: Signature, arguments: Arguments) -> tuple[Value | None,
 
 def _inside(value: Value, keys: tuple[str, ...]) -> Value:
     """The parts of a dictionary that hold the prompt; the value itself where it has none of them."""
+    if isinstance(value, Either) and keys:
+        return Either(tuple(_inside(option, keys) for option in value.options))
     if not isinstance(value, Record) or not keys:
         return value
     found = [each for key in keys if (each := value.get(key)) is not None]
@@ -363,5 +381,15 @@ def _forwards(messages: tuple[Message, ...], parameters: frozenset[str]) -> bool
     """Whether the whole prompt is parameters of the enclosing function, handed on as they are."""
     segments = [segment for message in messages for segment in message.segments]
     return bool(segments) and all(
-        isinstance(segment, Param) and segment.name in parameters and segment.scope != "loop" for segment in segments
+        _is_parameter(segment, parameters) for segment in segments
     )
+
+
+def _is_parameter(segment: Segment, parameters: frozenset[str]) -> bool:
+    match segment:
+        case Param(name=name, scope=scope):
+            return name in parameters and scope != "loop"
+        case Choice(options=((Param() as one,), *others)):
+            # A parameter with a default.
+            return _is_parameter(one, parameters) and all(isinstance(part, Const) for each in others for part in each)
+    return False

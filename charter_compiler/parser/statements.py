@@ -154,13 +154,15 @@ class Executor:
             return
         name = None if key is None else constant_text(key)
         changed: Value = Opaque("a part of it is replaced at run time", deps_of(owner, key, value))
-        if isinstance(owner, Record) and name is not None and owner.rest is None:
-            changed = Record((*owner.entries, (name, value)))
+        if isinstance(owner, Record) and name is not None:
+            changed = Record((*owner.entries, (name, value)), owner.rest)
         self.env.replace(owner, changed, self.frame.base)
 
     # Handlers, in the order of the table below.
 
     def expression(self, node: ast.Expr) -> bool:
+        value = node.value
+        self.interpreter.discarded = value.value if isinstance(value, ast.Await) else value
         self.evaluator.evaluate(node.value)
         return True
 

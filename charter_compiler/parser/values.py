@@ -288,7 +288,24 @@ def text_of(value: Value, span: Span) -> Text:
             return Text((Unknown(f"the value of {path} is not in this project", span),), deps_of(value))
         case PromptTemplate(messages=((_, text),)):
             return text_of(text, span)
+        case Record(entries=entries) if entries:
+            return _printed("a dictionary is printed here", [value for _, value in entries], value, span)
+        case Series(items=items) if items:
+            return _printed("a list is printed here", item_of(items), value, span)
     return Text((Unknown(f"{_KINDS.get(type(value), 'an object')} is printed here", span),), deps_of(value))
+
+
+def _printed(reason: str, parts: Sequence[Value], value: Value, span: Span) -> Text:
+    """A list or dictionary as ``str()`` gives it: its texts in their order, and between them what is not spelled out."""
+    segments: list[Segment] = [Unknown(reason, span)]
+    for part in parts[:PRINTED_LIMIT]:
+        if not isinstance(part, Plain):
+            segments.extend((*text_of(part, span).segments, Unknown(reason, span)))
+    return limited(normal(segments), deps_of(value), span)
+
+
+PRINTED_LIMIT = 32
+"""Parts of a list or dictionary that are shown where it is printed."""
 
 
 def is_text_path(path: str, texts: tuple[str, ...]) -> bool:
@@ -387,7 +404,20 @@ def join(values: Sequence[Value], span: Span) -> Value:
         return limited(choice([text.segments for text in texts], span), deps_of(*texts), span)
     if any(isinstance(value, Series) for value in distinct):
         return _join_series(distinct)
+    records = [value for value in distinct if isinstance(value, Record)]
+    if len(records) == len(distinct) and len({record.rest for record in records}) == 1:
+        return _join_records(records, span)
     return Either(tuple(distinct))
+
+
+def _join_records(records: Sequence[Record], span: Span) -> Value:
+    """Dictionaries that meet: a key that only some of them have is taken to be there."""
+    keys = dict.fromkeys(key for record in records for key, _ in record.entries)
+    entries = []
+    for key in keys:
+        found = [value for record in records if (value := record.get(key)) is not None]
+        entries.append((key, join(found, span)))
+    return Record(tuple(entries), records[0].rest)
 
 
 def _join_series(values: Sequence[Value]) -> Value:

@@ -25,6 +25,7 @@ from charter_compiler.analysis.checks.unused_result import unused_result
 from charter_compiler.analysis.checks.varying_before_constant import varying_before_constant
 from charter_compiler.analysis.checks.volatile_early import volatile_early
 from charter_compiler.diagnostics.diagnostic import Diagnostic
+from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Agent
 
 __all__ = ["CHECKS", "check"]
@@ -48,9 +49,7 @@ CHECKS: tuple[Check, ...] = (
 """In the order of their codes. A loss of prefix (CH101 to CH105) is found once and reported by one of them."""
 
 
-def check(
-    agent: Agent, sources: Mapping[str, str], tokenizer: TokenizerSource = None
-) -> tuple[Diagnostic, ...]:
+def check(agent: Agent, sources: Mapping[str, str], tokenizer: TokenizerSource = None) -> tuple[Diagnostic, ...]:
     """What the checks say, in source order, without what comments silence.
 
     ``sources`` are the texts of the files by their labels; ``tokenizer`` counts what findings cost. A function that
@@ -61,7 +60,7 @@ def check(
     """
     context = Context(agent, sources, tokenizer)
     silences: dict[str, Silence] = {}
-    found = {}
+    found: dict[tuple[str, Span], Diagnostic] = {}
     for each in (finding for one in CHECKS for finding in one(context)):
         if not _is_silenced(each, context, silences):
             found.setdefault((each.diagnostic.code, each.diagnostic.span), each.diagnostic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from charter_compiler.analysis.checks.syntax import Syntax
 from charter_compiler.diagnostics.errors import TokenizerError
@@ -37,6 +37,8 @@ class Context:
         for call in agent.calls:
             self._by_function[call.span.file, call.function].append(call)
             self._by_name[call.function.rpartition(".")[2]].append(call)
+        self.memory: dict[str, Any] = {}
+        """What a module of this package found and other checks need as well, by the name of the module."""
         self.by_id = {call.id: call for call in agent.calls}
 
     def tokens(self, text: str) -> int | None:

@@ -58,7 +58,7 @@ def _loop_body(node: ast.Call, call: Call, syntax: Syntax) -> list[ast.stmt] | N
             body = [statement]
         case _:
             return None
-    if _counts(iterable) and not call.temperature == 0:
+    if _counts(iterable) and call.temperature != 0:
         return None
     used = names_in(target)
     if not used or all(name.startswith("_") for name in used):

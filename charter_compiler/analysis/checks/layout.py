@@ -15,13 +15,15 @@ from typing import Literal, TypeAlias
 from charter_compiler.analysis.checks import names
 from charter_compiler.analysis.checks.context import MIN_TOKENS, Context
 from charter_compiler.analysis.checks.origin import changes_only_daily, made_once
+from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown, walk
 
 Kind: TypeAlias = Literal["value", "item", "examples", "volatile", "unordered"]
 
 REARRANGED = (
     "crewai.", "dspy.", "guidance.", "haystack.", "llama_index.index", "llama_index.query_engine",
-    "llama_index.chat_engine", "llama_index.response_synthesizer", "langgraph_sdk", "outlines.", "langroid", "replicate.",
+    "llama_index.chat_engine", "llama_index.response_synthesizer", "langgraph_sdk", "outlines.", "langroid",
+    "replicate.",
 )  # fmt: skip
 """APIs that put what they are given into a prompt of their own, in an order that the source does not show."""
 
@@ -48,14 +50,22 @@ class Loss:
 
 
 def losses(context: Context) -> Iterator[Loss]:
-    """The first loss of each call, in source order; one for each place in the source."""
-    seen = set()
-    for call in context.agent.calls:
-        for loss in _losses(call, context):
-            place = loss.cause.span
-            if place not in seen:
-                seen.add(place)
-                yield loss
+    """The first loss of each call, in source order; one for each place in the source and for each template."""
+    found = context.memory.get(__name__)
+    if found is None:
+        places: set[Span] = set()
+        templates: set[tuple[str, str, str]] = set()
+        kept = []
+        for call in context.agent.calls:
+            for loss in _losses(call, context):
+                # One template that two calls fill is mended once.
+                template = (loss.name, loss.before, loss.text)
+                if loss.cause.span not in places and not (loss.text and template in templates):
+                    kept.append(loss)
+                places.add(loss.cause.span)
+                templates.add(template)
+        found = context.memory[__name__] = tuple(kept)
+    yield from found
 
 
 def _losses(call: Call, context: Context) -> Iterator[Loss]:
@@ -200,23 +210,24 @@ def _through(call: Call, cause: Segment) -> list[Segment]:
     for message in call.messages:
         for segment in message.segments:
             found.append(segment)
-            if _equal(segment, cause):
+            if same_segment(segment, cause):
                 return found
     return []
 
 
 def _same(one: list[Segment], other: list[Segment]) -> bool:
-    return len(one) == len(other) and all(_equal(a, b) for a, b in zip(one, other, strict=True))
+    return len(one) == len(other) and all(same_segment(a, b) for a, b in zip(one, other, strict=True))
 
 
-def _equal(one: Segment, other: Segment) -> bool:
+def same_segment(one: Segment, other: Segment) -> bool:
+    """Whether two parts are known to be the same text, wherever they stand in the source."""
     match one, other:
         case Const(text=text), Const(text=other_text):
             return text == other_text
         case Param(name=name, scope=scope), Param(name=other_name, scope=other_scope):
             return (name, scope) == (other_name, other_scope)
-        case CallRef(id=call), CallRef(id=other_call):
-            return call == other_call
+        case CallRef(id=call, derived=derived), CallRef(id=other_call, derived=other_derived):
+            return (call, derived) == (other_call, other_derived)
     return False
 
 

@@ -8,13 +8,36 @@ _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
 SETTINGS = frozenset(
     {
-        *("language", "languages", "lang", "locale", "tone", "style", "format", "formats", "model", "prompt", "prompts"),
+        *(
+            "language",
+            "languages",
+            "lang",
+            "locale",
+            "tone",
+            "style",
+            "format",
+            "formats",
+            "model",
+            "prompt",
+            "prompts",
+        ),
         *("instruction", "instructions", "system", "persona", "role", "roles", "rules", "guidelines", "schema", "tool"),
         *("tools", "max", "min", "num", "number", "limit", "count", "total", "config", "configuration", "settings"),
         *("options", "option", "version", "audience", "template", "preamble", "prefix", "suffix", "date", "today"),
         *("year", "month", "day", "type", "mode", "level", "unit", "delimiter", "separator", "categories", "labels"),
         *("classes", "n", "k", "size", "length", "words", "threshold", "enabled", "flag", "mode", "kind", "platform"),
-        *("backstory", "goal", "description", "capabilities", "functions", "os", "workspace", "cwd", "examples", "shots"),
+        *(
+            "backstory",
+            "goal",
+            "description",
+            "capabilities",
+            "functions",
+            "os",
+            "workspace",
+            "cwd",
+            "examples",
+            "shots",
+        ),
         *("domain", "region", "country", "currency", "timezone", "criteria", "rubric", "policy", "spec", "standard"),
         *("agent", "agents", "assistant", "bot", "header", "footer", "intro", "setup", "metadata", "params", "depth"),
         *("example", "shot", "category", "label", "function", "capability", "rule", "instruction", "guideline"),
@@ -35,19 +58,55 @@ LONG = frozenset(
     {
         *("context", "contexts", "document", "documents", "doc", "docs", "report", "article", "transcript", "paper"),
         *("code", "source", "content", "contents", "text", "texts", "history", "conversation", "dialogue", "schema"),
-        *("passage", "passages", "notes", "manual", "contract", "knowledge", "background", "codebase", "spec", "outline"),
+        *(
+            "passage",
+            "passages",
+            "notes",
+            "manual",
+            "contract",
+            "knowledge",
+            "background",
+            "codebase",
+            "spec",
+            "outline",
+        ),
         *("summary", "summaries", "draft", "guidelines", "policy", "policies", "rubric", "instructions", "catalog"),
         *("manuscript", "chapter", "essay", "email", "resume", "cv", "log", "logs", "diff", "corpus", "book", "page"),
     }
 )
 """Words of names of values that are long texts."""
-_SHORT = frozenset({"id", "name", "title", "type", "length", "len", "size", "count", "path", "url", "date", "language", "file"})
+_SHORT = frozenset(
+    {"id", "name", "title", "type", "length", "len", "size", "count", "path", "url", "date", "language", "file"}
+)
 
 _DICTIONARIES = frozenset(
     {
-        *("config", "configuration", "settings", "profile", "schema", "tools", "metadata", "options", "catalog", "params"),
+        *(
+            "config",
+            "configuration",
+            "settings",
+            "profile",
+            "schema",
+            "tools",
+            "metadata",
+            "options",
+            "catalog",
+            "params",
+        ),
         *("state", "inventory", "facts", "preferences", "attributes", "features", "parameters", "registry", "glossary"),
-        *("policy", "policies", "rules", "context", "tags", "properties", "fields", "limits", "flags", "prices", "menu"),
+        *(
+            "policy",
+            "policies",
+            "rules",
+            "context",
+            "tags",
+            "properties",
+            "fields",
+            "limits",
+            "flags",
+            "prices",
+            "menu",
+        ),
     }
 )
 _DUMP = re.compile(r"(?:json\.|orjson\.|ujson\.|\b)dumps\((?P<what>[^,()]*)(?P<rest>.*)\)$", re.DOTALL)
@@ -102,9 +161,13 @@ def means_examples(name: str) -> bool:
     return bool(found) and found[-1] in _EXAMPLES
 
 
-_HEADING = re.compile(r"(?im)^[\s#*<\-]*(?:few[- ]shot\s+)?examples?\b[^\n]{0,40}(?::|>|\*\*|$)|^[\s#*<\-]*example\s+\d")
+_HEADING = re.compile(
+    r"(?im)^[\s#*<\-]*(?:few[- ]shot\s+)?examples?\b[^\n]{0,40}(?::|>|\*\*|$)|^[\s#*<\-]*example\s+\d"
+)
 _PAIR = re.compile(r"(?im)^\s*[*#-]*\s*(?:input|question|q|query|user|text|review|sentence)\s*\d*\s*[:>]")
-_ANSWER = re.compile(r"(?im)^\s*[*#-]*\s*(?:output|answer|a|response|assistant|label|result|sentiment|json)\s*\d*\s*[:>]")
+_ANSWER = re.compile(
+    r"(?im)^\s*[*#-]*\s*(?:output|answer|a|response|assistant|label|result|sentiment|json)\s*\d*\s*[:>]"
+)
 
 
 def holds_examples(text: str) -> bool:

@@ -76,7 +76,9 @@ def _bound(name: ast.Name, syntax: Syntax) -> Iterator[ast.expr]:
 def _returned(name: str, syntax: Syntax) -> Iterator[ast.expr]:
     for node in ast.walk(syntax.tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
-            yield from (each.value for each in ast.walk(node) if isinstance(each, ast.Return) and each.value is not None)
+            yield from (
+                each.value for each in ast.walk(node) if isinstance(each, ast.Return) and each.value is not None
+            )
 
 
 def _is_date(node: ast.expr) -> bool:

@@ -8,9 +8,10 @@ from itertools import combinations
 
 from charter_compiler.analysis.checks.context import Context
 from charter_compiler.analysis.checks.finding import Finding, warning
+from charter_compiler.analysis.checks.layout import same_segment
 from charter_compiler.analysis.checks.statefulness import asks_only, is_fixed
 from charter_compiler.analysis.checks.syntax import Syntax
-from charter_compiler.analysis.checks.wording import constant_tokens, same_segment
+from charter_compiler.analysis.checks.wording import constant_tokens
 from charter_compiler.ir.nodes import Call
 from charter_compiler.ir.prompts import segments_of
 
@@ -40,7 +41,12 @@ def repeated_call(context: Context) -> Iterator[Finding]:
 
 
 def _is_repeated(one: Call, other: Call, context: Context) -> bool:
-    if (one.callee, one.loops, one.model, one.temperature) != (other.callee, other.loops, other.model, other.temperature):
+    if (one.callee, one.loops, one.model, one.temperature) != (
+        other.callee,
+        other.loops,
+        other.model,
+        other.temperature,
+    ):
         return False
     # The first one runs whenever the second does.
     if one.arms != other.arms[: len(one.arms)] or one.forward or other.forward:
@@ -52,7 +58,10 @@ def _is_repeated(one: Call, other: Call, context: Context) -> bool:
         for message, others in zip(one.messages, other.messages, strict=True)
         for mine, theirs in zip(message.segments, others.segments, strict=False)
     ]
-    if any(len(a.segments) != len(b.segments) or a.role != b.role for a, b in zip(one.messages, other.messages, strict=True)):
+    if any(
+        len(a.segments) != len(b.segments) or a.role != b.role
+        for a, b in zip(one.messages, other.messages, strict=True)
+    ):
         return False
     if not pairs or not all(same_segment(mine, theirs) for mine, theirs in pairs):
         return False
@@ -80,7 +89,7 @@ def _between(one: Call, other: Call, syntax: Syntax) -> list[ast.stmt] | None:
         outer = syntax.parent(outer)
     if outer is None:
         return None
-    return block[block.index(start) : block.index(outer) + 1]  # type: ignore[arg-type]  # it is in the block
+    return block[block.index(start) : block.index(outer) + 1]
 
 
 def _same_settings(one: Call, other: Call, syntax: Syntax) -> bool:
@@ -88,7 +97,18 @@ def _same_settings(one: Call, other: Call, syntax: Syntax) -> bool:
     first, second = syntax.call(one.span), syntax.call(other.span)
     if first is None or second is None:
         return False
-    prompts = {"messages", "prompt", "input", "inputs", "contents", "system", "instructions", "question", "query", "text"}
+    prompts = {
+        "messages",
+        "prompt",
+        "input",
+        "inputs",
+        "contents",
+        "system",
+        "instructions",
+        "question",
+        "query",
+        "text",
+    }
     settings = [
         {each.arg: ast.unparse(each.value) for each in node.keywords if each.arg not in prompts}
         for node in (first, second)

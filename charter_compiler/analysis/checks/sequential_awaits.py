@@ -35,7 +35,8 @@ def sequential_awaits(context: Context) -> Iterator[Finding]:
                 "CH203",
                 group[1],
                 group[1].span,
-                f"{len(group)} calls that do not need each other's results are awaited one after another (lines {lines})",
+                f"{len(group)} calls that do not need each other's results are awaited one after another "
+                f"(lines {lines})",
                 "await them together: asyncio.gather(first, second)",
             )
         elif _is_loop_of_awaits(call, context, syntax):
@@ -43,7 +44,8 @@ def sequential_awaits(context: Context) -> Iterator[Finding]:
                 "CH203",
                 call,
                 call.span,
-                "each turn of the loop awaits its call before the next one starts, and no turn uses the result of another",
+                "each turn of the loop awaits its call before the next one starts, and no turn uses the result of "
+                "another",
                 "start the calls of all turns and await them together: asyncio.gather(*[... for ...])",
             )
 
@@ -89,7 +91,9 @@ def _only_simple_between(one: Call, other: Call, syntax: Syntax) -> bool:
         return False
     between = block[block.index(start) + 1 : block.index(end)]
     bound = _bound_names(start)
-    if not isinstance(start, ast.Assign | ast.AnnAssign) or not isinstance(end, ast.Assign | ast.AnnAssign | ast.Return):
+    if not isinstance(start, ast.Assign | ast.AnnAssign) or not isinstance(
+        end, ast.Assign | ast.AnnAssign | ast.Return
+    ):
         return False
     for statement in between:
         if not isinstance(statement, _SIMPLE) or any(isinstance(each, ast.Await) for each in ast.walk(statement)):
@@ -100,9 +104,7 @@ def _only_simple_between(one: Call, other: Call, syntax: Syntax) -> bool:
 
 
 def _bound_names(statement: ast.stmt) -> set[str]:
-    return {
-        each.id for each in own_nodes(statement) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-    }
+    return {each.id for each in own_nodes(statement) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
 
 
 def _is_loop_of_awaits(call: Call, context: Context, syntax: Syntax) -> bool:

@@ -81,7 +81,10 @@ def _changes_nothing(function: FunctionNode) -> bool:
     """Whether a function binds only names of its own, and calls no method that changes what it did not make."""
     body = [function.body] if isinstance(function, ast.Lambda) else function.body
     own = {
-        each.id for node in body for each in own_nodes(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+        each.id
+        for node in body
+        for each in own_nodes(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
     }
     for root in body:
         for node in own_nodes(root):

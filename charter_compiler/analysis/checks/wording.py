@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from charter_compiler.analysis.checks.context import Context
 from charter_compiler.analysis.checks.layout import Loss
-from charter_compiler.ir.nodes import Call, CallRef, Const, Param, Segment
+from charter_compiler.ir.nodes import Call, Const, Param
 from charter_compiler.ir.prompts import segments_of
 
 EXCERPT = 40
@@ -45,15 +45,3 @@ def short(call_id: str) -> str:
 def constant_tokens(call: Call, context: Context) -> int | None:
     """Tokens of the constant text of a prompt: at least so many are sent."""
     return context.tokens("".join(segment.text for segment in segments_of(call) if isinstance(segment, Const)))
-
-
-def same_segment(one: Segment, other: Segment) -> bool:
-    """Whether two parts are the same text, wherever they stand in the source."""
-    match one, other:
-        case Const(text=text), Const(text=other_text):
-            return text == other_text
-        case Param(name=name, scope=scope), Param(name=other_name, scope=other_scope):
-            return (name, scope) == (other_name, other_scope)
-        case CallRef(id=call, derived=derived), CallRef(id=other_call, derived=other_derived):
-            return (call, derived) == (other_call, other_derived)
-    return False

@@ -1,4 +1,5 @@
-"""More agent frameworks: Agno and Phidata, CAMEL, Strands, Claude Agent SDK, Swarm, Langroid (their API references)."""
+"""More agent frameworks: Agno and Phidata, CAMEL, Strands, Claude Agent SDK, Swarm, Langroid, Aider (their API
+references)."""
 
 from __future__ import annotations
 
@@ -10,8 +11,11 @@ _STRANDS = ("strands.**.Agent",)
 _SWARM = ("swarm.**.Swarm",)
 _LANGROID = ("langroid.**.ChatAgent", "langroid.**.OpenAIGPT")
 
+_AIDER = ("aider.coders.Coder.create", "aider.**.Coder.create")
+
 SDK = Sdk(
     signatures=(
+        Signature(api="aider.Coder", callees=methods(_AIDER, ".run"), prompt=("with_message", 0), form="text"),
         Signature(
             api="agno.Agent",
             callees=methods(_AGNO, ".run", ".arun", ".print_response", ".aprint_response"),

@@ -44,4 +44,10 @@ def _at(signature: Signature, *slots: Slot) -> tuple[Signature, ...]:
     return tuple(replace(signature, where=((slot, ENDPOINT),)) for slot in slots)
 
 
-SDK = Sdk(signatures=(*_at(_POST, 0, "url"), *_at(_REQUEST, 1, "url")), models=_SESSIONS)
+_BY_BODY = tuple(
+    replace(each, body=(("prompt", "messages", "inputs", "contents"), ("max_tokens", "temperature", "model", "max_new_tokens")))
+    for each in (_POST, _REQUEST)
+)
+"""Where the URL is not constant: a body with a prompt and with the settings of a model says the same."""
+
+SDK = Sdk(signatures=(*_at(_POST, 0, "url"), *_at(_REQUEST, 1, "url"), *_BY_BODY), models=_SESSIONS)

@@ -35,7 +35,7 @@ class Signature:
     the rest. ``also`` are arguments that hold objects whose text is sent too: the agent in ``Runner.run(agent, ...)``.
 
     ``where`` pairs an argument with a regular expression that must be found in its text, such as the URL of an HTTP
-    post; ``made`` does so for the call that made the object (``pipeline("text-generation")``). What is not given or not
+    post; ``body`` are groups of keys, of each of which the prompt argument, a dictionary, must have one; ``made`` does so for the call that made the object (``pipeline("text-generation")``). What is not given or not
     constant counts as an empty text. ``texts`` are the paths of the result that hold the generated text; ``*`` stands
     for any name there too.
     """
@@ -50,6 +50,7 @@ class Signature:
     where: tuple[tuple[Slot, str], ...] = ()
     made: tuple[tuple[Slot, str], ...] = ()
     within: tuple[str, ...] = ()
+    body: tuple[tuple[str, ...], ...] = ()
     many: bool = False
     options: tuple[str, ...] = ()
     max_tokens: tuple[str, ...] = ("max_tokens",)
