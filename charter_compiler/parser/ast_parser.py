@@ -103,7 +103,8 @@ def _parse(name: str, loaded: Sequence[Module | FailedFile], roots: tuple[Path, 
     modules = [each for each in loaded if isinstance(each, Module)]
     project = Project(modules)
     project.roots = roots
-    calls = calls_of(Worklist(project).run())
+    worklist = Worklist(project)
+    calls = calls_of(worklist.run())
     agent = Agent(name, calls)
     verify(agent)
     files = {call.span.file for call in calls}
@@ -111,7 +112,10 @@ def _parse(name: str, loaded: Sequence[Module | FailedFile], roots: tuple[Path, 
     return ParsedAgent(
         agent=agent,
         diagnostics=findings(calls, sources),
-        failed=tuple(each for each in loaded if isinstance(each, FailedFile)),
+        failed=(
+            *(each for each in loaded if isinstance(each, FailedFile)),
+            *(FailedFile(file, line, reason) for (file, line), reason in worklist.given_up.items()),
+        ),
         files=len(loaded),
         sources=sources,
     )

@@ -8,34 +8,49 @@ call: that gives the value it returns. The second is bounded by depth and by the
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import CallRef, Choice, Param, Repeat, Segment, walk
+from charter_compiler.ir.nodes import CallRef, Choice, Const, Param, Repeat, Segment, walk
 from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.sdk.injected import is_client_name
 from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
+    Chain,
+    ClassRef,
     Either,
+    External,
     FunctionRef,
     Input,
     Instance,
     Item,
     Opaque,
     Plain,
+    PromptTemplate,
     Record,
     Repeated,
     Result,
     Series,
     Text,
     Value,
+    bounded,
+    choice,
     deps_of,
+    normal,
     results_of,
+    text_of,
 )
 
-DEPTH_LIMIT = 6
-"""Functions inside functions that are read inline."""
+DEPTH_LIMIT = 2
+"""Functions inside functions that are read inline; of those further in, what they do in general counts."""
+
+NESTING_LIMIT = 14
+"""Functions inside functions in all, what they do in general being found out in between: each takes some of Python's
+own stack."""
+
+BUDGET = 20_000
+"""Statements that are read inline for a whole project, besides one for each of its lines."""
 
 FUEL = 1500
 """Statements that are read inline for one function that is analyzed on its own."""
@@ -70,7 +85,7 @@ def bind(ref: FunctionRef, arguments: Arguments, span: Span) -> Bound:
             rest = Opaque("unpacked from a list", deps_of(value))
             given.extend((rest, place) for _ in range(max(0, len(positional) - len(given))))
     for name, (value, place) in zip(positional, given, strict=False):
-        bound.values[name], bound.places[name] = value, place
+        bound.values[name], bound.places[name] = bounded(value), place
     if node.args.vararg is not None:
         extra = given[len(positional) :]
         bound.values[node.args.vararg.arg] = Series(tuple(value for value, _ in extra))
@@ -80,7 +95,7 @@ def bind(ref: FunctionRef, arguments: Arguments, span: Span) -> Bound:
     others: list[tuple[str, Value]] = []
     for name, value in keywords.items():
         if name in names:
-            bound.values[name], bound.places[name] = value, arguments.spans.get(name, span)
+            bound.values[name], bound.places[name] = bounded(value), arguments.spans.get(name, span)
         else:
             others.append((name, value))
     if arguments.rest is not None:
@@ -230,44 +245,130 @@ def interesting(value: Value) -> Iterable[Value]:
             return
 
 
-def instantiated(value: Value, info: FunctionInfo, bound: Bound) -> Value:
-    """What a function returns in general, for the arguments of a call: its parameters become these. What it computes
-    from them is not known here, but what flows into it is."""
-    flows = {info.flow(each.arg): each.arg for each in info.parameters()}
+class Instantiation:
+    """What a function does in general, for the arguments of one call: its parameters become these.
 
-    def again(each: Value) -> Value:
-        return instantiated(each, info, bound)
+    ``lost`` is set where reading the function again for these arguments could tell more: where it takes a text, a list
+    or an object apart that the call spells out.
+    """
 
-    def item(each: Item) -> Item:
-        return Repeated(tuple(item(one) for one in each.items)) if isinstance(each, Repeated) else again(each)
+    def __init__(self, info: FunctionInfo, bound: Bound) -> None:
+        self._name = info.name
+        self._flows = {info.flow(each.arg): each.arg for each in info.parameters()}
+        self._values = bound.values
+        self.lost = False
 
-    def known(deps: frozenset[str]) -> frozenset[str]:
-        if deps.isdisjoint(flows):
+    def value(self, value: Value) -> Value:
+        """The value with the arguments in it."""
+        match value:
+            case Plain():
+                return value
+            case Input(origin=origin, path=path) if origin in self._flows:
+                return self._part(self._flows[origin], path)
+            case Input(deps=deps) if deps & self._flows.keys():
+                self._note(deps)
+                return Opaque(f"{value.name} of {self._name}()", self._deps(deps))
+            case Opaque(deps=deps):
+                self._note(deps)
+                return Opaque(value.reason, self._deps(deps))
+            case Text(segments=segments, deps=deps):
+                if not deps & self._flows.keys() and not _has_param(segments):
+                    return value
+                return Text(normal(self._segments(segments)), self._deps(deps))
+            case Series(items=items):
+                return Series(tuple(self._item(each) for each in items))
+            case Record(entries=entries, rest=rest):
+                changed = tuple((name, self.value(each)) for name, each in entries)
+                return Record(changed, None if rest is None else self.value(rest))
+            case Either(options=options):
+                return Either(tuple(self.value(option) for option in options))
+            case Instance(attributes=attributes) if attributes:
+                return Instance(value.cls, tuple((name, self.value(each)) for name, each in attributes))
+            case External(given=given) if value.deps & self._flows.keys():
+                return External.made(value.path, tuple((slot, self.value(each)) for slot, each in given))
+            case PromptTemplate(messages=messages):
+                changed = tuple((role, self.value(each)) for role, each in messages)
+                return PromptTemplate(changed, value.syntax, value.chat)
+            case Chain(stages=stages):
+                return Chain(tuple(self.value(each) for each in stages))
+        if deps_of(value) & self._flows.keys():
+            self.lost = True
+        return value
+
+    def _item(self, item: Item) -> Item:
+        if isinstance(item, Repeated):
+            return Repeated(tuple(self._item(each) for each in item.items))
+        return self.value(item)
+
+    def _part(self, name: str, path: str) -> Value:
+        value = self._values.get(name)
+        if value is None:
+            self.lost = True  # its default is known when the function is read
+            return Opaque(f"{name}{path} of {self._name}()")
+        if not path:
+            return value
+        if isinstance(value, Input | Result):
+            return value.part(path)
+        self.lost |= _is_rich(value)
+        return Opaque(f"{name}{path} of {self._name}()", deps_of(value))
+
+    def _note(self, deps: frozenset[str]) -> None:
+        for flow in deps & self._flows.keys():
+            value = self._values.get(self._flows[flow])
+            self.lost |= value is None or _is_rich(value)
+
+    def _deps(self, deps: frozenset[str]) -> frozenset[str]:
+        flows = deps & self._flows.keys()
+        if not flows:
             return deps
-        found = set(deps)
-        for flow in deps & flows.keys():
-            found.discard(flow)
-            found |= deps_of(bound.values.get(flows[flow]))
-        return frozenset(found)
+        return (deps - flows) | deps_of(*(self._values.get(self._flows[flow]) for flow in flows))
 
+    def _segments(self, segments: Iterable[Segment]) -> Iterator[Segment]:
+        for segment in segments:
+            match segment:
+                case Param(name=name, span=span):
+                    root, path = _split(name, self._flows.values())
+                    if root is None:
+                        yield segment
+                    else:
+                        yield from text_of(self._part(root, path), span).segments
+                case Choice(options=options):
+                    changed = [normal(self._segments(option)) for option in options]
+                    yield from choice(changed, segment.span)
+                case Repeat(segments=inner, span=span):
+                    repeated = normal(self._segments(inner))
+                    if repeated:
+                        yield Repeat(repeated, span)
+                case _:
+                    yield segment
+
+
+def _split(name: str, parameters: Iterable[str]) -> tuple[str | None, str]:
+    """A value named after a parameter, as the parameter and what is read from it."""
+    for parameter in parameters:
+        if name == parameter:
+            return parameter, ""
+        if name.startswith((f"{parameter}.", f"{parameter}[")):
+            return parameter, name[len(parameter) :]
+    return None, ""
+
+
+def _is_rich(value: Value) -> bool:
+    """Whether the call spells out what a function could take apart."""
     match value:
-        case Input(origin=origin, path="") if origin in flows and flows[origin] in bound.values:
-            return bound.values[flows[origin]]
-        case Input(deps=deps) if deps & flows.keys():
-            return Opaque(f"{value.name} of {info.name}()", known(deps))
-        case Opaque(deps=deps):
-            return Opaque(value.reason, known(deps))
-        case Text(segments=segments, deps=deps) if deps & flows.keys() or _has_param(segments):
-            return Opaque(f"a text that {info.name}() makes", known(deps))
+        case Text(segments=segments):
+            return any(isinstance(segment, Const) for segment in segments)
         case Series(items=items):
-            return Series(tuple(item(each) for each in items))
-        case Record(entries=entries, rest=rest):
-            return Record(tuple((name, again(each)) for name, each in entries), None if rest is None else again(rest))
+            return bool(items)
+        case Record(entries=entries):
+            return bool(entries)
+        case Instance(attributes=attributes):
+            return bool(attributes)
         case Either(options=options):
-            return Either(tuple(again(option) for option in options))
-        case Instance(attributes=attributes) if attributes:
-            return Instance(value.cls, tuple((name, again(each)) for name, each in attributes))
-    return value
+            return any(_is_rich(option) for option in options)
+        case PromptTemplate() | Chain() | FunctionRef() | ClassRef():
+            return True
+    return False
 
 
 def _has_param(segments: tuple[Segment, ...]) -> bool:

@@ -35,7 +35,8 @@ class FunctionInfo:
 
     ``outer`` are the names around it, ``around`` the function it stands in. ``prompts`` maps the parameters whose
     content travels to a model to the role of the message they reach it in; it grows until nothing changes any more.
-    ``callers`` maps a parameter to the functions, classes and clients that calls give for it.
+    ``given`` maps a parameter to the functions, objects and clients that calls give for it. ``reaches``: a model is called
+    in it, or in what it calls; ``touches``: it changes attributes of its object.
     """
 
     node: FunctionNode | ast.Lambda
@@ -47,6 +48,8 @@ class FunctionInfo:
     prompts: dict[str, Role] = field(default_factory=dict)
     given: dict[str, list[Value]] = field(default_factory=dict, repr=False)
     analyzed: bool = False
+    reaches: bool = False
+    touches: bool | None = None
     _rebinds: frozenset[str] | None = field(default=None, repr=False)
     _mutates: frozenset[str] | None = field(default=None, repr=False)
 

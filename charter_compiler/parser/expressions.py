@@ -18,8 +18,9 @@ from charter_compiler.parser.carriers import CHAIN
 from charter_compiler.parser.definitions import ClassInfo, bind_method
 from charter_compiler.parser.functions import MUTABLE, external_call, mutate
 from charter_compiler.parser.messages import ROLES
+from charter_compiler.parser.modules import Module
 from charter_compiler.parser.positions import Positions
-from charter_compiler.parser.scope import Environment, Frame
+from charter_compiler.parser.scope import Environment, Frame, shared_names
 from charter_compiler.parser.sdk.signature import Template
 from charter_compiler.parser.sites import argument_of
 from charter_compiler.parser.strings import (
@@ -59,6 +60,7 @@ from charter_compiler.parser.values import (
     item_of,
     join,
     normal,
+    repeated,
     results_of,
     text_of,
 )
@@ -108,10 +110,21 @@ class Evaluator:
             return self.interpreter.rebound(module, name, value)
         if value is None:
             return self._unbound(name)
-        if name in module.shared and isinstance(value, MUTABLE) and self.frame.info is not None:
-            if module.environment is not None and module.environment.get(name) is value:
-                return Opaque(f"{name} is changed by a function", deps_of(value))
+        if (
+            isinstance(value, MUTABLE)
+            and self.frame.info is not None
+            and module.environment is not None
+            and module.environment.get(name) is value
+            and name in self._shared(module)
+        ):
+            return Opaque(f"{name} is changed by a function", deps_of(value))
         return value
+
+    @staticmethod
+    def _shared(module: Module) -> frozenset[str]:
+        if module.shared is None:
+            module.shared = shared_names(module.parsed())
+        return module.shared
 
     def _unbound(self, name: str) -> Value:
         module = self.frame.module
@@ -263,9 +276,8 @@ class Evaluator:
             case ModuleRef(module=module):
                 return self.interpreter.member(module, name)
             case Chain() | PromptTemplate():
-                return External(
-                    f"{CHAIN}.{name}", (("chain", Chain((value,)) if isinstance(value, PromptTemplate) else value),)
-                )
+                chain = Chain((value,)) if isinstance(value, PromptTemplate) else value
+                return External(f"{CHAIN}.{name}", (("chain", chain),), deps_of(chain))
             case Record() if (found := value.get(name)) is not None:
                 return found
             case FilePath(path=path) if name == "parent":
@@ -311,6 +323,8 @@ class Evaluator:
         method = cls.method(name)
         if name in known and method is None:
             return known[name]
+        if method is None and value.attributes is None and name not in cls.declared:
+            method = next(iter(cls.implementations(name)), None)  # only subclasses have it
         if method is not None:
             if method.decorated("property", "cached_property"):
                 return self.interpreter.invoke_plain(FunctionRef(method, value), Arguments(), span)
@@ -361,7 +375,7 @@ class Evaluator:
             case Series(items=items) if items and (key is None or isinstance(key, int)) and written != ":":
                 if len(parts) == 1 and not isinstance(parts[0], Series):
                     return join(item_of(items), entries_span((), self.frame))
-                return Series((Repeated(tuple(item_of(items))),))
+                return Series((repeated(item_of(items)),))
             case Series():
                 return Series(value.items)
             case Text(segments=segments) if constant_text(value) is None and key is None and segments:
@@ -377,7 +391,7 @@ class Evaluator:
             case External() if value.path.startswith(("typing.", "builtins.")):
                 return value
             case External(path=path) if value.given or sdk.is_module(path.partition(".")[0]):
-                return External(f"{path}[]", value.given)
+                return External(f"{path}[]", value.given, value.deps)
             case Either(options=options):
                 return Either(tuple(self.part_of(option, written, key, parts) for option in options))
         return Opaque("an element is picked at run time", deps_of(value) | results_of(*parts))
@@ -561,7 +575,7 @@ class Evaluator:
             return _message(role, arguments, span)
         if (transparent := sdk.transparent(path)) is not None:
             if not transparent.of:
-                return External(path[: path.rindex(".")], callee.given)
+                return External(path[: path.rindex(".")], callee.given, callee.deps)
             inner = next((each for slot in transparent.of if (each := argument_of(arguments, slot)) is not None), None)
             if inner is not None:
                 return inner
@@ -771,7 +785,7 @@ def _partial(first: Value, arguments: Arguments) -> Value | None:
                 keywords=(*first.keywords, *arguments.keywords.items()),
             )
         case External():
-            return External(first.path, (*first.given, *arguments.keywords.items()))
+            return External.made(first.path, (*first.given, *arguments.keywords.items()))
         case Either(options=options):
             made = [each for option in options if (each := _partial(option, arguments)) is not None]
             return Either(tuple(made)) if made else None

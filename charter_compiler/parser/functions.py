@@ -36,6 +36,7 @@ from charter_compiler.parser.values import (
     item_of,
     join,
     normal,
+    repeated,
     results_of,
     text_of,
 )
@@ -239,7 +240,7 @@ def external_call(
         if sdk.is_module(path.partition(".")[0]) or path.startswith(_KEPT):
             given = [*enumerate(arguments.positional), *arguments.keywords.items()]
             kept = callee.given if isinstance(callee, External) else ()
-            return External(f"{path}()", (*given, *kept)[:_GIVEN_LIMIT])
+            return External.made(f"{path}()", (*given, *kept))
         if not deps:
             return External(f"{path}()")
     shown = written if len(written) <= 60 else written[:57] + "..."
@@ -248,8 +249,6 @@ def external_call(
 
 _KEPT = ("string.", "jinja2.", "dataclasses.", "pydantic.")
 """What else keeps the arguments it was given, besides the SDKs: templates, and the defaults of fields."""
-
-_GIVEN_LIMIT = 24
 
 
 def _content(written: str, callee: Value, receiver: Value | None, arguments: Arguments) -> frozenset[str]:
@@ -349,7 +348,7 @@ def _changed(receiver: Value, method: str, arguments: Arguments) -> Value | None
         case Series(), "insert" | "appendleft", [*_, value]:
             return Series((*items, Repeated((value,))))
         case Series(), "pop" | "remove" | "popleft" | "sort" | "reverse" | "discard", _ if items:
-            return Series((Repeated(tuple(item_of(items))),))
+            return Series((repeated(item_of(items)),))
         case Series(), "clear", _:
             return Series(())
     return None

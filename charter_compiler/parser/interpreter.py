@@ -16,20 +16,22 @@ from pathlib import Path
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser import prompt_files, sdk
 from charter_compiler.parser.calls import (
+    BUDGET,
     DEPTH_LIMIT,
     FUEL,
+    NESTING_LIMIT,
     Bound,
+    Instantiation,
     bind,
     carried_prompts,
-    instantiated,
     interesting,
     is_content,
     seen_from_outside,
 )
-from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode, bind_method
+from charter_compiler.parser.definitions import MUTATORS, ClassInfo, FunctionInfo, FunctionNode, bind_method
 from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.modules import Module, Project
-from charter_compiler.parser.scope import Environment, Frame, closure, effects_of_functions
+from charter_compiler.parser.scope import Environment, Frame, closure, rebound_names
 from charter_compiler.parser.sites import Site, root_site, signature_of, wrapper_site
 from charter_compiler.parser.statements import Executor
 from charter_compiler.parser.strings import Arguments, constant_text
@@ -51,6 +53,7 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
+    bounded,
     deps_of,
     item_of,
     join,
@@ -98,7 +101,10 @@ class Interpreter:
         self._memo: dict[object, tuple[Effect, frozenset[FunctionInfo]]] = {}
         self._users: dict[FunctionInfo, list[object]] = defaultdict(list)
         self._inside: set[FunctionInfo] = set()
+        # Statements that are read inline in all; in proportion to the project, so that the time is as well.
+        self.budget = BUDGET + sum(module.lines for module in project.modules.values())
         self._cuts = 0
+        self._depth = 0
         self.discarded: ast.expr | None = None
         self._summarizing: set[object] = set()
         self._globals: dict[tuple[int, str], list[Value]] = defaultdict(list)
@@ -117,20 +123,21 @@ class Interpreter:
     def environment(self, module: Module) -> Environment:
         """The names of a module: its own statements are executed once."""
         if module.environment is None:
-            self.run_module(module)
+            self.run_module(module, imported=True)
         assert module.environment is not None
         return module.environment
 
-    def run_module(self, module: Module) -> dict[str, Site]:
-        """Execute the statements of a module; returns its sites."""
+    def run_module(self, module: Module, *, imported: bool = False) -> dict[str, Site]:
+        """Execute the statements of a module; returns its sites. ``imported``: not what stands under
+        ``if __name__ == "__main__"``."""
         tree = module.parsed()
-        module.rebound, module.shared = effects_of_functions(tree)
+        module.rebound = rebound_names(module.source)
         env = Environment()
         module.environment, module.running = env, True
         fuel, self.fuel = self.fuel, FUEL
         try:
             with self._reading(Frame("<module>", env, module), env), self.collecting() as sites:
-                self.executor.block(tree.body)
+                self.executor.block([node for node in tree.body if not (imported and _is_main(node))])
                 return sites
         finally:
             module.running = False
@@ -186,7 +193,11 @@ class Interpreter:
                     for info in module.functions.values()
                     if info.name.rpartition(".")[2] == name
                 ]
-                self._definitions[name] = tuple(found) if len(found) <= CANDIDATE_LIMIT else ()
+                known = tuple(found) if len(found) <= CANDIDATE_LIMIT else ()
+                if any(module.running for module in modules):
+                    del self._definitions[name]  # there may be more once they have run
+                    return known
+                self._definitions[name] = known
         return self._definitions[name]
 
     def rebound(self, module: Module, name: str, value: Value | None) -> Value:
@@ -283,6 +294,16 @@ class Interpreter:
         finally:
             self.sites = before
 
+    @contextmanager
+    def _inside_of(self, info: FunctionInfo) -> Iterator[None]:
+        self._stack.append(info)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._stack.pop()
+            self._depth -= 1
+
     def analyze(self, info: FunctionInfo) -> dict[str, Site]:
         """Read a function on its own, and those nested in it; returns their sites."""
         self._nested = []
@@ -304,8 +325,7 @@ class Interpreter:
         base = Environment(outer)
         own = info.own()
         frame = Frame(info.name, base, info.module, info=info, own=own, cls=info.cls)
-        self._stack.append(info)
-        with self._reading(frame, base):
+        with self._reading(frame, base), self._inside_of(info):
             names: list[str] = []
             for parameter in info.parameters():
                 names.append(parameter.arg)
@@ -321,13 +341,13 @@ class Interpreter:
             self.executor.block(info.node.body)
             if info.is_constructor and info.cls is not None and info.cls.initial is None:
                 info.cls.initial = self._own_state(self.evaluator.env, base)
-        self._stack.pop()
 
     def parameter(self, info: FunctionInfo, parameter: ast.arg) -> Value:
         """A parameter as the function itself sees it: a value from outside."""
         flow = info.flow(parameter.arg)
         self._declare(info, parameter.arg)
-        annotated = self.annotation(parameter.annotation)
+        with self._reading(Frame(info.name, info.outer, info.module, info=info, inline=True), info.outer):
+            annotated = self.annotation(parameter.annotation)
         if isinstance(annotated, External):
             return External(f"{annotated.path}()")
         value = Input(
@@ -423,6 +443,8 @@ class Interpreter:
 
     def record(self, site: Site) -> None:
         """Note a site, and which parameters flow into its prompt."""
+        for info in self._stack:
+            info.reaches = True
         if not self.evaluator.frame.inline:
             self.sites[site.key] = site
         for flow, role in site.flows.items():
@@ -529,7 +551,7 @@ class Interpreter:
         name = node.func.attr
         if name in COMMON_METHODS or name.startswith("__"):
             return []
-        if not isinstance(callee, Input | Opaque | Result) or not isinstance(receiver, Input | Opaque):
+        if not isinstance(callee, Input | Opaque | Result | Either) or not isinstance(receiver, Input | Opaque):
             return []
         given = len(node.args) + len(node.keywords)
         found = self.carrying.get(name) or self.named(name)
@@ -619,8 +641,22 @@ class Interpreter:
         ref = FunctionRef(constructor, instance)
         bound = bind(ref, arguments, span)
         self._note_given(constructor, bound)
-        state = self._effect(ref, bound, {}).state
+        state = self._made(constructor, bound)
+        if state is None:
+            state = self._effect(ref, bound, {}).state
         return Instance(cls, tuple(sorted(state.items()))) if state else Instance(cls)
+
+    def _made(self, constructor: FunctionInfo, bound: Bound) -> dict[str, Value] | None:
+        """What a constructor leaves on the object, from what it does in general; ``None`` where that is not enough."""
+        cls = constructor.cls
+        if cls is None or any(isinstance(bound.values.get(name), Series | Record) for name in constructor.mutates()):
+            return None
+        self.initialize(cls)
+        if cls.initial is None:
+            return {}
+        general = Instantiation(constructor, bound)
+        state = {name: general.value(value) for name, value in cls.initial.items()}
+        return None if general.lost else state
 
     def _generated(self, cls: ClassInfo, arguments: Arguments) -> Value:
         """An object of a class whose constructor is made from its annotated names."""
@@ -639,6 +675,7 @@ class Interpreter:
                 values[name] = _field_default(constant)
         values.update(zip(fields, arguments.positional, strict=False))
         values.update(arguments.keywords)
+        values = {name: bounded(value) for name, value in values.items()}
         if not values:
             return Instance(cls, ()) if not cls.foreign else Instance(cls)
         return Instance(cls, tuple(sorted(values.items())))
@@ -711,18 +748,49 @@ class Interpreter:
     ) -> Effect | None:
         """What a call does, from what the function does in general; ``None`` where reading it for this call tells more."""
         info = ref.function
-        if same or any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates()):
+        deep = len(self._stack) > DEPTH_LIMIT or self.fuel <= 0 or self.budget <= 0
+        if not deep and any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates()):
+            return None
+        if not deep and same and (info.reaches or self._touches(info)):
             return None
         summary = self._summary(info)
         if summary is None:
             return None
         value = summary.value
+        if deep:
+            return Effect(Instantiation(info, bound).value(value), state)
         changes = state and info.cls is not None and any(each.changing for each in info.cls.lineage())
         if not wanted and not changes:
             return Effect(Opaque("a result that nothing reads"), state)
-        if not carries and not isinstance(value, Plain | Opaque | Result):
+        if changes and self._touches(info):
             return None
-        return Effect(instantiated(value, info, bound), state)
+        general = Instantiation(info, bound)
+        value = general.value(value)
+        return Effect(value, state) if carries or not general.lost else None
+
+    def _touches(self, info: FunctionInfo) -> bool:
+        """Whether a method changes attributes of its object, itself or through others that it calls on it."""
+        if info.touches is None:
+            info.touches = False  # for those that call themselves
+            own = info.own()
+            if own is None or info.cls is None:
+                return False
+            info.touches = any(
+                isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store) and _is_of(node, own)
+                or isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and (
+                    (node.func.attr in MUTATORS and _is_of(node.func, own, below=True))
+                    or (
+                        isinstance(node.func.value, ast.Name)
+                        and node.func.value.id == own
+                        and (method := info.cls.method(node.func.attr)) is not None
+                        and self._touches(method)
+                    )
+                )
+                for node in ast.walk(info.node)
+            )
+        return info.touches
 
     def _summary(self, info: FunctionInfo) -> Effect | None:
         """What a function does in general, its parameters being values from outside; ``None`` while that is found out."""
@@ -731,7 +799,7 @@ class Interpreter:
         if known is not None:
             self._inside.update(known[1])
             return known[0]
-        if info in self._stack or key in self._summarizing:
+        if info in self._stack or key in self._summarizing or self._depth > NESTING_LIMIT:
             return None
         self._summarizing.add(key)
         before, self._inside = self._inside, {info}
@@ -744,11 +812,13 @@ class Interpreter:
             values[own] = instance
         elif instance is not None and info.decorated("classmethod") and info.cls is not None:
             values[next(info.parameters()).arg] = ClassRef(info.cls)
-        effect = self._read_inline(FunctionRef(info, instance), Bound(values, {}), {})
-        self.fuel, self._stack = fuel, stack
+        try:
+            effect = self._read_inline(FunctionRef(info, instance), Bound(values, {}), {})
+        finally:
+            self.fuel, self._stack = fuel, stack
+            self._summarizing.discard(key)
         inside = frozenset(self._inside)
         self._inside = before | inside
-        self._summarizing.discard(key)
         self._memo[key] = effect, inside
         for each in inside:
             self._users[each].append(key)
@@ -761,14 +831,14 @@ class Interpreter:
 
     def _read_inline(self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, force: bool = False) -> Effect:
         info = ref.function
-        if (len(self._stack) > DEPTH_LIMIT or self.fuel <= 0 or info in self._stack) and not force:
+        too_deep = len(self._stack) > DEPTH_LIMIT or self._depth > NESTING_LIMIT
+        if (too_deep or self.fuel <= 0 or info in self._stack) and not force:
             self._cuts += 1
             return Effect(self._not_read(info, bound), state)
         base = Environment(ref.closure or info.outer)
         frame = Frame(info.name, base, info.module, info=info, own=info.own(), cls=info.cls, inline=True)
         base.names.update((f"self.{name}", value) for name, value in state.items())
-        self._stack.append(info)
-        with self._reading(frame, base):
+        with self._reading(frame, base), self._inside_of(info):
             for parameter in info.parameters():
                 base.set(parameter.arg, bound.values.get(parameter.arg) or self._default(info, parameter))
             if info.cls is not None and info.decorated("classmethod"):
@@ -786,7 +856,6 @@ class Interpreter:
             else:
                 frame.returns.append(self.evaluator.evaluate(body))
                 frame.ends.append(self.evaluator.env)
-        self._stack.pop()
         span = Span(info.module.label, info.node.lineno, 1, info.node.end_lineno or info.node.lineno, 1)
         value: Value
         if frame.yields:
@@ -794,6 +863,7 @@ class Interpreter:
         else:
             returned = list(dict.fromkeys(frame.returns))
             value = join(returned, span) if returned else Plain(None)
+        value = bounded(value)
         after = self._state_after(frame, base, span)
         return Effect(value, after, self._changed_arguments(frame, bound, span))
 
@@ -808,7 +878,7 @@ class Interpreter:
             for name, value in end.since(base.parent).items():
                 if name.startswith("self."):
                     names.setdefault(name, []).append(value)
-        return {name[5:]: join(values, span) for name, values in names.items()}
+        return {name[5:]: bounded(join(values, span)) for name, values in names.items()}
 
     @staticmethod
     def _changed_arguments(frame: Frame, bound: Bound, span: Span) -> dict[str, Value]:
@@ -845,12 +915,25 @@ class Interpreter:
         node = self._default_node(info, parameter)
         if node is None:
             return Input(parameter.arg, "item")
-        before = self.evaluator.env
-        self.evaluator.env = info.outer
-        try:
+        with self._reading(Frame(info.name, info.outer, info.module, info=info, inline=True), info.outer):
             return self.evaluator.evaluate(node)
-        finally:
-            self.evaluator.env = before
+
+
+def _is_main(node: ast.stmt) -> bool:
+    match node:
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+            return True
+    return False
+
+
+def _is_of(node: ast.Attribute | ast.Subscript, own: str, below: bool = False) -> bool:
+    """Whether an expression is an attribute of the object, or a part of one."""
+    inner: ast.expr = node.value if below else node
+    depth = 0
+    while isinstance(inner, ast.Attribute | ast.Subscript):
+        depth += isinstance(inner, ast.Attribute)
+        inner = inner.value
+    return depth > 0 and isinstance(inner, ast.Name) and inner.id == own
 
 
 def _is_framework(path: str) -> bool:
@@ -861,7 +944,7 @@ def _is_framework(path: str) -> bool:
 def _takes(info: FunctionInfo, given: int, node: ast.Call) -> bool:
     """Whether a method can be called with so many arguments of these names."""
     arguments = info.node.args
-    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)][1:]
+    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)][0 if info.decorated("staticmethod") else 1 :]
     if any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords):
         return True
     if arguments.vararg is None and len(node.args) > len(names):

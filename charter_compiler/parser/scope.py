@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -168,18 +169,22 @@ def closure(outer: Environment, node: FunctionNode | ast.Lambda) -> Environment:
     return inner
 
 
-def effects_of_functions(tree: ast.Module) -> tuple[frozenset[str], frozenset[str]]:
-    """Names that some function declares ``global`` or ``nonlocal``, and names whose list or dictionary some function
-    changes. Nothing is known of the first; of the second, what the module binds to them is only their first value."""
-    rebound: set[str] = set()
+_GLOBAL = re.compile(r"^[ \t]*(?:global|nonlocal)[ \t]+([\w, \t]+)", re.MULTILINE)
+
+
+def rebound_names(source: str) -> frozenset[str]:
+    """Names that some function declares ``global`` or ``nonlocal``: nothing is known of them."""
+    return frozenset(name.strip() for names in _GLOBAL.findall(source) for name in names.split(","))
+
+
+def shared_names(tree: ast.Module) -> frozenset[str]:
+    """Names whose list or dictionary some function changes: what the module binds to them is only their first value."""
     mutated: set[str] = set()
     stack: list[tuple[ast.AST, bool]] = [(tree, False)]
     while stack:
         node, inside = stack.pop()
-        if isinstance(node, ast.Global | ast.Nonlocal):
-            rebound.update(node.names)
-        elif inside:
+        if inside:
             mutated.update(mutated_name(node))
         inside = inside or isinstance(node, FunctionNode)
         stack.extend((child, inside) for child in ast.iter_child_nodes(node))
-    return frozenset(rebound), frozenset(mutated)
+    return frozenset(mutated)

@@ -69,6 +69,8 @@ class Executor:
     def statement(self, node: ast.stmt) -> bool:
         handler = STATEMENTS.get(type(node))
         self.interpreter.fuel -= 1
+        if self.frame.inline:
+            self.interpreter.budget -= 1
         if handler is None:
             self.evaluator.unknown(node, "")
             return True

@@ -1,4 +1,8 @@
-"""The abstract values of the interpreter: what is known of a Python value without running the program."""
+"""The abstract values of the interpreter: what is known of a Python value without running the program.
+
+Values that hold others hash by their shape alone: what calls did is looked up by their arguments, and to hash these
+through and through would cost more than the few comparisons that a coarse hash leaves.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,10 @@ SEGMENT_LIMIT = 2000
 """A text of more parts than this is ``Unknown``: such texts come from generated code, and joins would multiply them."""
 
 
+GIVEN_LIMIT, WEIGHT_LIMIT, PATH_LIMIT = 24, 300, 400
+"""Arguments, values in them and characters that an object from outside keeps of how it was made."""
+
+
 OPTION_LIMIT = 32
 """More alternatives than this are ``Unknown``: each further branch would compare with all of them."""
 
@@ -34,6 +42,9 @@ class Text:
 
     segments: tuple[Segment, ...]
     deps: frozenset[str] = frozenset()
+
+    def __hash__(self) -> int:
+        return hash((len(self.segments), self.deps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +107,21 @@ class External:
 
     path: str
     given: tuple[tuple[str | int, Value], ...] = field(default=(), repr=False)
+    deps: frozenset[str] = frozenset()
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @classmethod
+    def made(cls, path: str, given: Sequence[tuple[str | int, Value]]) -> External:
+        """What a call gives. Objects that are made of objects, over and over, keep only what flows into them."""
+        deps = deps_of(*(value for _, value in given))
+        if len(given) > GIVEN_LIMIT or _weight([value for _, value in given]) > WEIGHT_LIMIT or len(path) > PATH_LIMIT:
+            given = ()
+        return cls(path[-PATH_LIMIT:], tuple(given), deps)
 
     def attribute(self, name: str) -> External:
-        return External(f"{self.path}.{name}", self.given)
+        return External(f"{self.path}.{name}", self.given, self.deps)
 
     def argument(self, *slots: str | int) -> Value | None:
         """The first of these arguments that was given."""
@@ -118,6 +141,9 @@ class Series:
 
     items: tuple[Item, ...]
 
+    def __hash__(self) -> int:
+        return hash(("series", len(self.items)))
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -125,6 +151,9 @@ class Record:
 
     entries: tuple[tuple[str, Value], ...]
     rest: Value | None = None
+
+    def __hash__(self) -> int:
+        return hash(tuple(name for name, _ in self.entries))
 
     def get(self, key: str) -> Value | None:
         return next((value for name, value in reversed(self.entries) if name == key), None)
@@ -137,6 +166,9 @@ class Instance:
 
     cls: ClassInfo = field(repr=False)
     attributes: tuple[tuple[str, Value], ...] | None = None
+
+    def __hash__(self) -> int:
+        return hash((id(self.cls), None if self.attributes is None else len(self.attributes)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +235,9 @@ class Either:
 
     options: tuple[Value, ...]
 
+    def __hash__(self) -> int:
+        return hash(("either", len(self.options)))
+
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
@@ -252,14 +287,50 @@ def deps_of(*values: Item | None) -> frozenset[str]:
                 stack.append(rest)
             case Instance(attributes=attributes) if attributes:
                 stack.extend(entry for _, entry in attributes)
-            case External(given=given):
-                stack.extend(entry for _, entry in given)
+            case External(deps=deps):
+                found |= deps
             case PromptTemplate(messages=messages):
                 stack.extend(entry for _, entry in messages)
             case FunctionRef(positional=positional, keywords=keywords):
                 stack.extend(positional)
                 stack.extend(entry for _, entry in keywords)
     return frozenset(found)
+
+
+def bounded(value: Value) -> Value:
+    """The value, or what flows into it where it is too large: objects that hold objects that hold objects."""
+    if isinstance(value, Series | Record | Either | Instance | Chain) and _weight([value]) > WEIGHT_LIMIT:
+        return Opaque("a structure that is too large to be followed", deps_of(value))
+    return value
+
+
+def repeated(items: Iterable[Item]) -> Repeated:
+    """These items any number of times over, however they are nested."""
+    flat: list[Item] = []
+    for item in items:
+        for inner in item.items if isinstance(item, Repeated) else (item,):
+            if inner not in flat:
+                flat.append(inner)
+    return Repeated(tuple(flat))
+
+
+def _weight(values: Sequence[Item | None]) -> int:
+    """How many values stand in these, counted up to ``WEIGHT_LIMIT``."""
+    count = 0
+    stack: list[Item | None] = list(values)
+    while stack and count <= WEIGHT_LIMIT:
+        value = stack.pop()
+        count += 1
+        match value:
+            case Series(items=items) | Repeated(items=items) | Either(options=items) | Chain(stages=items):
+                stack.extend(items)
+            case Record(entries=entries) | External(given=entries):
+                stack.extend(entry for _, entry in entries)
+            case Instance(attributes=attributes) if attributes:
+                stack.extend(entry for _, entry in attributes)
+            case PromptTemplate(messages=entries):
+                stack.extend(entry for _, entry in entries)
+    return count
 
 
 def results_of(*values: Item | None) -> frozenset[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from charter_compiler.parser import sdk
 from charter_compiler.parser.definitions import FunctionInfo
-from charter_compiler.parser.interpreter import Interpreter, Owner
+from charter_compiler.parser.interpreter import Interpreter
 from charter_compiler.parser.modules import Module, Project, Unit
 from charter_compiler.parser.sdk import injected
 from charter_compiler.parser.sites import Site
@@ -20,14 +20,14 @@ from charter_compiler.parser.sites import Site
 ROUND_LIMIT = 12
 """Readings of one function at most; what is found then stands."""
 
-WEAK_NAMES = frozenset(
+COMMON_NAMES = frozenset(
     {
-        "apply", "batch", "call", "chat", "complete", "completion", "create", "forward", "generate", "kickoff", "invoke",
-        "post", "predict", "query", "request", "run", "run_sync", "send", "send_message", "step", "stream", "reply",
-        "parse", "completions", "responses", "messages", "agenerate", "arun", "astream", "abatch", "run_stream", "models",
+        "append", "apply", "batch", "call", "chat", "complete", "create", "defer", "do", "execute", "forward", "parse",
+        "post", "predict", "prompt", "query", "reply", "request", "respond", "run", "run_sync", "sample", "send",
+        "send_message", "start", "step", "stream", "summarize", "wait", "send_prompt", "transform", "search", "extract",
     }
 )  # fmt: skip
-"""Names of SDK methods that other things have as well: they count in a file that imports an SDK."""
+"""Names of SDK methods that other things have as well: they count in a file that has to do with an SDK."""
 
 
 class Worklist:
@@ -40,18 +40,24 @@ class Worklist:
         self._queued: set[tuple[int, int]] = set()
         self._rounds: dict[tuple[int, int], int] = {}
         self._found: dict[tuple[int, int], dict[str, Site]] = {}
+        self.given_up: dict[tuple[str, int], str] = {}
 
     def run(self) -> list[Site]:
         """All sites of the project."""
         for module in self.project.modules.values():
-            for unit in seeds(module):
+            for unit in seeds(module, self.project):
                 self._enqueue(module, unit)
         while self._waiting:
             module, unit = self._waiting.popleft()
             key = _key(module, unit)
             self._queued.discard(key)
             self._rounds[key] = self._rounds.get(key, 0) + 1
-            self._found[key] = self._read(module, unit)
+            try:
+                self._found[key] = self._read(module, unit)
+            except RecursionError:
+                # Expressions nested hundreds deep. What was found in an earlier reading stands.
+                line = unit.node.lineno if unit.node is not None else 1
+                self.given_up[module.label, line] = "nested too deeply to be followed"
         return [site for found in self._found.values() for site in found.values()]
 
     def _read(self, module: Module, unit: Unit) -> dict[str, Site]:
@@ -76,9 +82,10 @@ class Worklist:
                 self._enqueue(info.module, unit)
         if not info.prompts:
             return
-        for module in self.project.mentioning(info.bare):
+        name = info.bare
+        for module in self.project.mentioning(name):
             for unit in module.units:
-                if info.bare in unit.words:
+                if name in unit.called or name in unit.handed:
                     self._enqueue(module, unit)
 
 
@@ -92,19 +99,34 @@ def _outermost(info: FunctionInfo) -> object:
     return info.node
 
 
-def seeds(module: Module) -> Iterator[Unit]:
+def seeds(module: Module, project: Project) -> Iterator[Unit]:
     """The units of a module that may hold a call of a model."""
-    names = module.words & sdk.METHODS
+    names = module.words & sdk.METHODS.keys()
     clients = {word for word in module.words if injected.is_client_name(word)}
-    if not names and not clients:
-        return
-    imported = not sdk.MODULES.isdisjoint(module.words)
-    if not imported and not clients and names <= WEAK_NAMES and not names & injected.CLEAR_METHODS:
+    common = names & COMMON_NAMES
+    if common or module.words & sdk.CALLED:
+        known = _around(module, project)
+        common = {name for name in common if not sdk.METHODS[name].isdisjoint(known)}
+        objects = bool(known & sdk.MODULES) and module.words & sdk.CALLED
+    else:
+        objects = frozenset()
+    names = (names - COMMON_NAMES) | common
+    if not (names or clients or objects):
         return
     for unit in module.units:
-        here = unit.words & names
-        if clients & unit.words or (here if imported else here - WEAK_NAMES | here & injected.CLEAR_METHODS):
+        if unit.called & names or unit.words & clients or (objects and unit.words & objects):
             yield unit
 
 
-__all__ = ["Owner", "Worklist", "seeds"]
+def _around(module: Module, project: Project) -> frozenset[str]:
+    """The names in a module, and in the modules of the project that it imports: an SDK's object is made in one file
+    and used in another."""
+    known = module.words
+    for level, name in module.imports():
+        found = project.find(name, module, level)
+        if found is not None:
+            known |= found.words
+    return frozenset("langchain" if word.startswith("langchain_") else word for word in known)
+
+
+__all__ = ["Worklist", "seeds"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any
 
+from charter_compiler.analysis.checks.codes import CODES
 from charter_compiler.diagnostics.diagnostic import Diagnostic, Severity
 from charter_compiler.parser.ast_parser import ParsedAgent
 
@@ -13,20 +15,20 @@ FAILED_LEVEL = Severity.ERROR
 """The level of a file that could not be parsed."""
 
 
-def sarif(parsed: ParsedAgent, version: str) -> dict[str, Any]:
+def sarif(parsed: ParsedAgent, findings: Sequence[Diagnostic], version: str) -> dict[str, Any]:
     """A SARIF log of one run; ``version`` is that of Charter. Columns count Unicode characters.
 
     Files that could not be parsed are notifications of the run, as the standard has it (section 3.20.21).
     """
-    rules = list(dict.fromkeys(diagnostic.code for diagnostic in parsed.diagnostics))
+    rules = list(dict.fromkeys(diagnostic.code for diagnostic in findings))
     return {
         "$schema": SARIF_SCHEMA,
         "version": "2.1.0",
         "runs": [
             {
-                "tool": {"driver": {"name": "charter", "version": version, "rules": [{"id": code} for code in rules]}},
+                "tool": {"driver": {"name": "charter", "version": version, "rules": [_rule(code) for code in rules]}},
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(diagnostic, rules.index(diagnostic.code)) for diagnostic in parsed.diagnostics],
+                "results": [_result(diagnostic, rules.index(diagnostic.code)) for diagnostic in findings],
                 "invocations": [
                     {
                         "executionSuccessful": not parsed.failed,
@@ -45,10 +47,15 @@ def sarif(parsed: ParsedAgent, version: str) -> dict[str, Any]:
     }
 
 
-def worst_severity(parsed: ParsedAgent) -> Severity | None:
-    """The highest level that an annotation of ``parsed`` has, ``None`` without any. A failed file is an error."""
+def worst_severity(parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> Severity | None:
+    """The highest level of an annotation, ``None`` without any. A failed file is an error."""
     failed = (FAILED_LEVEL for _ in parsed.failed)
-    return max((*failed, *(diagnostic.severity for diagnostic in parsed.diagnostics)), default=None)
+    return max((*failed, *(diagnostic.severity for diagnostic in findings)), default=None)
+
+
+def _rule(code: str) -> dict[str, Any]:
+    title, severity = CODES[code]
+    return {"id": code, "shortDescription": {"text": title}, "defaultConfiguration": {"level": str(severity)}}
 
 
 def _result(diagnostic: Diagnostic, rule: int) -> dict[str, Any]:
@@ -76,13 +83,13 @@ def _location(file: str, region: dict[str, int]) -> dict[str, Any]:
 _GITHUB_LEVELS = {Severity.NOTE: "notice", Severity.WARNING: "warning", Severity.ERROR: "error"}
 
 
-def github(parsed: ParsedAgent) -> str:
+def github(parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> str:
     """One workflow command a finding and a failed file; empty without any."""
     lines = []
     for failed in parsed.failed:
         line = f",line={failed.line}" if failed.line is not None else ""
         lines.append(f"::{_GITHUB_LEVELS[FAILED_LEVEL]} file={_property(failed.file)}{line}::{_data(failed.message)}")
-    for diagnostic in parsed.diagnostics:
+    for diagnostic in findings:
         span = diagnostic.span
         # GitHub takes columns only for a range within one line.
         columns = f",col={span.column},endColumn={span.end_column}" if span.line == span.end_line else ""

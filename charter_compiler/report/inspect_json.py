@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from charter_compiler.diagnostics.diagnostic import Diagnostic
@@ -11,14 +12,14 @@ from charter_compiler.parser.ast_parser import ParsedAgent
 VERSION = 1
 
 
-def document(parsed: ParsedAgent) -> dict[str, Any]:
+def document(parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> dict[str, Any]:
     """Everything that was found, as one JSON object."""
     return {
         "version": VERSION,
         "files": parsed.files,
         "failed": [{"file": each.file, "line": each.line, "message": each.message} for each in parsed.failed],
         "calls": [call_object(call) for call in parsed.calls],
-        "diagnostics": [diagnostic_object(diagnostic) for diagnostic in parsed.diagnostics],
+        "diagnostics": [diagnostic_object(diagnostic) for diagnostic in findings],
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -26,7 +26,13 @@ _SCOPES: dict[Scope, str] = {
 }
 
 
-def print_inspection(console: Console, parsed: ParsedAgent, graph: CallGraph, patterns: Iterable[Pattern]) -> None:
+def print_inspection(
+    console: Console,
+    parsed: ParsedAgent,
+    graph: CallGraph,
+    patterns: Iterable[Pattern],
+    findings: Sequence[Diagnostic],
+) -> None:
     """Write everything that was found."""
     for call in parsed.calls:
         console.print(_call(call), soft_wrap=True)
@@ -38,21 +44,26 @@ def print_inspection(console: Console, parsed: ParsedAgent, graph: CallGraph, pa
             label = Text(pattern.kind.replace("_", " "), style="magenta")
             console.print(_indented(Text.assemble(label, f": {pattern.description}\n  {calls}"), 2), soft_wrap=True)
         console.print()
-    for diagnostic in parsed.diagnostics:
+    print_findings(console, parsed, findings)
+
+
+def print_findings(console: Console, parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> None:
+    """Write the findings with their source lines, the files that could not be read, and one line of counts."""
+    for diagnostic in findings:
         console.print(_finding(diagnostic, parsed.sources.get(diagnostic.span.file)), soft_wrap=True)
         console.print()
     for failed in parsed.failed:
         place = failed.file if failed.line is None else f"{failed.file}:{failed.line}"
         console.print(Text(f"{place}: not read: {failed.message}", style="red"), soft_wrap=True)
-    console.print(Text(summary(parsed)))
+    console.print(Text(summary(parsed, findings)))
 
 
-def summary(parsed: ParsedAgent) -> str:
+def summary(parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> str:
     """One line of counts."""
     parts = [
         _count(parsed.files, "file"),
         _count(len(parsed.calls), "model call"),
-        _count(len(parsed.diagnostics), "finding"),
+        _count(len(findings), "finding"),
     ]
     if parsed.failed:
         parts.append(f"{_count(len(parsed.failed), 'file')} not read")

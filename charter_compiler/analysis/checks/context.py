@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -23,6 +24,14 @@ MIN_CHARACTERS = MIN_TOKENS * 3
 """No English text of fewer characters has so many tokens: nothing is tokenized below it."""
 
 
+_TEST = re.compile(r"(?:^|/)(?:tests?/|test_[^/]*$|[^/]*_test\.py$|conftest\.py$)")
+
+
+def is_test(file: str) -> bool:
+    """Whether a file is a test by its name or its folder's."""
+    return _TEST.search(file) is not None
+
+
 class Context:
     """Facts about one agent, found when they are first asked for. One for each run of the checks; not thread-safe."""
 
@@ -37,6 +46,9 @@ class Context:
         for call in agent.calls:
             self._by_function[call.span.file, call.function].append(call)
             self._by_name[call.function.rpartition(".")[2]].append(call)
+        given = set(agent.name.split(" "))
+        self.calls = tuple(call for call in agent.calls if call.span.file in given or not is_test(call.span.file))
+        """The calls that findings are about: those of tests are left out, where requests are made to be observed."""
         self.memory: dict[str, Any] = {}
         """What a module of this package found and other checks need as well, by the name of the module."""
         self.by_id = {call.id: call for call in agent.calls}

@@ -18,7 +18,7 @@ def examples_after_query(context: Context) -> Iterator[Finding]:
             yield warning(
                 "CH103",
                 loss.call,
-                loss.cause.span,
+                loss.span,
                 f"{loss.name} stands before the examples and parts the prompts {where(loss)}: "
                 f"{lost}, the examples among it, cannot be reused",
                 "put the examples first and the query after them",

@@ -19,8 +19,8 @@ def invariant_call(context: Context) -> Iterator[Finding]:
 
     Nor where the loop may end after the call, which is how a call is tried again.
     """
-    for call in context.agent.calls:
-        if not call.loops or call.forward:
+    for call in context.calls:
+        if not call.loops:
             continue
         syntax = context.syntax(call.span.file)
         node = None if syntax is None else syntax.call(call.span)

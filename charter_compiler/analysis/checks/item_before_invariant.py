@@ -18,7 +18,7 @@ def item_before_invariant(context: Context) -> Iterator[Finding]:
             yield warning(
                 "CH102",
                 loss.call,
-                loss.cause.span,
+                loss.span,
                 f"{loss.name} changes in every turn of the loop and parts the prompts {where(loss)}: "
                 f"{lost} behind it, the same in every turn, cannot be reused",
                 "put what the turns have in common first, and what changes in the loop last",

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from charter_compiler.analysis.checks import names
 from charter_compiler.analysis.checks.context import MIN_TOKENS, Context
-from charter_compiler.analysis.checks.origin import changes_only_daily, made_once
+from charter_compiler.analysis.checks.origin import changes_only_daily, made_once, sorts_keys
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown, walk
 
@@ -43,6 +43,7 @@ class Loss:
     call: Call
     kind: Kind
     cause: Segment
+    span: Span
     name: str
     before: str
     text: str
@@ -56,7 +57,7 @@ def losses(context: Context) -> Iterator[Loss]:
         places: set[Span] = set()
         templates: set[tuple[str, str, str]] = set()
         kept = []
-        for call in context.agent.calls:
+        for call in context.calls:
             for loss in _losses(call, context):
                 # One template that two calls fill is mended once.
                 template = (loss.name, loss.before, loss.text)
@@ -71,6 +72,8 @@ def losses(context: Context) -> Iterator[Loss]:
 def _losses(call: Call, context: Context) -> Iterator[Loss]:
     if call.forward or call.api.startswith(REARRANGED):
         return
+    if call.kind == "wrapper" and _follows_a_conversation(call, context):
+        return
     # The order in which a wrapper's arguments are sent is its own affair.
     groups = [(message,) for message in call.messages] if call.kind == "wrapper" else [call.messages]
     for messages in groups:
@@ -80,15 +83,45 @@ def _losses(call: Call, context: Context) -> Iterator[Loss]:
             return
 
 
+def _follows_a_conversation(call: Call, context: Context, depth: int = 3) -> bool:
+    """Whether what a wrapper is given stands behind messages that are not seen here: behind these nothing can be
+    reused, whatever comes first in it."""
+    if len(call.messages) > 1 and any(
+        message.role in ("unknown", "assistant", "tool") and not _is_text(message) for message in call.messages
+    ):
+        return True
+    for inner in context.reached(call):
+        if inner.kind == "wrapper":
+            if depth and _follows_a_conversation(inner, context, depth - 1):
+                return True
+        elif any(message.role == "unknown" and not _is_text(message) for message in inner.messages):
+            return True
+    return False
+
+
+def _is_printed(message: Message) -> bool:
+    """Whether what stands for messages is a list or dictionary that was not told apart into messages."""
+    return any(isinstance(each, Unknown) and each.reason.endswith("is printed here") for each in walk(message.segments))
+
+
+def _is_text(message: Message) -> bool:
+    """Whether a message, or what stands for messages, is known to be a text or a parameter of the function."""
+    return all(
+        isinstance(segment, Const) or (isinstance(segment, Param) and segment.scope == "item")
+        for segment in message.segments
+    )
+
+
 def _loss(call: Call, messages: tuple[Message, ...], context: Context) -> Loss | None:
-    varies = _varying_in_loop(call, context) if call.loops else _varying_by_item
+    in_loop = bool(call.loops) and not _is_tried_again(call, context)
+    varies = _varying_in_loop(call, context) if in_loop else _varying_by_item
     cause: Segment | None = None
     kind: Kind = "value"
     before, pieces = "", [""]
     values: list[Param | CallRef] = []
     examples = False
     for message in messages:
-        if message.role == "unknown":
+        if message.role == "unknown" and (call.kind != "wrapper" or _is_printed(message)):
             break
         if cause is not None and message.role in ("assistant", "tool"):
             if not all(isinstance(segment, Const) for segment in message.segments):
@@ -97,39 +130,48 @@ def _loss(call: Call, messages: tuple[Message, ...], context: Context) -> Loss |
             examples = True
         for segment in message.segments:
             if cause is None:
-                found = _kind(segment, call, context, varies)
+                found = _kind(segment, call, context, varies, in_loop)
                 if found is not None:
                     cause, kind = segment, found
                 elif isinstance(segment, Const):
                     before += segment.text
                 elif isinstance(segment, Param | CallRef | Unknown):
-                    before = before if _is_steady(segment, call, varies) else ""
+                    before = before if _is_steady(segment, in_loop, varies) else ""
             elif isinstance(segment, Const):
                 pieces[-1] += segment.text
             else:
                 pieces.append("")
-                if isinstance(segment, Param | CallRef) and _is_steady(segment, call, varies):
+                if isinstance(segment, Param | CallRef) and _is_steady(segment, in_loop, varies):
                     values.append(segment)
                 examples = examples or (isinstance(segment, Param) and names.means_examples(segment.name))
         if cause is not None:
             pieces.append("")
     if cause is None:
         return None
-    text = "".join(piece for piece in pieces if len(piece) >= MIN_PIECE)
+    text = "".join(piece for piece in pieces if examples or len(piece) >= MIN_PIECE)
     large = tuple(value for value in values if _is_large(value, call))
-    if not context.is_long(text) and not (call.loops and large and kind in ("item", "volatile")):
+    if not context.is_long(text) and not (in_loop and large and kind in ("item", "volatile")):
         return None
     if kind in ("value", "item") and _shared_with_another(call, cause, context):
         return None
     if kind in ("value", "item") and (examples or names.holds_examples(text)):
         kind = "examples"
-    return Loss(call, kind, cause, _name(cause), before, text if len(text) >= MIN_TOKENS * 3 else "", large)
+    kept = text if len(text) >= MIN_TOKENS * 3 else ""
+    return Loss(call, kind, cause, _place(cause, context), _name(cause), before, kept, large)
+
+
+def _place(cause: Segment, context: Context) -> Span:
+    """Where the varying part is written: the parser knows the expression that it is a part of."""
+    syntax = context.syntax(cause.span.file)
+    if syntax is None or not isinstance(cause, Param):
+        return cause.span
+    return syntax.written(cause.name, cause.span) or cause.span
 
 
 _Varies: TypeAlias = Callable[[Segment], bool]
 
 
-def _kind(segment: Segment, call: Call, context: Context, varies: _Varies) -> Kind | None:
+def _kind(segment: Segment, call: Call, context: Context, varies: _Varies, in_loop: bool) -> Kind | None:
     """What sort of varying part a segment is; ``None`` if it is not known to vary."""
     match segment:
         case Unknown(cause="volatile"):
@@ -138,20 +180,31 @@ def _kind(segment: Segment, call: Call, context: Context, varies: _Varies) -> Ki
             return "volatile"
         case Unknown(cause="unordered"):
             return None if made_once(segment, call, context) else "unordered"
+        case Param(name=name, scope="item") if not in_loop and names.is_unordered_dump(name):
+            return None if sorts_keys(segment, context) else "unordered"
         case Param(name=name) if varies(segment):
             if names.means_volatile(name):
                 return "volatile"
-            if names.is_unordered_dump(name):
-                return "unordered"
-            return "item" if call.loops else "value"
+            return "item" if in_loop else "value"
         case CallRef() if varies(segment):
-            return "item" if call.loops else "value"
-        case Repeat(segments=inner) if not call.loops:
+            return "item" if in_loop else "value"
+        case Repeat(segments=inner) if not in_loop:
             # In a loop it is not known which of the two loops the parts vary with.
             parts = [each for each in walk(inner) if not isinstance(each, Const | Choice | Repeat)]
             if parts and all(varies(each) for each in parts):
                 return "value"
     return None
+
+
+def _is_tried_again(call: Call, context: Context) -> bool:
+    """Whether nothing of the prompt changes in the loop around the call, which then tries again until it succeeds: what
+    matters is what changes from one call of the function to the next."""
+    varies = _varying_in_loop(call, context)
+    return not any(
+        isinstance(segment, Unknown) or varies(segment) or (isinstance(segment, Param) and segment.scope == "call")
+        for message in call.messages
+        for segment in walk(message.segments)
+    )
 
 
 def _varying_by_item(segment: Segment) -> bool:
@@ -167,11 +220,16 @@ def _varying_by_item(segment: Segment) -> bool:
 def _varying_in_loop(call: Call, context: Context) -> _Varies:
     """In a loop: what differs from one turn of the innermost loop to the next."""
     innermost = call.loops[-1]
+    syntax = context.syntax(call.span.file)
+    node = None if syntax is None else syntax.call(call.span)
+    bound = None if syntax is None or node is None else syntax.bound_in_loop(node)
 
     def varies(segment: Segment) -> bool:
         match segment:
-            case Param(scope="loop"):
-                return True
+            case Param(name=name, scope="loop", span=span):
+                # It may also be the item of a loop or comprehension inside this one.
+                base = re.match(r"\w*", name)
+                return bound is None or (base is not None and base[0] in bound) or _is_unpacked(span, context)
             case CallRef(id=source):
                 other = context.by_id.get(source)
                 return other is not None and other.function == call.function and innermost in other.loops
@@ -180,12 +238,20 @@ def _varying_in_loop(call: Call, context: Context) -> _Varies:
     return varies
 
 
-def _is_steady(segment: Segment, call: Call, varies: _Varies) -> bool:
+def _is_unpacked(span: Span, context: Context) -> bool:
+    """Whether the place is a ``**row``, whose fields have names of their own."""
+    lines = context.sources.get(span.file, "").split("\n")
+    return (span.line <= len(lines) and lines[span.line - 1][span.column - 1 :].startswith("**")) or (
+        span.line <= len(lines) and lines[span.line - 1][: span.column - 1].rstrip().endswith("**")
+    )
+
+
+def _is_steady(segment: Segment, in_loop: bool, varies: _Varies) -> bool:
     match segment:
         case Param(scope=scope):
-            return scope in (("agent", "item") if call.loops else ("agent",))
+            return scope in (("agent", "item") if in_loop else ("agent",))
         case CallRef():
-            return bool(call.loops) and not varies(segment)
+            return in_loop and not varies(segment)
     return False
 
 
@@ -197,7 +263,9 @@ def _is_large(value: Param | CallRef, call: Call) -> bool:
 
 def _shared_with_another(call: Call, cause: Segment, context: Context) -> bool:
     """Whether another call of the function begins with the same parts, the varying one included: then that one stands
-    early because it is shared."""
+    early because it is shared, unless it is too short for that."""
+    if isinstance(cause, Param) and names.means_short(cause.name):
+        return False
     own = _through(call, cause)
     return any(
         _same(own, other) for each in context.beside(call) if each.id != call.id and (other := _through(each, cause))

@@ -79,6 +79,20 @@ _SHORT = frozenset(
     {"id", "name", "title", "type", "length", "len", "size", "count", "path", "url", "date", "language", "file"}
 )
 
+_BRIEF = _SHORT | {
+    "question",
+    "query",
+    "topic",
+    "keyword",
+    "keywords",
+    "term",
+    "word",
+    "subject",
+    "city",
+    "company",
+    "user",
+}
+
 _DICTIONARIES = frozenset(
     {
         *(
@@ -114,7 +128,8 @@ _DUMP = re.compile(r"(?:json\.|orjson\.|ujson\.|\b)dumps\((?P<what>[^,()]*)(?P<r
 
 def words(name: str) -> list[str]:
     """The words of the last part of a name: ``row['userQuestion'][:50]`` gives ``user``, ``question``."""
-    bare = re.sub(r"\[[-\d:+ ]*\]", "", name)
+    dump = _DUMP.search(name)
+    bare = re.sub(r"\[[-\d:+ ]*\]", "", dump["what"] if dump else name)
     bare = re.sub(r"\.(?:strip|lower|upper|title|format|get|replace|rstrip|lstrip|join)\(.*$", "", bare)
     parts = re.findall(r"\w+", bare)
     return [word.lower() for word in _WORDS.findall(parts[-1].replace("_", " "))] if parts else []
@@ -152,6 +167,12 @@ def means_long_text(name: str) -> bool:
     return bool(found) and found[-1] in LONG and not _SHORT.intersection(found)
 
 
+def means_short(name: str) -> bool:
+    """Whether a value of that name is likely a few words."""
+    found = words(name)
+    return bool(found) and found[-1] in _BRIEF
+
+
 _EXAMPLES = frozenset({"examples", "shots", "demonstrations", "demos", "fewshot", "exemplars"})
 
 
@@ -161,16 +182,13 @@ def means_examples(name: str) -> bool:
     return bool(found) and found[-1] in _EXAMPLES
 
 
-_HEADING = re.compile(
-    r"(?im)^[\s#*<\-]*(?:few[- ]shot\s+)?examples?\b[^\n]{0,40}(?::|>|\*\*|$)|^[\s#*<\-]*example\s+\d"
-)
-_PAIR = re.compile(r"(?im)^\s*[*#-]*\s*(?:input|question|q|query|user|text|review|sentence)\s*\d*\s*[:>]")
-_ANSWER = re.compile(
-    r"(?im)^\s*[*#-]*\s*(?:output|answer|a|response|assistant|label|result|sentiment|json)\s*\d*\s*[:>]"
-)
+_HEADING = re.compile(r"(?im)^[\s#*<]*(?:few[- ]shot\s+)?examples?(?:\s*\d+\s*(?:[:.>*)]|$)|\s*[:>*]*\s*$)")
+_LABEL = re.compile(r"(?m)^[ \t]*[*#<]*[ \t]*([A-Za-z][A-Za-z ]{0,20}?)[ \t]*\d*\**[ \t]*[:>]")
 
 
 def holds_examples(text: str) -> bool:
-    """Whether a constant text is, or ends in, worked examples: at least two pairs of input and output."""
-    pairs = min(len(_PAIR.findall(text)), len(_ANSWER.findall(text)))
-    return pairs >= 2 or (pairs == 1 and _HEADING.search(text) is not None)
+    """Whether a constant text holds worked examples: two labels at the start of lines in turn (``Input:``, ``Output:``,
+    ``Input:``, ``Output:``), or several headings that say so."""
+    labels = [label.casefold() for label in _LABEL.findall(text)]
+    pairs = zip(labels, labels[1:], labels[2:], labels[3:], strict=False)
+    return any(a == c and b == d and a != b for a, b, c, d in pairs) or len(_HEADING.findall(text)) >= 2

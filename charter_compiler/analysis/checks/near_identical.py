@@ -47,7 +47,7 @@ def near_identical(context: Context) -> Iterator[Finding]:
     space, punctuation, capitals or the spelling of a word, and then go on alike for long."""
     folders: dict[str, list[_Beginning]] = defaultdict(list)
     seen: set[tuple[str, str, str]] = set()
-    for call in context.agent.calls:
+    for call in context.calls:
         beginning = _beginning(call)
         if beginning is None or len(beginning.text) < MIN_CHARACTERS:
             continue

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from charter_compiler.analysis.checks.context import Context
 from charter_compiler.analysis.checks.syntax import Syntax, dotted
-from charter_compiler.ir.nodes import Call, Unknown
+from charter_compiler.ir.nodes import Call, Segment, Unknown
 
 _FINE = re.compile(r"%[-#]?[HIMSfpXcsT]|%-?H")
 """Directives of ``strftime`` that change within a day."""
@@ -32,24 +32,22 @@ def changes_only_daily(segment: Unknown, call: Call, context: Context) -> bool:
     syntax = context.syntax(segment.span.file)
     if syntax is None:
         return False
-    return any(_is_date(node) for node in _expressions(segment, syntax))
+    return any(_is_date(part) for node in _expressions(segment, syntax) for part in ast.walk(node))
+
+
+def sorts_keys(segment: Segment, context: Context) -> bool:
+    """Whether the function around the place asks ``json.dumps`` for sorted keys; true where that cannot be seen."""
+    syntax = context.syntax(segment.span.file)
+    if syntax is None:
+        return segment.span.file in context.sources
+    function = syntax.function_at(segment.span.line)
+    return any(isinstance(node, ast.keyword) and node.arg == "sort_keys" for node in ast.walk(function or syntax.tree))
 
 
 def _expressions(segment: Unknown, syntax: Syntax) -> Iterator[ast.expr]:
     """The expressions that the value comes from: in the source lines of the segment, and what their names are bound
     to in the same function or module, and what the project's functions in this file return."""
-    span = segment.span
-    pending: list[ast.expr] = []
-    for node in ast.walk(syntax.tree):
-        if isinstance(node, ast.FormattedValue | ast.Call | ast.Name | ast.Attribute) and (
-            span.line <= node.lineno and (node.end_lineno or 0) <= span.end_line
-        ):
-            inner = syntax.span(node)
-            if (inner.line, inner.column) >= (span.line, span.column) and (inner.end_line, inner.end_column) <= (
-                span.end_line,
-                span.end_column,
-            ):
-                pending.append(node)
+    pending = [node for node, _ in syntax.expressions(segment.span)]
     seen: set[ast.AST] = set()
     for _ in range(_DEPTH):
         following: list[ast.expr] = []
@@ -81,7 +79,7 @@ def _returned(name: str, syntax: Syntax) -> Iterator[ast.expr]:
             )
 
 
-def _is_date(node: ast.expr) -> bool:
+def _is_date(node: ast.AST) -> bool:
     match node:
         case ast.Call(func=ast.Attribute(attr="strftime"), args=[ast.Constant(value=str(form)), *_]):
             return not _FINE.search(form)

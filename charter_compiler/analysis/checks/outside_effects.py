@@ -10,7 +10,7 @@ from charter_compiler.analysis.checks.finding import Finding, note
 
 def outside_effects(context: Context) -> Iterator[Finding]:
     """The call that gives the tools to the model; a wrapper around it is not named again."""
-    for call in context.agent.calls:
+    for call in context.calls:
         if call.effects and call.kind == "root":
             yield note(
                 "CH301",

@@ -22,7 +22,7 @@ def repeated_call(context: Context) -> Iterator[Finding]:
     Each second call is reported once. Not where one is the answer to the failure of the other.
     """
     done = set()
-    for first in context.agent.calls:
+    for first in context.calls:
         if (first.span.file, first.function) in done:
             continue
         done.add((first.span.file, first.function))
@@ -49,7 +49,7 @@ def _is_repeated(one: Call, other: Call, context: Context) -> bool:
     ):
         return False
     # The first one runs whenever the second does.
-    if one.arms != other.arms[: len(one.arms)] or one.forward or other.forward:
+    if one.arms != other.arms[: len(one.arms)]:
         return False
     if len(one.messages) != len(other.messages):
         return False

@@ -27,7 +27,7 @@ def rewritten_history(context: Context) -> Iterator[Finding]:
     """Lists of messages that grow, are sent, and lose or change what stands in front, each in the same function or
     class: a window (``history[-10:]``), ``pop(0)``, or a first message that is set anew for each turn."""
     reported = set()
-    for call in context.agent.calls:
+    for call in context.calls:
         syntax = context.syntax(call.span.file) if call.messages else None
         node = None if syntax is None else syntax.call(call.span)
         if syntax is None or node is None:
@@ -65,7 +65,7 @@ def _rewrites(node: ast.Call, call: Call, syntax: Syntax) -> Iterator[_Rewrite]:
                 continue
             if isinstance(part, ast.Subscript):
                 if _is_window(part):
-                    yield _Rewrite(part, f"only the last messages of {name} are sent")
+                    yield _Rewrite(part, f"only the last part of {name} is sent")
                 continue
             yield from _cuts(name, around, syntax)
             yield from _fronts(name, node, around, call, syntax)
@@ -98,6 +98,8 @@ def _parts(
                     for node in own_nodes(statement):
                         match node:
                             case ast.Assign(targets=[ast.Name(id=name)], value=bound) if name == value.id:
+                                if isinstance(bound, ast.Subscript) and dotted(bound.value) == name:
+                                    continue  # a cut in place, which is looked at where it stands
                                 if not isinstance(bound, ast.Name | ast.Attribute):
                                     yield from _parts(bound, region, depth - 1)
                             case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr="extend"), args=[more]) if (
@@ -145,7 +147,7 @@ def _cuts(name: str, region: Iterable[ast.stmt], syntax: Syntax) -> Iterator[_Re
                     if window is not None:
                         found, kept = node, _size(window)
             if found is not None and not _is_cut_seldom(found, kept, syntax):
-                yield _Rewrite(found, f"messages are taken away in front of {name}, one turn after the other")
+                yield _Rewrite(found, f"{name} is cut in front, one turn after the other")
 
 
 def _is_list(target: ast.expr, name: str) -> bool:

@@ -21,7 +21,7 @@ def sequential_awaits(context: Context) -> Iterator[Finding]:
     prints the first answer, shows that the order is meant.
     """
     done: set[str] = set()
-    for call in context.agent.calls:
+    for call in context.calls:
         if not call.awaited or call.id in done:
             continue
         syntax = context.syntax(call.span.file)

@@ -25,7 +25,7 @@ def short_cached_prefix(context: Context) -> Iterator[Finding]:
 
     Tools stand before the prompt and count; with tools nothing is said.
     """
-    for call in context.agent.calls:
+    for call in context.calls:
         marked = [index for index, message in enumerate(call.messages) if message.cached]
         if not marked or _has_tools(call, context):
             continue

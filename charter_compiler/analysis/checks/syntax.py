@@ -60,6 +60,28 @@ class Syntax:
                         return node
         return None
 
+    def expressions(self, within: Span) -> Iterator[tuple[ast.expr, Span]]:
+        """The expressions that lie in a range, with their spans; of an f-string its fields, with their braces."""
+        pending: list[ast.AST] = [self.tree]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.expr | ast.stmt):
+                if node.lineno > within.end_line or (node.end_lineno or 0) < within.line:
+                    continue
+                if isinstance(node, ast.JoinedStr):
+                    # Before Python 3.12 the nodes inside have no positions of their own.
+                    for value, span in zip(node.values, self._positions.of_fstring(node), strict=True):
+                        if isinstance(value, ast.FormattedValue) and _lies_in(span, within):
+                            yield value.value if value.format_spec is None else value, span
+                    continue
+                if isinstance(node, ast.expr) and _lies_in(span := self._positions.of(node), within):
+                    yield node, span
+            pending.extend(ast.iter_child_nodes(node))
+
+    def written(self, name: str, within: Span) -> Span | None:
+        """The first expression in a range that is written so."""
+        return min((span for node, span in self.expressions(within) if ast.unparse(node) == name), default=None)
+
     def parent(self, node: ast.AST) -> ast.AST | None:
         return self._parents.get(node)
 
@@ -114,6 +136,26 @@ class Syntax:
             below = each
         return None
 
+    def bound_in_loop(self, node: ast.AST) -> set[str] | None:
+        """The names that the innermost loop around a node binds in each turn; ``None`` without a loop."""
+        loop = self.loop(node)
+        if loop is None:
+            return None
+        if isinstance(loop, ast.comprehension):
+            return names_in(loop.target)
+        found = set() if isinstance(loop, ast.While) else names_in(loop.target)
+        for statement in loop.body:
+            for each in own_nodes(statement):
+                if isinstance(each, ast.comprehension):
+                    continue
+                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+                    above = self.parent(each)
+                    while isinstance(above, ast.Tuple | ast.List | ast.Starred):
+                        above = self.parent(above)
+                    if not isinstance(above, ast.comprehension):
+                        found.add(each.id)
+        return found
+
     def block(self, statement: ast.stmt) -> list[ast.stmt]:
         """The list of statements that a statement stands in."""
         parent = self.parent(statement)
@@ -131,6 +173,13 @@ class Syntax:
             if isinstance(each, FunctionNode):
                 return False
         return False
+
+
+def _lies_in(inner: Span, outer: Span) -> bool:
+    return (outer.line, outer.column) <= (inner.line, inner.column) and (inner.end_line, inner.end_column) <= (
+        outer.end_line,
+        outer.end_column,
+    )
 
 
 def names_in(node: ast.AST) -> set[str]:

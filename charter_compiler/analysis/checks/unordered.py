@@ -26,13 +26,13 @@ def unordered(context: Context) -> Iterator[Finding]:
             yield warning(
                 "CH105",
                 loss.call,
-                loss.cause.span,
+                loss.span,
                 f"{loss.name} {what}, so that equal content parts the prompts {where(loss)}: "
                 f"{lost} behind it cannot be reused",
                 "give json.dumps sort_keys=True" if dump else "put sorted() around it",
                 tokens,
             )
-    for call in context.agent.calls:
+    for call in context.calls:
         syntax = context.syntax(call.span.file) if call.kind == "root" else None
         node = None if syntax is None else syntax.call(call.span)
         if syntax is None or node is None:

@@ -19,8 +19,8 @@ _PROBES = re.compile(
 def unused_result(context: Context) -> Iterator[Finding]:
     """Not where the call is there to see whether it fails, or to warm something up; nor where it may do more than
     answer."""
-    for call in context.agent.calls:
-        if call.used or call.forward or _PROBES.search(call.function) or _PROBES.search(call.span.file):
+    for call in context.calls:
+        if call.used or _PROBES.search(call.function) or _PROBES.search(call.span.file):
             continue
         syntax = context.syntax(call.span.file)
         node = None if syntax is None else syntax.call(call.span)

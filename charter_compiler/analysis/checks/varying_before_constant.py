@@ -18,7 +18,7 @@ def varying_before_constant(context: Context) -> Iterator[Finding]:
             yield warning(
                 "CH101",
                 loss.call,
-                loss.cause.span,
+                loss.span,
                 f"{loss.name} changes from call to call and parts the prompts {where(loss)}: "
                 f"no prefix cache can reuse the {lost} behind it",
                 "put the constant text first and what changes last",

@@ -18,7 +18,7 @@ def volatile_early(context: Context) -> Iterator[Finding]:
             yield warning(
                 "CH104",
                 loss.call,
-                loss.cause.span,
+                loss.span,
                 f"{loss.name} is new at each call and parts the prompts {where(loss)}: "
                 f"{lost} behind it cannot be reused",
                 "leave it out, round it to the day, or put it at the end of the prompt",

@@ -122,14 +122,32 @@ MODULES: frozenset[str] = langchain.PACKAGES | {
 }
 """Top-level import names of the SDKs. ``langchain`` stands for all whose names begin so; see ``is_module``."""
 
-METHODS: frozenset[str] = frozenset(
+
+
+def _methods() -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for sdk in SDKS:
+        for entry in sdk.signatures:
+            for pattern in (*entry.callees, *entry.tails):
+                name = pattern.rpartition(".")[2]
+                if not name.endswith("()"):
+                    module = pattern.partition(".")[0].partition("*")[0].partition("(")[0].rstrip("_")
+                    found.setdefault(name, set()).add(module)
+    return {name: frozenset(modules) for name, modules in found.items()}
+
+
+METHODS: dict[str, frozenset[str]] = _methods()
+"""The last names of all callees and tails, with the import names of the SDKs that have them. Calls of an object itself
+have none."""
+
+CALLED: frozenset[str] = frozenset(
     name
     for sdk in SDKS
     for entry in sdk.signatures
-    for pattern in (*entry.callees, *entry.tails)
-    if not (name := pattern.rpartition(".")[2]).endswith("()")
+    for pattern in entry.callees
+    if pattern.endswith("()") and (name := pattern.removesuffix("()").rpartition(".")[2]) and "*" not in name
 )
-"""The last names of all callees and tails. Calls of an object itself have none."""
+"""Names of the classes whose objects are called themselves."""
 
 
 @cache
