@@ -16,7 +16,6 @@ from pathlib import Path
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser import prompt_files, sdk
 from charter_compiler.parser.calls import (
-    BUDGET,
     DEPTH_LIMIT,
     FUEL,
     NESTING_LIMIT,
@@ -98,11 +97,11 @@ class Interpreter:
         self._flows: dict[str, tuple[FunctionInfo, str]] = {}
         self._stack: list[FunctionInfo] = []
         self._nested: list[FunctionInfo] = []
-        self._memo: dict[object, tuple[Effect, frozenset[FunctionInfo]]] = {}
+        self._memo: dict[object, Effect] = {}
         self._users: dict[FunctionInfo, list[object]] = defaultdict(list)
         self._inside: set[FunctionInfo] = set()
-        # Statements that are read inline in all; in proportion to the project, so that the time is as well.
-        self.budget = BUDGET + sum(module.lines for module in project.modules.values())
+        # Statements that may still be read inline, in proportion to the project, so that the time is as well.
+        self.budget = 0
         self._cuts = 0
         self._depth = 0
         self.discarded: ast.expr | None = None
@@ -441,10 +440,14 @@ class Interpreter:
 
     # Calls.
 
-    def record(self, site: Site) -> None:
-        """Note a site, and which parameters flow into its prompt."""
+    def _mark(self) -> None:
+        """A model is called in each of the functions that are being read."""
         for info in self._stack:
             info.reaches = True
+
+    def record(self, site: Site) -> None:
+        """Note a site, and which parameters flow into its prompt."""
+        self._mark()
         if not self.evaluator.frame.inline:
             self.sites[site.key] = site
         for flow, role in site.flows.items():
@@ -697,6 +700,9 @@ class Interpreter:
         """
         frame, env = self.evaluator.frame, self.evaluator.env
         info = ref.function
+        self._inside.add(info)
+        if info.reaches:
+            self._mark()
         own = info.own()
         same = own is not None and frame.own is not None and ref.bound is not None and env.get(frame.own) is ref.bound
         state: dict[str, Value] = {}
@@ -730,18 +736,19 @@ class Interpreter:
         key = (info, id(ref.closure), ref.bound, values, tuple(sorted(state.items())))
         known = self._memo.get(key)
         if known is not None:
-            self._inside.update(known[1])
-            return known[0]
+            return known
         before, self._inside = self._inside, {info}
         cuts = self._cuts
         effect = self._read_inline(ref, bound, state)
-        inside = frozenset(self._inside)
-        self._inside = before | inside
         if cuts == self._cuts:
-            self._memo[key] = effect, inside
-            for each in inside:
-                self._users[each].append(key)
+            self._remember(key, effect)
+        self._inside = before
         return effect
+
+    def _remember(self, key: object, effect: Effect) -> None:
+        self._memo[key] = effect
+        for each in self._inside:
+            self._users[each].append(key)
 
     def _general(
         self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, same: bool, carries: bool, wanted: bool
@@ -797,8 +804,7 @@ class Interpreter:
         key = ("summary", info)
         known = self._memo.get(key)
         if known is not None:
-            self._inside.update(known[1])
-            return known[0]
+            return known
         if info in self._stack or key in self._summarizing or self._depth > NESTING_LIMIT:
             return None
         self._summarizing.add(key)
@@ -817,12 +823,18 @@ class Interpreter:
         finally:
             self.fuel, self._stack = fuel, stack
             self._summarizing.discard(key)
-        inside = frozenset(self._inside)
-        self._inside = before | inside
-        self._memo[key] = effect, inside
-        for each in inside:
-            self._users[each].append(key)
+            if info.reaches:
+                self._mark()
+        self._remember(key, effect)
+        self._inside = before
         return effect
+
+    def forget_all(self) -> None:
+        """Forget what calls do: more is known of the functions now than when most of it was found out."""
+        self._memo.clear()
+        self._users.clear()
+        self._changed_attributes.clear()
+        self._changing.clear()
 
     def forget(self, info: FunctionInfo) -> None:
         """Forget what calls do in which a function is involved of which more is known now."""

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from charter_compiler.parser import sdk
+from charter_compiler.parser.calls import BUDGET
 from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.interpreter import Interpreter
 from charter_compiler.parser.modules import Module, Project, Unit
@@ -39,6 +40,7 @@ class Worklist:
         self._waiting: deque[tuple[Module, Unit]] = deque()
         self._queued: set[tuple[int, int]] = set()
         self._rounds: dict[tuple[int, int], int] = {}
+        self._units: dict[tuple[int, int], tuple[Module, Unit]] = {}
         self._found: dict[tuple[int, int], dict[str, Site]] = {}
         self.given_up: dict[tuple[str, int], str] = {}
 
@@ -47,18 +49,34 @@ class Worklist:
         for module in self.project.modules.values():
             for unit in seeds(module, self.project):
                 self._enqueue(module, unit)
+        # First, which functions carry a prompt, from what each does in general; nothing is read inline.
+        self._drain()
+        # Then what the prompts are, once for each function in which a model is reached.
+        interpreter = self.interpreter
+        interpreter.forget_all()
+        interpreter.budget = BUDGET + sum(module.lines for module in self.project.modules.values())
+        for key, (module, unit) in list(self._units.items()):
+            info = module.functions.get(id(unit.node))
+            if self._found[key] or (info is not None and info.reaches):
+                self._rounds[key] = 0
+                self._enqueue(module, unit)
+        self._drain()
+        return [site for found in self._found.values() for site in found.values()]
+
+    def _drain(self) -> None:
         while self._waiting:
             module, unit = self._waiting.popleft()
             key = _key(module, unit)
             self._queued.discard(key)
             self._rounds[key] = self._rounds.get(key, 0) + 1
+            self._units[key] = module, unit
+            self._found.setdefault(key, {})
             try:
                 self._found[key] = self._read(module, unit)
             except RecursionError:
                 # Expressions nested hundreds deep. What was found in an earlier reading stands.
                 line = unit.node.lineno if unit.node is not None else 1
                 self.given_up[module.label, line] = "nested too deeply to be followed"
-        return [site for found in self._found.values() for site in found.values()]
 
     def _read(self, module: Module, unit: Unit) -> dict[str, Site]:
         if unit.node is None:
