@@ -150,17 +150,20 @@ class ClassInfo:
     initial: dict[str, Value] | None = field(default=None, repr=False)
     overridden: set[str] = field(default_factory=set, repr=False)
     subclasses: list[ClassInfo] = field(default_factory=list, repr=False)
+    _lineage: tuple[ClassInfo, ...] | None = field(default=None, repr=False)
 
-    def lineage(self) -> Iterator[ClassInfo]:
+    def lineage(self) -> tuple[ClassInfo, ...]:
         """The class and its ancestors in the project, nearest first, each once."""
-        seen: set[int] = set()
-        waiting = [self]
-        while waiting:
-            cls = waiting.pop(0)
-            if id(cls) not in seen:
-                seen.add(id(cls))
-                yield cls
-                waiting = [*cls.bases, *waiting]
+        if self._lineage is None:
+            found: dict[ClassInfo, None] = {}
+            waiting = [self]
+            while waiting:
+                cls = waiting.pop(0)
+                if cls not in found:
+                    found[cls] = None
+                    waiting = [*cls.bases, *waiting]
+            self._lineage = tuple(found)
+        return self._lineage
 
     def ancestors(self) -> Iterator[str]:
         """Paths of the classes of other packages that it descends from."""

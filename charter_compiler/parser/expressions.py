@@ -238,7 +238,7 @@ class Evaluator:
     def _super(self, name: str) -> Value:
         own = self.env.get(self.frame.own) if self.frame.own else None
         if self.frame.cls is not None and own is not None:
-            for cls in list(self.frame.cls.lineage())[1:]:
+            for cls in self.frame.cls.lineage()[1:]:
                 if name in cls.methods:
                     return bind_method(cls.methods[name], own)
             foreign = next(self.frame.cls.ancestors(), None)

@@ -102,6 +102,8 @@ class Interpreter:
         self._inside: set[FunctionInfo] = set()
         # Statements that may still be read inline, in proportion to the project, so that the time is as well.
         self.budget = 0
+        # What names hold at a later turn of a loop is left out while it is found out which functions carry a prompt.
+        self.rough = True
         self._cuts = 0
         self._depth = 0
         self.discarded: ast.expr | None = None

@@ -122,6 +122,8 @@ def _turn(
 
 def _heads(executor: StatementReader, node: LoopNode, header: Span, start: Callable[[], None]) -> dict[str, Head]:
     """What each name that the loop changes holds at the start of any turn, and after the last."""
+    if executor.interpreter.rough:
+        return {}
     names = changed_names(node, executor.frame.own)
     initial = {name: value for name in names if (value := executor.env.get(name)) is not None}
     if not initial:

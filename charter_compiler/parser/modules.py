@@ -8,6 +8,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -24,16 +25,26 @@ _HANDED = re.compile(r"(?:[(,=\[:|]|\breturn|\blambda[^:\n]*:)\s*(?:[A-Za-z_]\w*
 _IMPORTS = re.compile(r"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import|import[ \t]+(\.*)([\w.]+))", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Unit:
     """A function of a module with all that is nested in it, or (``node`` is ``None``) what the module itself runs.
     ``words`` are the names in it, ``called`` those that a parenthesis follows, ``handed`` those that are handed on:
     arguments of calls, and what is assigned or returned."""
 
     node: FunctionNode | None
-    words: frozenset[str]
-    called: frozenset[str]
-    handed: frozenset[str]
+    text: str = field(repr=False)
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        return words_of(self.text)
+
+    @cached_property
+    def called(self) -> frozenset[str]:
+        return frozenset(_CALLED.findall(self.text))
+
+    @cached_property
+    def handed(self) -> frozenset[str]:
+        return frozenset(_HANDED.findall(self.text))
 
 
 @dataclass(slots=True, eq=False)
@@ -181,15 +192,11 @@ def _units(tree: ast.Module, source: str) -> Iterator[Unit]:
         if isinstance(node, FunctionNode):
             start = min([node.lineno, *(each.lineno for each in node.decorator_list)]) - 1
             end = node.end_lineno or node.lineno
-            yield _unit(node, "\n".join(lines[start:end]))
+            yield Unit(node, "\n".join(lines[start:end]))
             rest[start:end] = [""] * (end - start)
         elif not isinstance(node, ast.expr):
             stack.extend(each for each in ast.iter_child_nodes(node) if isinstance(each, _HOLDERS))
-    yield _unit(None, "\n".join(rest))
-
-
-def _unit(node: FunctionNode | None, text: str) -> Unit:
-    return Unit(node, words_of(text), frozenset(_CALLED.findall(text)), frozenset(_HANDED.findall(text)))
+    yield Unit(None, "\n".join(rest))
 
 
 _HOLDERS = (ast.stmt, ast.ExceptHandler, ast.match_case)

@@ -54,6 +54,7 @@ class Worklist:
         # Then what the prompts are, once for each function in which a model is reached.
         interpreter = self.interpreter
         interpreter.forget_all()
+        interpreter.rough = False
         interpreter.budget = BUDGET + sum(module.lines for module in self.project.modules.values())
         for key, (module, unit) in list(self._units.items()):
             info = module.functions.get(id(unit.node))
@@ -103,7 +104,7 @@ class Worklist:
         name = info.bare
         for module in self.project.mentioning(name):
             for unit in module.units:
-                if name in unit.called or name in unit.handed:
+                if name in unit.text and (name in unit.called or name in unit.handed):
                     self._enqueue(module, unit)
 
 
