@@ -18,7 +18,7 @@ from charter_compiler.parser.files import label_of, python_files, read_source
 from charter_compiler.parser.findings import findings
 from charter_compiler.parser.modules import Module, Project, parse, words_of
 from charter_compiler.parser.sites import calls_of
-from charter_compiler.parser.worklist import Worklist
+from charter_compiler.parser.worklist import Worklist, may_hold_calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,10 @@ def _load(label: str, path: Path | None, read: Callable[[], str]) -> Module | Fa
     """The module of a file that parses. Its syntax tree is dropped again unless it can hold calls."""
     try:
         text = read()
-        module = Module(label, path, text, words_of(text), parse(text, label))
+        tree = parse(text, label)
+        module = Module(label, path, text, words_of(text))
+        if may_hold_calls(module):
+            module.tree = tree
     except (OSError, *_UNREADABLE) as error:
         return _failure(label, error)
     return module

@@ -67,7 +67,7 @@ class Bound:
 def bind(ref: FunctionRef, arguments: Arguments, span: Span) -> Bound:
     """Give the arguments to the parameters. A parameter that gets nothing is left out: its default counts."""
     node = ref.function.node
-    positional = [each.arg for each in (*node.args.posonlyargs, *node.args.args)]
+    positional = ref.function.positional
     bound = Bound({}, {})
     given: list[tuple[Value, Span]] = []
     if ref.bound is not None and positional:
@@ -90,7 +90,7 @@ def bind(ref: FunctionRef, arguments: Arguments, span: Span) -> Bound:
         extra = given[len(positional) :]
         bound.values[node.args.vararg.arg] = Series(tuple(value for value, _ in extra))
         bound.places[node.args.vararg.arg] = extra[0][1] if extra else span
-    names = {*positional, *(each.arg for each in node.args.kwonlyargs)}
+    names = ref.function.named
     keywords = {**dict(ref.keywords), **arguments.keywords}
     others: list[tuple[str, Value]] = []
     for name, value in keywords.items():
@@ -120,7 +120,7 @@ def _part(mapping: Value, name: str) -> Value:
 def carried_prompts(function: FunctionInfo, bound: Bound) -> list[tuple[str, Value, Span]]:
     """(role, value, place) of the arguments whose content travels to a model, in the order of the parameters."""
     found: list[tuple[str, Value, Span]] = []
-    for parameter in function.parameters():
+    for parameter in function.parameters:
         role = function.prompts.get(parameter.arg)
         value = bound.values.get(parameter.arg)
         if role is None or value is None or not _has_content(value):
@@ -142,10 +142,10 @@ NO_CONTENT = frozenset(
 def is_content(info: FunctionInfo, name: str) -> bool:
     """Whether a parameter can be a part of a prompt: not a setting by its name, nor a number or a flag by its
     annotation or default."""
-    if name in NO_CONTENT or name == info.own() or is_client_name(name):
+    if name in NO_CONTENT or name == info.own or is_client_name(name):
         return False
     arguments = info.node.args
-    for parameter in info.parameters():
+    for parameter in info.parameters:
         if parameter.arg == name:
             match parameter.annotation:
                 case ast.Name(id="int" | "float" | "bool"):
@@ -254,7 +254,7 @@ class Instantiation:
 
     def __init__(self, info: FunctionInfo, bound: Bound) -> None:
         self._name = info.name
-        self._flows = {info.flow(each.arg): each.arg for each in info.parameters()}
+        self._flows = info.flows
         self._values = bound.values
         self.lost = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from charter_compiler.ir.nodes import Role
@@ -29,7 +30,7 @@ _GENERATED_INIT = ("dataclass", "define", "frozen", "BaseModel", "NamedTuple", "
 """Decorators and bases that make a constructor from the annotated names of the class body."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class FunctionInfo:
     """A function, method or lambda.
 
@@ -50,8 +51,7 @@ class FunctionInfo:
     analyzed: bool = False
     reaches: bool = False
     touches: bool | None = None
-    _rebinds: frozenset[str] | None = field(default=None, repr=False)
-    _mutates: frozenset[str] | None = field(default=None, repr=False)
+    annotated: dict[str, Value | None] = field(default_factory=dict, repr=False)
 
     @property
     def bare(self) -> str:
@@ -67,7 +67,11 @@ class FunctionInfo:
 
     def flow(self, parameter: str) -> str:
         """What stands for the content of a parameter among the ``deps`` of a value."""
-        return f"{FLOW}{self.module.label}:{self.name}:{self.node.lineno}:{parameter}"
+        return f"{self._flow}{parameter}"
+
+    @cached_property
+    def _flow(self) -> str:
+        return f"{FLOW}{self.module.label}:{self.name}:{self.node.lineno}:"
 
     def decorated(self, *names: str) -> bool:
         """Whether one of the decorators has one of these last names."""
@@ -75,36 +79,47 @@ class FunctionInfo:
             return False
         return any(_last_name(each) in names for each in self.node.decorator_list)
 
+    @cached_property
     def own(self) -> str | None:
         """The parameter that holds the object, of a method; ``None`` for a function, a static or a class method."""
         if self.cls is None or self.decorated("staticmethod", "classmethod"):
             return None
-        positional = [*self.node.args.posonlyargs, *self.node.args.args]
-        return positional[0].arg if positional else None
+        return self.positional[0] if self.positional else None
 
+    @cached_property
+    def positional(self) -> tuple[str, ...]:
+        """The parameters that arguments without a name fill."""
+        return tuple(each.arg for each in (*self.node.args.posonlyargs, *self.node.args.args))
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """The parameters that can be given by name."""
+        return frozenset((*self.positional, *(each.arg for each in self.node.args.kwonlyargs)))
+
+    @cached_property
+    def flows(self) -> dict[str, str]:
+        """The parameters by what stands for their content among the ``deps`` of a value."""
+        return {self.flow(each.arg): each.arg for each in self.parameters}
+
+    @cached_property
     def rebinds(self) -> frozenset[str]:
         """The names that its own statements bind."""
-        if self._rebinds is None:
-            self._rebinds = frozenset(
-                node.id for node in ast.walk(self.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            )
-        return self._rebinds
+        return frozenset(
+            node.id for node in ast.walk(self.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        )
 
+    @cached_property
     def mutates(self) -> frozenset[str]:
         """The names whose list or dictionary its own statements change in place."""
-        if self._mutates is None:
-            self._mutates = frozenset(name for node in ast.walk(self.node) for name in mutated_name(node))
-        return self._mutates
+        return frozenset(name for node in ast.walk(self.node) for name in mutated_name(node))
 
-    def parameters(self) -> Iterator[ast.arg]:
+    @cached_property
+    def parameters(self) -> tuple[ast.arg, ...]:
         """All parameters in their order, ``*args`` and ``**kwargs`` included."""
         arguments = self.node.args
-        yield from (*arguments.posonlyargs, *arguments.args)
-        if arguments.vararg is not None:
-            yield arguments.vararg
-        yield from arguments.kwonlyargs
-        if arguments.kwarg is not None:
-            yield arguments.kwarg
+        variable = (arguments.vararg,) if arguments.vararg is not None else ()
+        keywords = (arguments.kwarg,) if arguments.kwarg is not None else ()
+        return (*arguments.posonlyargs, *arguments.args, *variable, *arguments.kwonlyargs, *keywords)
 
 
 def mutated_name(node: ast.AST) -> tuple[str, ...]:
@@ -127,13 +142,12 @@ def _last_name(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class ClassInfo:
     """One class statement.
 
     ``bases`` are those of the project, ``foreign`` the paths of the others. ``constants`` are the values bound in its
-    body, ``initial`` those that ``__init__`` leaves on ``self``. ``changing`` maps an attribute to the method that
-    rebinds or mutates it. ``annotations`` are the annotated names of the body.
+    body, ``initial`` those that ``__init__`` leaves on ``self``. ``annotations`` are the annotated names of the body.
     """
 
     name: str
@@ -143,7 +157,6 @@ class ClassInfo:
     foreign: tuple[str, ...] = ()
     declared: frozenset[str] = frozenset()
     generated: bool = False
-    changing: dict[str, FunctionNode] = field(default_factory=dict, repr=False)
     constants: dict[str, Value] = field(default_factory=dict, repr=False)
     annotations: dict[str, Value] = field(default_factory=dict, repr=False)
     methods: dict[str, FunctionInfo] = field(default_factory=dict, repr=False)
@@ -164,6 +177,17 @@ class ClassInfo:
                     waiting = [*cls.bases, *waiting]
             self._lineage = tuple(found)
         return self._lineage
+
+    @cached_property
+    def changing(self) -> dict[str, FunctionNode]:
+        """The attributes that methods other than the constructor rebind or mutate, with the first that does."""
+        found: dict[str, FunctionNode] = {}
+        for method in _methods(self.node):
+            own_name = self_name(method)
+            if own_name is not None and method.name != "__init__":
+                for attribute in _changes(method, own_name):
+                    found.setdefault(attribute, method)
+        return found
 
     def ancestors(self) -> Iterator[str]:
         """Paths of the classes of other packages that it descends from."""
@@ -232,13 +256,12 @@ def describe(node: ast.ClassDef, name: str, module: Module, bases: list[Value]) 
     words = {word for part in (*node.decorator_list, *node.bases) for word in _words(part)}
     generated = not words.isdisjoint(_GENERATED_INIT) or any(base.generated for base in own)
     info = ClassInfo(name, node, module, own, foreign, _declared(node, generated), generated)
-    for method in _methods(node):
-        own_name = self_name(method)
-        if own_name is not None and method.name != "__init__":
-            for attribute in _changes(method, own_name):
-                info.changing.setdefault(attribute, method)
     bound = {
-        target.id for target in ast.walk(node) if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store)
+        target.id
+        for statement in node.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        for target in (statement.targets if isinstance(statement, ast.Assign) else [statement.target])
+        if isinstance(target, ast.Name)
     }
     for base in own:
         base.subclasses.append(info)

@@ -85,6 +85,23 @@ class Effect:
     changed: dict[str, Value] = field(default_factory=dict)
 
 
+class _Reading:
+    """The evaluator reads in a frame and its names, inside ``with``. A class, since this happens for every call."""
+
+    __slots__ = ("_before", "_evaluator", "_now")
+
+    def __init__(self, evaluator: Evaluator, frame: Frame, env: Environment) -> None:
+        self._evaluator = evaluator
+        self._now = env, frame
+
+    def __enter__(self) -> None:
+        self._before = self._evaluator.env, self._evaluator.frame
+        self._evaluator.env, self._evaluator.frame = self._now
+
+    def __exit__(self, *_: object) -> None:
+        self._evaluator.env, self._evaluator.frame = self._before
+
+
 class Interpreter:
     """Reads functions of a project. ``changed`` is called with each function of which more is known than before."""
 
@@ -260,7 +277,7 @@ class Interpreter:
         info = self.function_info(node, f"{frame.function}.<lambda>", None, frame.info)
         outer = self.evaluator.env
         with self.evaluator.inside() as env:
-            for parameter in info.parameters():
+            for parameter in info.parameters:
                 self._declare(info, parameter.arg)
                 env.set(
                     parameter.arg,
@@ -276,15 +293,8 @@ class Interpreter:
 
     # Reading.
 
-    @contextmanager
-    def _reading(self, frame: Frame, env: Environment) -> Iterator[None]:
-        evaluator = self.evaluator
-        before = evaluator.env, evaluator.frame
-        evaluator.env, evaluator.frame = env, frame
-        try:
-            yield
-        finally:
-            evaluator.env, evaluator.frame = before
+    def _reading(self, frame: Frame, env: Environment) -> _Reading:
+        return _Reading(self.evaluator, frame, env)
 
     @contextmanager
     def collecting(self) -> Iterator[dict[str, Site]]:
@@ -324,11 +334,11 @@ class Interpreter:
     def _analyze(self, info: FunctionInfo) -> None:
         outer = info.outer if info.around is None else closure(info.outer, info.around.node)
         base = Environment(outer)
-        own = info.own()
+        own = info.own
         frame = Frame(info.name, base, info.module, info=info, own=own, cls=info.cls)
         with self._reading(frame, base), self._inside_of(info):
             names: list[str] = []
-            for parameter in info.parameters():
+            for parameter in info.parameters:
                 names.append(parameter.arg)
                 base.set(parameter.arg, self.parameter(info, parameter))
             if info.cls is not None:
@@ -347,8 +357,12 @@ class Interpreter:
         """A parameter as the function itself sees it: a value from outside."""
         flow = info.flow(parameter.arg)
         self._declare(info, parameter.arg)
-        with self._reading(Frame(info.name, info.outer, info.module, info=info, inline=True), info.outer):
-            annotated = self.annotation(parameter.annotation)
+        annotated: Value | None = None
+        if parameter.annotation is not None:
+            if parameter.arg not in info.annotated:
+                with self._reading(Frame(info.name, info.outer, info.module, info=info, inline=True), info.outer):
+                    info.annotated[parameter.arg] = self.annotation(parameter.annotation)
+            annotated = info.annotated[parameter.arg]
         if isinstance(annotated, External):
             return External(f"{annotated.path}()")
         value = Input(
@@ -385,9 +399,9 @@ class Interpreter:
             self._initializing.add(id(each))
             values = {
                 parameter.arg: self.parameter(constructor, parameter)
-                for parameter in list(constructor.parameters())[1:]
+                for parameter in constructor.parameters[1:]
             }
-            own = constructor.own()
+            own = constructor.own
             instance = Instance(each)
             if own is not None:
                 values[own] = instance
@@ -408,9 +422,9 @@ class Interpreter:
                 continue
             self._changing.add((id(each), name))
             values: dict[str, Value] = {
-                parameter.arg: self.parameter(method, parameter) for parameter in list(method.parameters())[1:]
+                parameter.arg: self.parameter(method, parameter) for parameter in method.parameters[1:]
             }
-            own = method.own()
+            own = method.own
             instance = Instance(each)
             if own is not None:
                 values[own] = instance
@@ -626,7 +640,7 @@ class Interpreter:
     def _note_given(self, info: FunctionInfo, bound: Bound) -> None:
         """Note which functions, objects and clients a call gives for the parameters."""
         for name, value in bound.values.items():
-            if name == info.own():
+            if name == info.own:
                 continue
             known = info.given.setdefault(name, [])
             for each in interesting(value):
@@ -654,7 +668,7 @@ class Interpreter:
     def _made(self, constructor: FunctionInfo, bound: Bound) -> dict[str, Value] | None:
         """What a constructor leaves on the object, from what it does in general; ``None`` where that is not enough."""
         cls = constructor.cls
-        if cls is None or any(isinstance(bound.values.get(name), Series | Record) for name in constructor.mutates()):
+        if cls is None or any(isinstance(bound.values.get(name), Series | Record) for name in constructor.mutates):
             return None
         self.initialize(cls)
         if cls.initial is None:
@@ -705,7 +719,7 @@ class Interpreter:
         self._inside.add(info)
         if info.reaches:
             self._mark()
-        own = info.own()
+        own = info.own
         same = own is not None and frame.own is not None and ref.bound is not None and env.get(frame.own) is ref.bound
         state: dict[str, Value] = {}
         if same:
@@ -758,7 +772,7 @@ class Interpreter:
         """What a call does, from what the function does in general; ``None`` where reading it for this call tells more."""
         info = ref.function
         deep = len(self._stack) > DEPTH_LIMIT or self.fuel <= 0 or self.budget <= 0
-        if not deep and any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates()):
+        if not deep and any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates):
             return None
         if not deep and same and (info.reaches or self._touches(info)):
             return None
@@ -781,7 +795,7 @@ class Interpreter:
         """Whether a method changes attributes of its object, itself or through others that it calls on it."""
         if info.touches is None:
             info.touches = False  # for those that call themselves
-            own = info.own()
+            own = info.own
             if own is None or info.cls is None:
                 return False
             info.touches = any(
@@ -813,13 +827,13 @@ class Interpreter:
         before, self._inside = self._inside, {info}
         stack, self._stack = self._stack, []
         fuel, self.fuel = self.fuel, FUEL
-        own = info.own()
+        own = info.own
         instance = Instance(info.cls) if info.cls is not None else None
-        values = {each.arg: self.parameter(info, each) for each in info.parameters()}
+        values = {each.arg: self.parameter(info, each) for each in info.parameters}
         if own is not None and instance is not None:
             values[own] = instance
         elif instance is not None and info.decorated("classmethod") and info.cls is not None:
-            values[next(info.parameters()).arg] = ClassRef(info.cls)
+            values[info.parameters[0].arg] = ClassRef(info.cls)
         try:
             effect = self._read_inline(FunctionRef(info, instance), Bound(values, {}), {})
         finally:
@@ -850,16 +864,16 @@ class Interpreter:
             self._cuts += 1
             return Effect(self._not_read(info, bound), state)
         base = Environment(ref.closure or info.outer)
-        frame = Frame(info.name, base, info.module, info=info, own=info.own(), cls=info.cls, inline=True)
+        frame = Frame(info.name, base, info.module, info=info, own=info.own, cls=info.cls, inline=True)
         base.names.update((f"self.{name}", value) for name, value in state.items())
         with self._reading(frame, base), self._inside_of(info):
-            for parameter in info.parameters():
+            for parameter in info.parameters:
                 base.set(parameter.arg, bound.values.get(parameter.arg) or self._default(info, parameter))
             if info.cls is not None and info.decorated("classmethod"):
-                first = next(info.parameters(), None)
+                first = next(iter(info.parameters), None)
                 if first is not None and ref.bound is not None:
                     base.set(first.arg, ref.bound)
-            frame.parameters = frozenset(parameter.arg for parameter in info.parameters())
+            frame.parameters = frozenset(parameter.arg for parameter in info.parameters)
             frame.fields.update((name, name) for name in frame.parameters)
             body = info.node.body
             if isinstance(body, list):
@@ -904,7 +918,7 @@ class Interpreter:
             after = [each for end in frame.ends if (each := end.get(name)) is not None]
             different = [each for each in after if each is not value]
             if different and all(isinstance(each, Series | Record | Opaque) for each in different):
-                if name not in frame.info.rebinds():
+                if name not in frame.info.rebinds:
                     changed[name] = join(after, span)
         return changed
 

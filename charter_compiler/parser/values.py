@@ -7,7 +7,7 @@ through and through would cost more than the few comparisons that a coarse hash 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
@@ -140,6 +140,8 @@ class Series:
     """A list or tuple. Mutation makes a new one; names are aliases where they hold the same object."""
 
     items: tuple[Item, ...]
+    _deps: frozenset[str] | None = field(default=None, init=False, repr=False, compare=False)
+    _size: int = field(default=0, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
         return hash(("series", len(self.items)))
@@ -151,6 +153,8 @@ class Record:
 
     entries: tuple[tuple[str, Value], ...]
     rest: Value | None = None
+    _deps: frozenset[str] | None = field(default=None, init=False, repr=False, compare=False)
+    _size: int = field(default=0, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
         return hash(tuple(name for name, _ in self.entries))
@@ -166,6 +170,8 @@ class Instance:
 
     cls: ClassInfo = field(repr=False)
     attributes: tuple[tuple[str, Value], ...] | None = None
+    _deps: frozenset[str] | None = field(default=None, init=False, repr=False, compare=False)
+    _size: int = field(default=0, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
         return hash((id(self.cls), None if self.attributes is None else len(self.attributes)))
@@ -234,6 +240,8 @@ class Either:
     """One of several values, decided at run time."""
 
     options: tuple[Value, ...]
+    _deps: frozenset[str] | None = field(default=None, init=False, repr=False, compare=False)
+    _size: int = field(default=0, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
         return hash(("either", len(self.options)))
@@ -271,30 +279,50 @@ Item: TypeAlias = Value | Repeated
 
 def deps_of(*values: Item | None) -> frozenset[str]:
     """Every call whose result flows into one of the values, and every parameter (``FLOW``) whose content does."""
-    found: set[str] = set()
-    stack: list[Item | None] = list(values)
-    while stack:
-        value = stack.pop()
-        match value:
-            case Text(deps=deps) | Opaque(deps=deps) | Input(deps=deps):
-                found |= deps
-            case Result(call=call):
-                found.add(call)
-            case Series(items=items) | Repeated(items=items) | Either(options=items) | Chain(stages=items):
-                stack.extend(items)
-            case Record(entries=entries, rest=rest):
-                stack.extend(entry for _, entry in entries)
-                stack.append(rest)
-            case Instance(attributes=attributes) if attributes:
-                stack.extend(entry for _, entry in attributes)
-            case External(deps=deps):
-                found |= deps
-            case PromptTemplate(messages=messages):
-                stack.extend(entry for _, entry in messages)
-            case FunctionRef(positional=positional, keywords=keywords):
-                stack.extend(positional)
-                stack.extend(entry for _, entry in keywords)
-    return frozenset(found)
+    if len(values) == 1:
+        return _deps_of(values[0])
+    return _NONE.union(*map(_deps_of, values))
+
+
+_NONE: frozenset[str] = frozenset()
+
+
+def _deps_of(value: Item | None) -> frozenset[str]:
+    match value:
+        case Text(deps=deps) | Opaque(deps=deps) | Input(deps=deps) | External(deps=deps):
+            return deps
+        case Result(call=call):
+            return frozenset((call,))
+        case Series() | Record() | Either() | Instance():
+            # Asked again and again, and never another: such values do not change.
+            known = value._deps
+            if known is None:
+                known = _NONE.union(*map(_deps_of, _parts(value)))
+                object.__setattr__(value, "_deps", known)
+            return known
+        case Repeated() | Chain() | PromptTemplate() | FunctionRef():
+            return _NONE.union(*map(_deps_of, _parts(value)))
+    return _NONE
+
+
+def _parts(value: Item) -> Iterator[Item]:
+    """The values that a value holds."""
+    match value:
+        case Series(items=items) | Repeated(items=items) | Either(options=items) | Chain(stages=items):
+            yield from items
+        case Record(entries=entries, rest=rest):
+            yield from (entry for _, entry in entries)
+            if rest is not None:
+                yield rest
+        case Instance(attributes=attributes) if attributes:
+            yield from (entry for _, entry in attributes)
+        case External(given=given):
+            yield from (entry for _, entry in given)
+        case PromptTemplate(messages=messages):
+            yield from (entry for _, entry in messages)
+        case FunctionRef(positional=positional, keywords=keywords):
+            yield from positional
+            yield from (entry for _, entry in keywords)
 
 
 def bounded(value: Value) -> Value:
@@ -314,22 +342,21 @@ def repeated(items: Iterable[Item]) -> Repeated:
     return Repeated(tuple(flat))
 
 
-def _weight(values: Sequence[Item | None]) -> int:
-    """How many values stand in these, counted up to ``WEIGHT_LIMIT``."""
+def _weight(values: Iterable[Item]) -> int:
+    """How many values stand in these, each counted up to ``WEIGHT_LIMIT``."""
     count = 0
-    stack: list[Item | None] = list(values)
-    while stack and count <= WEIGHT_LIMIT:
-        value = stack.pop()
-        count += 1
+    for value in values:
+        if count > WEIGHT_LIMIT:
+            break
         match value:
-            case Series(items=items) | Repeated(items=items) | Either(options=items) | Chain(stages=items):
-                stack.extend(items)
-            case Record(entries=entries) | External(given=entries):
-                stack.extend(entry for _, entry in entries)
-            case Instance(attributes=attributes) if attributes:
-                stack.extend(entry for _, entry in attributes)
-            case PromptTemplate(messages=entries):
-                stack.extend(entry for _, entry in entries)
+            case Series() | Record() | Either() | Instance():
+                if not value._size:
+                    object.__setattr__(value, "_size", 1 + _weight(_parts(value)))
+                count += value._size
+            case Repeated() | Chain() | External() | PromptTemplate():
+                count += 1 + _weight(_parts(value))
+            case _:
+                count += 1
     return count
 
 

@@ -58,7 +58,7 @@ class Worklist:
         interpreter.budget = BUDGET + sum(module.lines for module in self.project.modules.values())
         for key, (module, unit) in list(self._units.items()):
             info = module.functions.get(id(unit.node))
-            if self._found[key] or (info is not None and info.reaches):
+            if self._found[key] or (info is not None and info.reaches and info.cls is not None):
                 self._rounds[key] = 0
                 self._enqueue(module, unit)
         self._drain()
@@ -120,6 +120,8 @@ def _outermost(info: FunctionInfo) -> object:
 
 def seeds(module: Module, project: Project) -> Iterator[Unit]:
     """The units of a module that may hold a call of a model."""
+    if not may_hold_calls(module):
+        return
     names = module.words & sdk.METHODS.keys()
     clients = {word for word in module.words if injected.is_client_name(word)}
     common = names & COMMON_NAMES
@@ -135,6 +137,17 @@ def seeds(module: Module, project: Project) -> Iterator[Unit]:
     for unit in module.units:
         if unit.called & names or unit.words & clients or (objects and unit.words & objects):
             yield unit
+
+
+def may_hold_calls(module: Module) -> bool:
+    """Whether any name in a module is that of a method or class of an SDK, or of a client that is passed in: a first,
+    cheap test."""
+    words = module.words
+    return (
+        not words.isdisjoint(sdk.METHODS)
+        or not words.isdisjoint(sdk.CALLED)
+        or any(injected.is_client_name(word) for word in words)
+    )
 
 
 def _around(module: Module, project: Project) -> frozenset[str]:

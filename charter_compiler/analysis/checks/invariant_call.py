@@ -31,7 +31,8 @@ def invariant_call(context: Context) -> Iterator[Finding]:
             continue
         innermost = call.loops[-1]
         inside = frozenset(each.id for each in context.beside(call) if innermost in each.loops)
-        if not all(is_fixed(segment, call, region, inside, syntax) for segment in segments_of(call)):
+        outer = syntax.bound_around(node)
+        if not all(is_fixed(segment, call, region, inside, syntax, outer) for segment in segments_of(call)):
             continue
         if set(call.depends_on) & inside or not asks_only(call, context):
             continue
@@ -58,14 +59,13 @@ def _loop_body(node: ast.Call, call: Call, syntax: Syntax) -> list[ast.stmt] | N
             body = [statement]
         case _:
             return None
-    if _counts(iterable) and call.temperature != 0:
-        return None
     used = names_in(target)
+    if _counts(iterable) and call.temperature != 0 and not _picks(used, body):
+        return None
     if not used or all(name.startswith("_") for name in used):
         return None
     if isinstance(loop, ast.For | ast.AsyncFor):
-        statement = syntax.statement(node)
-        if leaves(body, loop=True) or (statement is not None and syntax.within(node, ast.Try)):
+        if leaves(body, loop=True):
             return None
         read = set().union(*(names_in(each) for each in body))
         if used.isdisjoint(read):
@@ -73,6 +73,13 @@ def _loop_body(node: ast.Call, call: Call, syntax: Syntax) -> list[ast.stmt] | N
     elif used.isdisjoint(names_in(syntax.parent(loop) or loop) - names_in(node)) and _counts(iterable):
         return None
     return body
+
+
+def _picks(names: set[str], body: list[ast.stmt]) -> bool:
+    """Whether the number of the turn picks an item: ``texts[i]``."""
+    return any(
+        isinstance(each, ast.Subscript) and names & names_in(each.slice) for root in body for each in ast.walk(root)
+    )
 
 
 def _counts(iterable: ast.expr) -> bool:

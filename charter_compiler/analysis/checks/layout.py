@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from charter_compiler.analysis.checks import names
 from charter_compiler.analysis.checks.context import MIN_TOKENS, Context
-from charter_compiler.analysis.checks.origin import changes_only_daily, made_once, sorts_keys
+from charter_compiler.analysis.checks.origin import changes_only_daily, sorts_keys
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown, walk
 
@@ -115,6 +115,7 @@ def _is_text(message: Message) -> bool:
 def _loss(call: Call, messages: tuple[Message, ...], context: Context) -> Loss | None:
     in_loop = bool(call.loops) and not _is_tried_again(call, context)
     varies = _varying_in_loop(call, context) if in_loop else _varying_by_item
+    outer = _items_around(call, context) if in_loop else frozenset()
     cause: Segment | None = None
     kind: Kind = "value"
     before, pieces = "", [""]
@@ -136,12 +137,12 @@ def _loss(call: Call, messages: tuple[Message, ...], context: Context) -> Loss |
                 elif isinstance(segment, Const):
                     before += segment.text
                 elif isinstance(segment, Param | CallRef | Unknown):
-                    before = before if _is_steady(segment, in_loop, varies) else ""
+                    before = before if _is_steady(segment, in_loop, varies, outer) else ""
             elif isinstance(segment, Const):
                 pieces[-1] += segment.text
             else:
                 pieces.append("")
-                if isinstance(segment, Param | CallRef) and _is_steady(segment, in_loop, varies):
+                if isinstance(segment, Param | CallRef) and _is_steady(segment, in_loop, varies, outer):
                     values.append(segment)
                 examples = examples or (isinstance(segment, Param) and names.means_examples(segment.name))
         if cause is not None:
@@ -175,11 +176,9 @@ def _kind(segment: Segment, call: Call, context: Context, varies: _Varies, in_lo
     """What sort of varying part a segment is; ``None`` if it is not known to vary."""
     match segment:
         case Unknown(cause="volatile"):
-            if made_once(segment, call, context) or changes_only_daily(segment, call, context):
-                return None
-            return "volatile"
+            return None if changes_only_daily(segment, context) else "volatile"
         case Unknown(cause="unordered"):
-            return None if made_once(segment, call, context) else "unordered"
+            return "unordered"
         case Param(name=name, scope="item") if not in_loop and names.is_unordered_dump(name):
             return None if sorts_keys(segment, context) else "unordered"
         case Param(name=name) if varies(segment):
@@ -238,6 +237,12 @@ def _varying_in_loop(call: Call, context: Context) -> _Varies:
     return varies
 
 
+def _items_around(call: Call, context: Context) -> frozenset[str]:
+    syntax = context.syntax(call.span.file)
+    node = None if syntax is None else syntax.call(call.span)
+    return frozenset() if syntax is None or node is None else syntax.bound_around(node)
+
+
 def _is_unpacked(span: Span, context: Context) -> bool:
     """Whether the place is a ``**row``, whose fields have names of their own."""
     lines = context.sources.get(span.file, "").split("\n")
@@ -246,8 +251,10 @@ def _is_unpacked(span: Span, context: Context) -> bool:
     )
 
 
-def _is_steady(segment: Segment, in_loop: bool, varies: _Varies) -> bool:
+def _is_steady(segment: Segment, in_loop: bool, varies: _Varies, outer: frozenset[str]) -> bool:
     match segment:
+        case Param(name=name, scope="loop"):
+            return in_loop and name in outer and not varies(segment)
         case Param(scope=scope):
             return scope in (("agent", "item") if in_loop else ("agent",))
         case CallRef():

@@ -6,122 +6,63 @@ import re
 
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 
-SETTINGS = frozenset(
-    {
-        *(
-            "language",
-            "languages",
-            "lang",
-            "locale",
-            "tone",
-            "style",
-            "format",
-            "formats",
-            "model",
-            "prompt",
-            "prompts",
-        ),
-        *("instruction", "instructions", "system", "persona", "role", "roles", "rules", "guidelines", "schema", "tool"),
-        *("tools", "max", "min", "num", "number", "limit", "count", "total", "config", "configuration", "settings"),
-        *("options", "option", "version", "audience", "template", "preamble", "prefix", "suffix", "date", "today"),
-        *("year", "month", "day", "type", "mode", "level", "unit", "delimiter", "separator", "categories", "labels"),
-        *("classes", "n", "k", "size", "length", "words", "threshold", "enabled", "flag", "mode", "kind", "platform"),
-        *(
-            "backstory",
-            "goal",
-            "description",
-            "capabilities",
-            "functions",
-            "os",
-            "workspace",
-            "cwd",
-            "examples",
-            "shots",
-        ),
-        *("domain", "region", "country", "currency", "timezone", "criteria", "rubric", "policy", "spec", "standard"),
-        *("agent", "agents", "assistant", "bot", "header", "footer", "intro", "setup", "metadata", "params", "depth"),
-        *("example", "shot", "category", "label", "function", "capability", "rule", "instruction", "guideline"),
-        *("provider", "api", "url", "path", "dir", "directory", "file", "filename", "repo", "env", "environment"),
-    }
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+SETTINGS = _set(
+    """
+    language languages lang locale tone style format formats model prompt prompts instruction instructions system
+    persona role roles rule rules guideline guidelines schema tool tools max min num number limit count total config
+    configuration settings options option version audience template preamble prefix suffix date today year month day
+    type mode level unit delimiter separator categories category labels label classes n k size length words
+    threshold enabled flag kind platform backstory capability capabilities function functions os workspace cwd
+    example examples shot shots domain region country currency timezone criteria rubric policy spec standard agent
+    agents assistant bot header footer intro setup depth provider api env environment
+    """
 )
 """Words of names of values that stay the same for many calls: settings of the program rather than its data."""
 
-VOLATILE = frozenset({"timestamp", "now", "nonce", "uuid", "guid"})
-_VOLATILE_PAIRS = (
-    ("request", "id"), ("trace", "id"), ("session", "id"), ("run", "id"), ("message", "id"), ("correlation", "id"),
-    ("conversation", "id"), ("call", "id"), ("current", "time"), ("time", "stamp"), ("request", "number"),
-    ("turn", "number"), ("turn", "count"), ("call", "count"), ("request", "count"), ("random", "seed"),
-)  # fmt: skip
-_COUNTERS = frozenset({"i", "idx", "index", "counter", "turn", "step", "iteration", "attempt", "round"})
+VOLATILE = frozenset(("timestamp", "now", "nonce", "uuid", "guid"))
+_VOLATILE_PAIRS = frozenset(
+    (first, second)
+    for first, seconds in (
+        ("request", "id number count"),
+        ("trace", "id"),
+        ("session", "id"),
+        ("run", "id"),
+        ("message", "id"),
+        ("correlation", "id"),
+        ("conversation", "id"),
+        ("call", "id count"),
+        ("current", "time"),
+        ("time", "stamp"),
+        ("turn", "number count"),
+        ("random", "seed"),
+    )
+    for second in seconds.split()
+)
+_COUNTERS = frozenset(("i", "idx", "index", "counter", "turn", "step", "iteration", "attempt", "round"))
 
-LONG = frozenset(
-    {
-        *("context", "contexts", "document", "documents", "doc", "docs", "report", "article", "transcript", "paper"),
-        *("code", "source", "content", "contents", "text", "texts", "history", "conversation", "dialogue", "schema"),
-        *(
-            "passage",
-            "passages",
-            "notes",
-            "manual",
-            "contract",
-            "knowledge",
-            "background",
-            "codebase",
-            "spec",
-            "outline",
-        ),
-        *("summary", "summaries", "draft", "guidelines", "policy", "policies", "rubric", "instructions", "catalog"),
-        *("manuscript", "chapter", "essay", "email", "resume", "cv", "log", "logs", "diff", "corpus", "book", "page"),
-    }
+LONG = _set(
+    """
+    context contexts document documents doc docs report article transcript paper code source content contents text
+    texts history conversation dialogue schema passage passages notes manual contract knowledge background codebase
+    spec outline summary summaries draft guidelines policy policies rubric instructions catalog manuscript chapter
+    essay email resume cv log logs diff corpus book page
+    """
 )
 """Words of names of values that are long texts."""
-_SHORT = frozenset(
-    {"id", "name", "title", "type", "length", "len", "size", "count", "path", "url", "date", "language", "file"}
-)
+_SHORT = _set("id name title type length len size count path url date language file")
+_BRIEF = _SHORT | _set("question query topic keyword keywords term word subject city company user")
 
-_BRIEF = _SHORT | {
-    "question",
-    "query",
-    "topic",
-    "keyword",
-    "keywords",
-    "term",
-    "word",
-    "subject",
-    "city",
-    "company",
-    "user",
-}
-
-_DICTIONARIES = frozenset(
-    {
-        *(
-            "config",
-            "configuration",
-            "settings",
-            "profile",
-            "schema",
-            "tools",
-            "metadata",
-            "options",
-            "catalog",
-            "params",
-        ),
-        *("state", "inventory", "facts", "preferences", "attributes", "features", "parameters", "registry", "glossary"),
-        *(
-            "policy",
-            "policies",
-            "rules",
-            "context",
-            "tags",
-            "properties",
-            "fields",
-            "limits",
-            "flags",
-            "prices",
-            "menu",
-        ),
-    }
+_DICTIONARIES = _set(
+    """
+    config configuration settings profile schema tools metadata options catalog params state inventory facts
+    preferences attributes features parameters registry glossary policy policies rules context tags properties
+    fields limits flags prices menu
+    """
 )
 _DUMP = re.compile(r"(?:json\.|orjson\.|ujson\.|\b)dumps\((?P<what>[^,()]*)(?P<rest>.*)\)$", re.DOTALL)
 
@@ -138,7 +79,9 @@ def words(name: str) -> list[str]:
 def means_setting(name: str) -> bool:
     """Whether a value of that name is likely a setting that stays the same for many calls."""
     found = words(name)
-    return bool(found) and (found[-1] in SETTINGS or found[0] in ("max", "min", "num", "n", "is", "has", "use"))
+    if not found or "user" in found[:-1]:
+        return False  # a prompt of the program is a setting, a user's is not
+    return found[-1] in SETTINGS or found[0] in ("max", "min", "num", "n", "is", "has", "use")
 
 
 def means_volatile(name: str) -> bool:

@@ -15,19 +15,20 @@ _FINE = re.compile(r"%[-#]?[HIMSfpXcsT]|%-?H")
 _DEPTH = 4
 
 
-def made_once(segment: Unknown, call: Call, context: Context) -> bool:
-    """Whether the value is made when the module is imported or an object constructed, and kept from then on."""
+def made_for(segment: Segment, call: Call, context: Context) -> str:
+    """For what the value is made anew: each ``call``; each ``object``, in its constructor; or each ``process``, when
+    its module is imported."""
     syntax = context.syntax(segment.span.file)
-    if syntax is None:
-        return False
+    if syntax is None or not isinstance(segment, Unknown):
+        return "call"
     function = syntax.function_at(segment.span.line)
     if function is None:
-        return call.function != "<module>" and call.span.file == segment.span.file
+        return "process" if call.function != "<module>" and call.span.file == segment.span.file else "call"
     name = getattr(function, "name", "")
-    return name in ("__init__", "__post_init__") and not call.function.endswith(name)
+    return "object" if name in ("__init__", "__post_init__") and not call.function.endswith(name) else "call"
 
 
-def changes_only_daily(segment: Unknown, call: Call, context: Context) -> bool:
+def changes_only_daily(segment: Unknown, context: Context) -> bool:
     """Whether the value is a date without the time of day, as far as its expression can be found."""
     syntax = context.syntax(segment.span.file)
     if syntax is None:

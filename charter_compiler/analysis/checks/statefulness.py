@@ -99,15 +99,25 @@ def _changes_nothing(function: FunctionNode) -> bool:
     return True
 
 
-def is_fixed(segment: Segment, call: Call, region: list[ast.stmt], inside: frozenset[str], syntax: Syntax) -> bool:
+def is_fixed(
+    segment: Segment,
+    call: Call,
+    region: list[ast.stmt],
+    inside: frozenset[str],
+    syntax: Syntax,
+    outer: frozenset[str] = frozenset(),
+) -> bool:
     """Whether a part of a prompt is the same whenever the statements of ``region`` run again: constant text, plain
-    variables and attributes that they do not change, results of calls that are not in it (``inside``)."""
+    variables and attributes that they do not change, results of calls that are not in it (``inside``). ``outer`` are
+    the items of loops around the region."""
     match segment:
         case Const():
             return True
         case CallRef(id=source):
             return source not in inside
-        case Param(name=name, scope="agent" | "item"):
+        case Param(name=name, scope="loop") if name not in outer:
+            return False
+        case Param(name=name, scope="agent" | "item" | "loop"):
             plain = name.replace("self.", "", 1)
             if not plain.isidentifier() or changes(region, name):
                 return False

@@ -156,6 +156,19 @@ class Syntax:
                         found.add(each.id)
         return found
 
+    def bound_around(self, node: ast.AST) -> frozenset[str]:
+        """The items of the loops around the innermost one, which do not change in it."""
+        innermost = self.loop(node)
+        inner = set() if isinstance(innermost, ast.While | None) else names_in(innermost.target)
+        found: set[str] = set()
+        loops = [each for each in self.ancestors(node) if isinstance(each, ast.For | ast.AsyncFor | Comprehension)]
+        for each in loops:
+            generators = [each] if isinstance(each, ast.For | ast.AsyncFor) else each.generators
+            for one in generators:
+                if one is not innermost:
+                    found |= names_in(one.target)
+        return frozenset(found - inner)
+
     def block(self, statement: ast.stmt) -> list[ast.stmt]:
         """The list of statements that a statement stands in."""
         parent = self.parent(statement)

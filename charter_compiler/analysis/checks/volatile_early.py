@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from charter_compiler.analysis.checks.context import Context
 from charter_compiler.analysis.checks.finding import Finding, warning
 from charter_compiler.analysis.checks.layout import losses
+from charter_compiler.analysis.checks.origin import made_for
 from charter_compiler.analysis.checks.wording import behind, where
 
 
@@ -15,12 +16,13 @@ def volatile_early(context: Context) -> Iterator[Finding]:
     for loss in losses(context):
         if loss.kind == "volatile":
             lost, tokens = behind(loss, context)
+            made = made_for(loss.cause, loss.call, context)
+            when = "at each call" if made == "call" else f"in each {made}"
             yield warning(
                 "CH104",
                 loss.call,
                 loss.span,
-                f"{loss.name} is new at each call and parts the prompts {where(loss)}: "
-                f"{lost} behind it cannot be reused",
+                f"{loss.name} is new {when} and parts the prompts {where(loss)}: {lost} behind it cannot be reused",
                 "leave it out, round it to the day, or put it at the end of the prompt",
                 tokens,
             )
