@@ -109,6 +109,15 @@ class FunctionInfo:
         )
 
     @cached_property
+    def reads(self) -> frozenset[str]:
+        """The names that are read anywhere in it, or declared to be of a scope outside."""
+        names = {node.id for node in ast.walk(self.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        for node in ast.walk(self.node):
+            if isinstance(node, ast.Global | ast.Nonlocal):
+                names.update(node.names)
+        return frozenset(names)
+
+    @cached_property
     def mutates(self) -> frozenset[str]:
         """The names whose list or dictionary its own statements change in place."""
         return frozenset(name for node in ast.walk(self.node) for name in mutated_name(node))

@@ -493,8 +493,13 @@ class Evaluator:
                 items.append(self.evaluate(element))
         return Series(tuple(items))
 
+    def set_literal(self, node: ast.Set) -> Value:
+        return Opaque("a set, whose order is not fixed", deps_of(*map(self.evaluate, node.elts)), "unordered")
+
     def comprehension(self, node: ast.ListComp | ast.GeneratorExp | ast.SetComp) -> Value:
         value = self._generate(node.generators, lambda: self.evaluate(node.elt))
+        if isinstance(node, ast.SetComp):
+            return Opaque("a set, whose order is not fixed", deps_of(value), "unordered")
         return Series((Repeated((value,)),))
 
     def dictionary_comprehension(self, node: ast.DictComp) -> Value:
@@ -742,6 +747,7 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Evaluator, Any], Value]] = {
     ast.ListComp: Evaluator.comprehension,
     ast.GeneratorExp: Evaluator.comprehension,
     ast.SetComp: Evaluator.comprehension,
+    ast.Set: Evaluator.set_literal,
     ast.DictComp: Evaluator.dictionary_comprehension,
     ast.Await: Evaluator.awaited,
     ast.Starred: Evaluator.awaited,

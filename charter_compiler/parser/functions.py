@@ -31,6 +31,7 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
+    cause_of,
     concat,
     deps_of,
     item_of,
@@ -72,6 +73,14 @@ GATHERING = frozenset(
     {"asyncio.gather", "asyncio.tasks.gather", "tqdm.asyncio.tqdm.gather", "tqdm.asyncio.tqdm_asyncio.gather"}
 )
 
+_KEEPING = frozenset(
+    {
+        "builtins.str", "builtins.int", "builtins.float", "builtins.round", "builtins.repr", "builtins.list",
+        "builtins.tuple", "builtins.hex", "json.dumps",
+    }
+)  # fmt: skip
+"""Functions of what is made anew, or has no order, that leave it so."""
+
 HARMLESS = ("builtins.", "json.", "logging.", "math.", "re.", "time.", "copy.", "asyncio.", "os.", "pathlib.", "tqdm")
 """Modules whose functions do not change the lists and dictionaries they are given."""
 
@@ -93,7 +102,7 @@ def library_call(path: str, arguments: Arguments, span: Span) -> Value | None:
     positional, keywords = arguments.positional, arguments.keywords
     sole = positional[0] if len(positional) == 1 and not keywords else None
     first = positional[0] if positional else None
-    if path == "builtins.str" and sole is not None:
+    if path == "builtins.str" and sole is not None and not cause_of(sole):
         return text_of(sole, span)
     if path in TEXT_FUNCTIONS and isinstance(first, Text):
         return _on_text(TEXT_FUNCTIONS[path], first, span)
@@ -105,8 +114,10 @@ def library_call(path: str, arguments: Arguments, span: Span) -> Value | None:
         return first
     if path in SAME and isinstance(first, Text | Result | Opaque) and not path.startswith("builtins."):
         return first
-    if path == "builtins.set" and isinstance(first, Series):
-        return first
+    if path in ("builtins.set", "builtins.frozenset") and first is not None:
+        return Opaque("a set, whose order is not fixed", deps_of(first), "unordered")
+    if path in _KEEPING and sole is not None and cause_of(sole):
+        return Opaque(f"what {path.removeprefix('builtins.')}() makes of it", deps_of(sole), cause_of(sole))
     if path in GATHERING:
         return Series(tuple(Repeated((item,)) if arguments.open else item for item in positional))
     match path:

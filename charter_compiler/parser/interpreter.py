@@ -124,6 +124,7 @@ class Interpreter:
         self._cuts = 0
         self._depth = 0
         self.discarded: ast.expr | None = None
+        self.unread: ast.expr | None = None
         self._summarizing: set[object] = set()
         self._globals: dict[tuple[int, str], list[Value]] = defaultdict(list)
         self._definitions: dict[str, tuple[FunctionInfo, ...]] = {}
@@ -499,7 +500,8 @@ class Interpreter:
         ):
             signature = None
         if signature is not None:
-            site = root_site(node, callee, signature, arguments, span, **self._place(awaited))
+            place = self._place(awaited)
+            site = root_site(node, callee, signature, arguments, span, used=wanted and node is not self.unread, **place)
             self.record(site)
             return Result(site.key, texts=signature.texts)
         if not refs and not isinstance(callee, External | ClassRef):

@@ -73,7 +73,7 @@ def _messages(item: Item, span: Span) -> Iterator[Message]:
         for inner in item.items:
             for message in _messages(inner, span):
                 repeated = all(isinstance(segment, Repeat | Unknown) for segment in message.segments)
-                yield message if repeated else Message(message.role, (Repeat(message.segments, span),))
+                yield message if repeated else Message(message.role, (Repeat(message.segments, span),), message.cached)
         return
     if isinstance(item, Series) and len(item.items) == 2:
         # ("system", "..."): LangChain's short form.
@@ -82,7 +82,7 @@ def _messages(item: Item, span: Span) -> Iterator[Message]:
         if role in ROLES and not isinstance(content, Repeated):
             segments = content_of(content, span).segments
             if segments:
-                yield Message(ROLES[role], segments)
+                yield Message(ROLES[role], segments, is_cached(content))
             return
     given = _field(item, "content")
     if given is None and isinstance(item, Record):
@@ -96,7 +96,17 @@ def _messages(item: Item, span: Span) -> Iterator[Message]:
         return
     segments = content_of(given, span).segments
     if segments:
-        yield Message(ROLES.get(role_name, "unknown"), segments)
+        yield Message(ROLES.get(role_name, "unknown"), segments, is_cached(item) or is_cached(given))
+
+
+def is_cached(value: Item) -> bool:
+    """Whether the program marks a message, or the last part of its content, as one to be kept (``cache_control``)."""
+    match value:
+        case Record():
+            return value.get("cache_control") is not None
+        case Series(items=(*_, last)):
+            return is_cached(last)
+    return False
 
 
 def _field(item: Item, name: str) -> Value | None:

@@ -12,7 +12,8 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown, walk
 from charter_compiler.parser import sdk
 from charter_compiler.parser.carriers import CHAIN, carried, chain_messages, is_model_chain
-from charter_compiler.parser.messages import content_of, looks_like_prompt, messages_of
+from charter_compiler.parser.effects import effects_of
+from charter_compiler.parser.messages import content_of, is_cached, looks_like_prompt, messages_of
 from charter_compiler.parser.sdk import injected
 from charter_compiler.parser.sdk.signature import Signature, Slot
 from charter_compiler.parser.strings import Arguments, constant_text
@@ -58,6 +59,7 @@ class Site:
     arms: tuple[Span, ...] = ()
     awaited: bool = False
     used: bool = True
+    effects: tuple[str, ...] = ()
 
 
 def key_of(span: Span) -> str:
@@ -200,8 +202,8 @@ def root_site(
                 sources.append(source)
     system = argument_of(arguments, signature.system) if signature.system is not None else None
     if system is not None and system != Plain(None):
-        segments = content_of(system, arguments.spans[signature.system or 0]).segments
-        before += (Message("system", segments),) if segments else ()
+        segments = content_of(system, arguments.spans.get(signature.system or 0, span)).segments
+        before += (Message("system", segments, is_cached(system)),) if segments else ()
         sources.append(system)
     if before or (signature.form == "either" and signature is not injected.SIGNATURE):
         messages = _as_user(messages)
@@ -220,6 +222,7 @@ def root_site(
         deps=results_of(*sources),
         flows=_flows(messages, sources),
         model=_model(callee, arguments),
+        effects=_tool_effects(callee, arguments),
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,
         temperature=None if temperature is None else float(temperature),
         **place,  # type: ignore[arg-type]
@@ -260,7 +263,7 @@ def wrapper_site(
 
 def _as_user(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """What is a text of its own becomes a message of the user where it is sent beside others."""
-    return tuple(Message("user", message.segments) if message.role == "raw" else message for message in messages)
+    return tuple(replace(message, role="user") if message.role == "raw" else message for message in messages)
 
 
 def _flows(messages: tuple[Message, ...], sources: Iterable[Value | None]) -> dict[str, str]:
@@ -270,6 +273,15 @@ def _flows(messages: tuple[Message, ...], sources: Iterable[Value | None]) -> di
     if len(messages) > 1 and "unknown" in roles:
         role = "unknown"
     return {dep: role for dep in sorted(deps_of(*sources)) if dep.startswith(FLOW)}
+
+
+def _tool_effects(callee: Value, arguments: Arguments) -> tuple[str, ...]:
+    tools = [arguments.keywords.get("tools"), arguments.keywords.get("functions")]
+    for value in (callee, *arguments.positional, *arguments.keywords.values()):
+        if isinstance(value, External):
+            tools.append(value.argument("tools", "functions"))
+    found = dict.fromkeys(effect for each in tools for effect in effects_of(each))
+    return tuple(found)
 
 
 def _model(callee: Value | None, arguments: Arguments) -> str | None:
@@ -335,7 +347,7 @@ def _within(inner: Span, outer: Span) -> bool:
 
 
 def _call(site: Site, call_id: str, ids: Mapping[str, str], order: Mapping[str, int]) -> Call:
-    messages = tuple(Message(message.role, tuple(_named(message.segments, ids))) for message in site.messages)
+    messages = tuple(replace(message, segments=tuple(_named(message.segments, ids))) for message in site.messages)
     flowing = {ids[key] for key in site.deps if key in ids} | {
         segment.id for message in messages for segment in walk(message.segments) if isinstance(segment, CallRef)
     }
@@ -357,6 +369,7 @@ def _call(site: Site, call_id: str, ids: Mapping[str, str], order: Mapping[str, 
         arms=site.arms,
         awaited=site.awaited,
         used=site.used,
+        effects=site.effects,
     )
 
 

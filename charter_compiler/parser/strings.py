@@ -23,6 +23,7 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
+    cause_of,
     concat,
     deps_of,
     normal,
@@ -112,7 +113,7 @@ def format_value(value: Value, conversion: str | None, spec: str | None, span: S
         return text_of(value.shown(value.name + written), span)
     if isinstance(value, Result):
         return text_of(value.part(written), span)
-    return text_of(Opaque(f"a value formatted with {written!r}", deps_of(value)), span)
+    return text_of(Opaque(f"a value formatted with {written!r}", deps_of(value), cause_of(value)), span)
 
 
 def format_text(template: Text, arguments: Arguments, span: Span) -> Text:
@@ -255,7 +256,7 @@ def method_of_text(text: Text, method: str, arguments: Arguments, span: Span) ->
             return items.shown(f"{separator!r}.join({items.name})")
         if isinstance(items, Result) and separator is not None:
             return Result(items.call, f"{separator!r}.join({items.path})", items.texts)
-        return text_of(Opaque("a list that is made at run time is joined here", deps), span)
+        return text_of(Opaque("a list that is made at run time is joined here", deps, cause_of(items)), span)
     constant = constant_text(text)
     known = [constant_of(value) for value in arguments.values()]
     if constant is None and method == "replace" and len(arguments.positional) >= 2:

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import CallRef, Choice, Const, Param, Repeat, Scope, Segment, Unknown, walk
+from charter_compiler.ir.nodes import CallRef, Cause, Choice, Const, Param, Repeat, Scope, Segment, Unknown, walk
 
 if TYPE_CHECKING:
     from charter_compiler.parser.definitions import ClassInfo, FunctionInfo
@@ -249,10 +249,11 @@ class Either:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """Not known; ``reason`` says why, ``deps`` which calls' results flow into it."""
+    """Not known; ``reason`` says why, ``deps`` which calls' results flow into it; ``cause`` as that of ``Unknown``."""
 
     reason: str
     deps: frozenset[str] = frozenset()
+    cause: Cause = ""
 
 
 Value: TypeAlias = (
@@ -381,9 +382,9 @@ def text_of(value: Value, span: Span) -> Text:
             texts_ = [text_of(option, span) for option in options]
             return Text(choice([text.segments for text in texts_], span), deps_of(*texts_))
         case Opaque(reason=reason, deps=deps):
-            return Text((Unknown(reason, span),), deps)
-        case External(path=path):
-            return Text((Unknown(f"the value of {path} is not in this project", span),), deps_of(value))
+            return Text((Unknown(reason, span, value.cause),), deps)
+        case External(path=path, deps=deps):
+            return Text((Unknown(f"the value of {path} is not in this project", span, cause_of(value)),), deps)
         case PromptTemplate(messages=((_, text),)):
             return text_of(text, span)
         case Record(entries=entries) if entries:
@@ -404,6 +405,30 @@ def _printed(reason: str, parts: Sequence[Value], value: Value, span: Span) -> T
 
 PRINTED_LIMIT = 32
 """Parts of a list or dictionary that are shown where it is printed."""
+
+
+VOLATILE = (
+    "time.time", "time.strftime", "time.ctime", "time.localtime", "time.gmtime", "time.monotonic", "time.perf_counter",
+    "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today", "uuid.uuid",
+    "random.", "secrets.", "os.urandom", "os.getpid", "numpy.random.", "arrow.now", "arrow.utcnow", "pendulum.now",
+    "django.utils.timezone.now", "shortuuid.", "ulid.",
+)  # fmt: skip
+"""What is made anew each time it is called, by the beginning of its path."""
+
+UNORDERED = ("os.listdir", "os.scandir", "os.walk", "glob.glob", "glob.iglob")
+"""What gives its items in no fixed order."""
+
+
+def cause_of(value: Item | None) -> Cause:
+    """Why text made of the value cannot be told, where a diagnostic needs to know it."""
+    match value:
+        case Opaque(cause=cause):
+            return cause
+        case External(path=path) if "()" in path:
+            return "volatile" if path.startswith(VOLATILE) else "unordered" if path.startswith(UNORDERED) else ""
+        case Text(segments=(Unknown(cause=cause),)):
+            return cause
+    return ""
 
 
 def is_text_path(path: str, texts: tuple[str, ...]) -> bool:

@@ -31,6 +31,10 @@ MIN_PIECE = 100
 """Characters of a constant piece behind the varying part that count: labels between two values cannot be moved."""
 
 
+WRAPPERS = 3
+"""Wrappers inside each other that are followed to the call of a model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A part that varies (``cause``) before text that does not.
@@ -83,33 +87,43 @@ def _losses(call: Call, context: Context) -> Iterator[Loss]:
             return
 
 
-def _follows_a_conversation(call: Call, context: Context, depth: int = 3) -> bool:
+def _follows_a_conversation(call: Call, context: Context, depth: int = 0) -> bool:
     """Whether what a wrapper is given stands behind messages that are not seen here: behind these nothing can be
     reused, whatever comes first in it."""
-    if len(call.messages) > 1 and any(
-        message.role in ("unknown", "assistant", "tool") and not _is_text(message) for message in call.messages
-    ):
+    if len(call.messages) > 1 and any(_is_history(message, inner=depth > 0) for message in call.messages):
         return True
     for inner in context.reached(call):
         if inner.kind == "wrapper":
-            if depth and _follows_a_conversation(inner, context, depth - 1):
+            if depth < WRAPPERS and _follows_a_conversation(inner, context, depth + 1):
                 return True
-        elif any(message.role == "unknown" and not _is_text(message) for message in inner.messages):
+        elif any(_is_history(message, inner=True) for message in inner.messages):
             return True
+    return False
+
+
+def _is_history(message: Message, *, inner: bool) -> bool:
+    """Whether a message stands for the turns of a conversation: an answer, a list of which each item is one, or what is
+    named so. ``inner``: in the function that a wrapper calls, where a parameter is what the wrapper gave."""
+    if message.role in ("assistant", "tool"):
+        return True
+    if message.role != "unknown":
+        return False
+    for segment in walk(message.segments):
+        match segment:
+            case CallRef():
+                return True
+            case Repeat() if not inner and len(message.segments) == 1:
+                return True
+            case Param(name=name, scope=scope) if (scope == "agent" or not inner) and names.means_history(name):
+                return True
+            case Unknown(reason=reason) if "is not in this project" not in reason and names.means_history(reason):
+                return True
     return False
 
 
 def _is_printed(message: Message) -> bool:
     """Whether what stands for messages is a list or dictionary that was not told apart into messages."""
     return any(isinstance(each, Unknown) and each.reason.endswith("is printed here") for each in walk(message.segments))
-
-
-def _is_text(message: Message) -> bool:
-    """Whether a message, or what stands for messages, is known to be a text or a parameter of the function."""
-    return all(
-        isinstance(segment, Const) or (isinstance(segment, Param) and segment.scope == "item")
-        for segment in message.segments
-    )
 
 
 def _loss(call: Call, messages: tuple[Message, ...], context: Context) -> Loss | None:

@@ -116,6 +116,16 @@ def means_short(name: str) -> bool:
     return bool(found) and found[-1] in _BRIEF
 
 
+_HISTORY = re.compile(
+    r"(?i)(?:\b|_)(?:history|messages|memory|memories|conversation|transcript|turns|dialogu?e?s?)(?:\b|_)"
+)
+
+
+def means_history(words_of_it: str) -> bool:
+    """Whether a name, or a reason that names something, is about the turns of a conversation."""
+    return _HISTORY.search(words_of_it) is not None
+
+
 _EXAMPLES = frozenset({"examples", "shots", "demonstrations", "demos", "fewshot", "exemplars"})
 
 
