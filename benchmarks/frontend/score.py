@@ -9,7 +9,8 @@ process of its own), and what it says of the labelled files is compared:
 * call sites: recall and precision by file and line, over root and wrapper calls together;
 * prompt constants: the share of labelled literals whose text stands in a ``const`` segment of that call. A literal is
   labelled as it is written; where it is a template, its replacement fields are not in the prompt, and its constant
-  pieces must be. ``exact`` counts those that stand there letter for letter;
+  pieces must be; white space is folded, since ``dedent`` and docstrings change it. ``exact`` counts those that stand
+  there letter for letter;
 * edges: F1 over (call, earlier call of the same function) pairs between calls that are labelled and found; an edge that
   only the next turn of a loop carries (to the same or a later line) is not scored, as the labels have none;
 * loops: the share of found calls whose ``in_loop`` is the labelled one.
@@ -94,6 +95,13 @@ def pieces(constant: str) -> list[str]:
     return [piece for piece in FIELD.split(constant) if len(piece.strip()) >= PIECE]
 
 
+def _found(constant: str, text: list[str]) -> bool:
+    """Whether the constant pieces stand in the texts, white space aside: ``dedent`` and ``cleandoc`` change it."""
+    parts = [" ".join(part.split()) for part in pieces(constant)]
+    folded = [" ".join(each.split()) for each in text]
+    return bool(parts) and all(any(part in each for each in folded) for part in parts)
+
+
 def score(labels: dict[str, Any], inspected: dict[str, Any], name: str) -> Score:
     """Compare the labels of a repository with what was found."""
     result = Score(name)
@@ -121,9 +129,8 @@ def score(labels: dict[str, Any], inspected: dict[str, Any], name: str) -> Score
         for constant in dict.fromkeys(each for label in here for each in label["prompt_constants"]):
             result.constants += 1
             exact = any(constant in each for each in text) or constant in "".join(text)
-            parts = pieces(constant)
             result.constants_exact += exact
-            if exact or (parts and all(any(part in each for each in text) for part in parts)):
+            if exact or _found(constant, text):
                 result.constants_found += 1
             elif calls:
                 result.misses.append(f"constant: {place[0]}:{place[1]} {constant!r}")

@@ -31,7 +31,7 @@ FORMATS = ("text", "json", "sarif", "github", "dot", "mermaid")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``charter inspect``."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a Python file, or a folder to search for them")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a Python file or notebook, or a folder to search")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--findings", action="store_true", help="as text, print the findings only")
     parser.add_argument(
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     parsed = AgentASTParser().parse_paths(args.paths)
     # What a finding costs is counted with the default model's tokenizer, which is loaded once there is one.
     findings = check(parsed.agent, parsed.sources, default_tokenizer)
-    alone = parsed.files == 1 and bool(parsed.failed)
+    alone = parsed.files == 1 and any(failed.cell is None for failed in parsed.failed)
     if not (alone and args.format == "text"):
         _print(parsed, findings, args)
     if alone:

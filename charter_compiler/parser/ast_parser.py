@@ -6,9 +6,10 @@ import gc
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from charter_compiler.diagnostics.diagnostic import Diagnostic
 from charter_compiler.diagnostics.errors import SourceError
@@ -17,28 +18,39 @@ from charter_compiler.ir.verify import verify
 from charter_compiler.parser.files import label_of, python_files, read_source
 from charter_compiler.parser.findings import findings
 from charter_compiler.parser.modules import Module, Project, parse, words_of
+from charter_compiler.parser.notebooks import Notebook, is_notebook, read_notebook
 from charter_compiler.parser.sites import calls_of
 from charter_compiler.parser.worklist import Worklist, may_hold_calls
 
 
 @dataclass(frozen=True, slots=True)
 class FailedFile:
-    """A file that could not be parsed; ``line`` is ``None`` where the failure has none (an unreadable file)."""
+    """A file that could not be parsed, or a cell of a notebook; ``line`` is ``None`` where the failure has none (an
+    unreadable file), ``cell`` counts the cells of a notebook from 1: the line is then one of the cell."""
 
     file: str
     line: int | None
     message: str
+    cell: int | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it is, as far as known."""
+        parts = [self.file, *([] if self.cell is None else [f"cell {self.cell}"])]
+        return ":".join([*parts, *([] if self.line is None else [str(self.line)])])
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedAgent:
-    """What was found in the files. ``sources`` holds the text of the files that have calls, by their label."""
+    """What was found in the files. ``sources`` holds the text of the files that have calls, by their label; of a
+    notebook it is the module that its code cells form, and ``notebooks`` says where its lines stand."""
 
     agent: Agent
     diagnostics: tuple[Diagnostic, ...] = ()
     failed: tuple[FailedFile, ...] = ()
     files: int = 0
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
+    notebooks: Mapping[str, Notebook] = field(default_factory=dict, repr=False)
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -51,8 +63,9 @@ class ParsedAgent:
             SourceError: names the first file that could not.
         """
         for failed in self.failed:
-            place = failed.file if failed.line is None else f"{failed.file}:{failed.line}"
-            raise SourceError(failed.message, place=place, remedy="only source that Python can parse is inspected")
+            raise SourceError(
+                failed.message, place=failed.place, remedy="only source that Python can parse is inspected"
+            )
         return self
 
 
@@ -85,9 +98,15 @@ class AgentASTParser:
             return self._parse_paths(given)
 
     def _parse_paths(self, given: list[Path]) -> ParsedAgent:
-        loaded = [_load(label, path, partial(read_source, path)) for path, label in python_files(given)]
+        notebooks: dict[str, Notebook] = {}
+        loaded = [
+            _load_notebook(label, path, notebooks)
+            if is_notebook(path)
+            else _load(label, path, partial(read_source, path))
+            for path, label in python_files(given)
+        ]
         roots = tuple(Path(os.path.abspath(path if path.is_dir() else path.parent)) for path in given)
-        return _parse(" ".join(label_of(path) for path in given), loaded, roots)
+        return _parse(" ".join(label_of(path) for path in given), loaded, roots, notebooks)
 
 
 @contextmanager
@@ -121,7 +140,22 @@ def _load(label: str, path: Path | None, read: Callable[[], str]) -> Module | Fa
     return module
 
 
-def _parse(name: str, loaded: Sequence[Module | FailedFile], roots: tuple[Path, ...]) -> ParsedAgent:
+def _load_notebook(label: str, path: Path, notebooks: dict[str, Notebook]) -> Module | FailedFile:
+    """The module that the code cells form; notes the notebook under its label."""
+    try:
+        notebook = read_notebook(path.read_text(encoding="utf-8-sig"))
+    except (OSError, *_UNREADABLE) as error:
+        return _failure(label, error)
+    notebooks[label] = notebook
+    return _load(label, path, lambda: notebook.source)
+
+
+def _parse(
+    name: str,
+    loaded: Sequence[Module | FailedFile],
+    roots: tuple[Path, ...],
+    notebooks: Mapping[str, Notebook] = MappingProxyType({}),
+) -> ParsedAgent:
     modules = [each for each in loaded if isinstance(each, Module)]
     project = Project(modules)
     project.roots = roots
@@ -136,11 +170,24 @@ def _parse(name: str, loaded: Sequence[Module | FailedFile], roots: tuple[Path, 
         diagnostics=findings(calls, sources),
         failed=(
             *(each for each in loaded if isinstance(each, FailedFile)),
-            *(FailedFile(file, line, reason) for (file, line), reason in worklist.given_up.items()),
+            *(
+                replace(_failure(label, cell.error), cell=cell.number)
+                for label, notebook in notebooks.items()
+                for cell in notebook.broken
+            ),
+            *(_given_up(file, line, reason, notebooks) for (file, line), reason in worklist.given_up.items()),
         ),
         files=len(loaded),
         sources=sources,
+        notebooks={label: notebook for label, notebook in notebooks.items() if label in files},
     )
+
+
+def _given_up(file: str, line: int, reason: str, notebooks: Mapping[str, Notebook]) -> FailedFile:
+    if file not in notebooks:
+        return FailedFile(file, line, reason)
+    cell = notebooks[file].at(line)
+    return FailedFile(file, line - cell.first + 1, reason, cell.number)
 
 
 def _failure(file: str, error: BaseException) -> FailedFile:

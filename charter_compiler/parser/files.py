@@ -1,4 +1,4 @@
-"""Finding and reading Python files."""
+"""Finding and reading Python files and notebooks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+SUFFIXES = (".py", ".ipynb")
 SKIPPED = frozenset({"__pycache__", "node_modules", "site-packages"})
 """Folders that hold no source of the project; hidden ones and virtual environments are skipped as well."""
 
 
 def python_files(paths: Iterable[Path]) -> Iterator[tuple[Path, str]]:
-    """(file, label) of the files and of the Python files in the folders, in a stable order, each file once.
+    """(file, label) of the files and of the Python files and notebooks in the folders, in a stable order, each once.
 
     The label is relative to the folder that was given; for a file that was given itself, and where two folders hold
     files of the same label, to the current folder.
@@ -51,7 +52,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             for name in folders
             if not name.startswith(".") and name not in SKIPPED and not (here / name / "pyvenv.cfg").exists()
         )
-        yield from (here / name for name in sorted(files) if name.endswith(".py") and not name.startswith("."))
+        yield from (here / name for name in sorted(files) if name.endswith(SUFFIXES) and not name.startswith("."))
 
 
 def read_source(path: Path) -> str:

@@ -776,7 +776,7 @@ class Interpreter:
         deep = len(self._stack) > DEPTH_LIMIT or self.fuel <= 0 or self.budget <= 0
         if not deep and any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates):
             return None
-        if not deep and same and (info.reaches or self._touches(info)):
+        if not deep and same and (info.reaches or self.touches(info)):
             return None
         summary = self._summary(info)
         if summary is None:
@@ -787,13 +787,13 @@ class Interpreter:
         changes = state and info.cls is not None and any(each.changing for each in info.cls.lineage())
         if not wanted and not changes:
             return Effect(Opaque("a result that nothing reads"), state)
-        if changes and self._touches(info):
+        if changes and self.touches(info):
             return None
         general = Instantiation(info, bound)
         value = general.value(value)
         return Effect(value, state) if carries or not general.lost else None
 
-    def _touches(self, info: FunctionInfo) -> bool:
+    def touches(self, info: FunctionInfo) -> bool:
         """Whether a method changes attributes of its object, itself or through others that it calls on it."""
         if info.touches is None:
             info.touches = False  # for those that call themselves
@@ -810,7 +810,7 @@ class Interpreter:
                         isinstance(node.func.value, ast.Name)
                         and node.func.value.id == own
                         and (method := info.cls.method(node.func.attr)) is not None
-                        and self._touches(method)
+                        and self.touches(method)
                     )
                 )
                 for node in ast.walk(info.node)

@@ -18,7 +18,7 @@ from charter_compiler.parser.modules import Module, Project, Unit
 from charter_compiler.parser.sdk import injected
 from charter_compiler.parser.sites import Site
 
-ROUND_LIMIT = 12
+ROUND_LIMIT = 6
 """Readings of one function at most; what is found then stands."""
 
 COMMON_NAMES = frozenset(
@@ -58,7 +58,9 @@ class Worklist:
         interpreter.budget = BUDGET + sum(module.lines for module in self.project.modules.values())
         for key, (module, unit) in list(self._units.items()):
             info = module.functions.get(id(unit.node))
-            if self._found[key] or (info is not None and info.reaches and info.cls is not None):
+            # A method may hand its argument to a model by way of its object, which only reading it inline shows.
+            keeps = info is not None and info.reaches and info.cls is not None and self.interpreter.touches(info)
+            if self._found[key] or keeps:
                 self._rounds[key] = 0
                 self._enqueue(module, unit)
         self._drain()

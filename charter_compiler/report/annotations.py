@@ -8,7 +8,8 @@ from typing import Any
 
 from charter_compiler.analysis.checks.codes import CODES
 from charter_compiler.diagnostics.diagnostic import Diagnostic, Severity
-from charter_compiler.parser.ast_parser import ParsedAgent
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.parser.ast_parser import FailedFile, ParsedAgent
 
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 FAILED_LEVEL = Severity.ERROR
@@ -16,7 +17,8 @@ FAILED_LEVEL = Severity.ERROR
 
 
 def sarif(parsed: ParsedAgent, findings: Sequence[Diagnostic], version: str) -> dict[str, Any]:
-    """A SARIF log of one run; ``version`` is that of Charter. Columns count Unicode characters.
+    """A SARIF log of one run; ``version`` is that of Charter. Columns count Unicode characters. In a notebook, a place
+    is the line of its file, and the message names the cell.
 
     Files that could not be parsed are notifications of the run, as the standard has it (section 3.20.21).
     """
@@ -28,15 +30,15 @@ def sarif(parsed: ParsedAgent, findings: Sequence[Diagnostic], version: str) -> 
             {
                 "tool": {"driver": {"name": "charter", "version": version, "rules": [_rule(code) for code in rules]}},
                 "columnKind": "unicodeCodePoints",
-                "results": [_result(diagnostic, rules.index(diagnostic.code)) for diagnostic in findings],
+                "results": [_result(diagnostic, rules.index(diagnostic.code), parsed) for diagnostic in findings],
                 "invocations": [
                     {
                         "executionSuccessful": not parsed.failed,
                         "toolExecutionNotifications": [
                             {
                                 "level": str(FAILED_LEVEL),
-                                "message": {"text": failed.message},
-                                "locations": [_location(failed.file, {"startLine": failed.line or 1})],
+                                "message": {"text": _message(failed)},
+                                "locations": [_location(failed.file, {"startLine": _line_of(failed) or 1})],
                             }
                             for failed in parsed.failed
                         ],
@@ -58,19 +60,43 @@ def _rule(code: str) -> dict[str, Any]:
     return {"id": code, "shortDescription": {"text": title}, "defaultConfiguration": {"level": str(severity)}}
 
 
-def _result(diagnostic: Diagnostic, rule: int) -> dict[str, Any]:
+def _line_of(failed: FailedFile) -> int | None:
+    """The line of the file; that of a cell is none."""
+    return failed.line if failed.cell is None else None
+
+
+def _message(failed: FailedFile) -> str:
+    if failed.cell is None:
+        return failed.message
+    return f"cell {failed.cell}{'' if failed.line is None else f', line {failed.line}'}: {failed.message}"
+
+
+def _in_notebook(span: Span, parsed: ParsedAgent) -> tuple[str, dict[str, int]] | None:
+    """Of a span in a notebook: the words for its place, and the lines of the file on which it stands."""
+    notebook = parsed.notebooks.get(span.file)
+    if notebook is None:
+        return None
+    start, end = notebook.in_file(span.line), notebook.in_file(span.end_line)
+    cell = notebook.at(span.line).number
+    return f"cell {cell}, line {notebook.within(span).line}: ", {"startLine": start, "endLine": end}
+
+
+def _result(diagnostic: Diagnostic, rule: int, parsed: ParsedAgent) -> dict[str, Any]:
     span = diagnostic.span
-    region = {
-        "startLine": span.line,
-        "startColumn": span.column,
-        "endLine": span.end_line,
-        "endColumn": span.end_column,
-    }
+    words, region = _in_notebook(span, parsed) or (
+        "",
+        {
+            "startLine": span.line,
+            "startColumn": span.column,
+            "endLine": span.end_line,
+            "endColumn": span.end_column,
+        },
+    )
     return {
         "ruleId": diagnostic.code,
         "ruleIndex": rule,
         "level": str(diagnostic.severity),
-        "message": {"text": f"{diagnostic.message}. {diagnostic.help}"},
+        "message": {"text": f"{words}{diagnostic.message}. {diagnostic.help}"},
         "locations": [_location(span.file, region)],
     }
 
@@ -87,14 +113,21 @@ def github(parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> str:
     """One workflow command a finding and a failed file; empty without any."""
     lines = []
     for failed in parsed.failed:
-        line = f",line={failed.line}" if failed.line is not None else ""
-        lines.append(f"::{_GITHUB_LEVELS[FAILED_LEVEL]} file={_property(failed.file)}{line}::{_data(failed.message)}")
+        number = _line_of(failed)
+        line = f",line={number}" if number is not None else ""
+        place = f"file={_property(failed.file)}{line}"
+        lines.append(f"::{_GITHUB_LEVELS[FAILED_LEVEL]} {place}::{_data(_message(failed))}")
     for diagnostic in findings:
         span = diagnostic.span
         # GitHub takes columns only for a range within one line.
         columns = f",col={span.column},endColumn={span.end_column}" if span.line == span.end_line else ""
-        place = f"file={_property(span.file)},line={span.line},endLine={span.end_line}{columns}"
-        text = _data(f"{diagnostic.message}. {diagnostic.help}")
+        lines_of = f"line={span.line},endLine={span.end_line}{columns}"
+        words = ""
+        if (found := _in_notebook(span, parsed)) is not None:
+            words, region = found
+            lines_of = f"line={region['startLine']},endLine={region['endLine']}"
+        place = f"file={_property(span.file)},{lines_of}"
+        text = _data(f"{words}{diagnostic.message}. {diagnostic.help}")
         lines.append(f"::{_GITHUB_LEVELS[diagnostic.severity]} {place},title={diagnostic.code}::{text}")
     return "".join(line + "\n" for line in lines)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charter_compiler.diagnostics.diagnostic import Diagnostic
+from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
 from charter_compiler.parser.ast_parser import ParsedAgent
+from charter_compiler.parser.notebooks import Notebook
 
 VERSION = 1
 
@@ -17,10 +19,30 @@ def document(parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> dict[str, A
     return {
         "version": VERSION,
         "files": parsed.files,
-        "failed": [{"file": each.file, "line": each.line, "message": each.message} for each in parsed.failed],
-        "calls": [call_object(call) for call in parsed.calls],
-        "diagnostics": [diagnostic_object(diagnostic) for diagnostic in findings],
+        "failed": [
+            {"file": each.file, **_cell(each.cell), "line": each.line, "message": each.message}
+            for each in parsed.failed
+        ],
+        "calls": [{**call_object(call), **_in_cell(call.span, parsed.notebooks)} for call in parsed.calls],
+        "diagnostics": [
+            {**diagnostic_object(diagnostic), **_in_cell(diagnostic.span, parsed.notebooks, end=True)}
+            for diagnostic in findings
+        ],
     }
+
+
+def _cell(number: int | None) -> dict[str, Any]:
+    return {} if number is None else {"cell": number}
+
+
+def _in_cell(span: Span, notebooks: Mapping[str, Notebook], *, end: bool = False) -> dict[str, Any]:
+    """In a notebook: the number of the cell, and the lines within it."""
+    if span.file not in notebooks:
+        return {}
+    notebook = notebooks[span.file]
+    place = notebook.within(span)
+    lines = {"line": place.line, **({"end_line": place.end_line} if end else {})}
+    return {"cell": notebook.at(span.line).number, **lines}
 
 
 def call_object(call: Call) -> dict[str, Any]:

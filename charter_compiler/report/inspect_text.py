@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -11,6 +12,7 @@ from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.dag.builder import CallGraph
 from charter_compiler.diagnostics.diagnostic import Diagnostic, Severity
 from charter_compiler.diagnostics.render import render
+from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Scope, Segment, Unknown
 from charter_compiler.parser.ast_parser import ParsedAgent
 
@@ -35,7 +37,7 @@ def print_inspection(
 ) -> None:
     """Write everything that was found."""
     for call in parsed.calls:
-        console.print(_call(call), soft_wrap=True)
+        console.print(_call(call, _place(call.span, parsed)), soft_wrap=True)
     listed = list(patterns)
     if listed:
         console.print(Text("Patterns", style="bold"))
@@ -50,11 +52,10 @@ def print_inspection(
 def print_findings(console: Console, parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> None:
     """Write the findings with their source lines, the files that could not be read, and one line of counts."""
     for diagnostic in findings:
-        console.print(_finding(diagnostic, parsed.sources.get(diagnostic.span.file)), soft_wrap=True)
+        console.print(_finding(diagnostic, parsed), soft_wrap=True)
         console.print()
     for failed in parsed.failed:
-        place = failed.file if failed.line is None else f"{failed.file}:{failed.line}"
-        console.print(Text(f"{place}: not read: {failed.message}", style="red"), soft_wrap=True)
+        console.print(Text(f"{failed.place}: not read: {failed.message}", style="red"), soft_wrap=True)
     console.print(Text(summary(parsed, findings)))
 
 
@@ -66,7 +67,10 @@ def summary(parsed: ParsedAgent, findings: Sequence[Diagnostic]) -> str:
         _count(len(findings), "finding"),
     ]
     if parsed.failed:
-        parts.append(f"{_count(len(parsed.failed), 'file')} not read")
+        files = sum(each.cell is None for each in parsed.failed)
+        cells = len(parsed.failed) - files
+        counts = [_count(number, noun) for number, noun in ((files, "file"), (cells, "cell")) if number]
+        parts.append(f"{' and '.join(counts)} not read")
     return ", ".join(parts)
 
 
@@ -79,7 +83,13 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _call(call: Call) -> RenderableType:
+def _place(span: Span, parsed: ParsedAgent) -> Span:
+    """The span; in a notebook, that within its cell."""
+    notebook = parsed.notebooks.get(span.file)
+    return span if notebook is None else notebook.within(span)
+
+
+def _call(call: Call, place: Span) -> RenderableType:
     facts = [call.api]
     if call.model is not None:
         facts.append(f"model {call.model}")
@@ -92,7 +102,7 @@ def _call(call: Call) -> RenderableType:
     if call.forward:
         facts.append("forwards its parameter")
     lines: list[RenderableType] = [
-        Text.assemble((short_name(call), "bold"), f"  {call.span}  {call.callee}"),
+        Text.assemble((short_name(call), "bold"), f"  {place}  {call.callee}"),
         _indented(Text(", ".join(facts), style="dim"), 2),
     ]
     if call.depends_on:
@@ -147,6 +157,11 @@ def _block(segment: Segment) -> Text:
             return Text(f"? {reason}", style="red")
 
 
-def _finding(diagnostic: Diagnostic, source: str | None) -> Text:
+def _finding(diagnostic: Diagnostic, parsed: ParsedAgent) -> Text:
+    source = parsed.sources.get(diagnostic.span.file)
+    notebook = parsed.notebooks.get(diagnostic.span.file)
+    if notebook is not None:
+        source = "\n".join(notebook.at(diagnostic.span.line).lines)
+        diagnostic = replace(diagnostic, span=notebook.within(diagnostic.span))
     first, *rest = render(diagnostic, source).split("\n")
     return Text("\n").join([Text(first, style=_STYLES[diagnostic.severity]), *(Text(line) for line in rest)])

@@ -22,7 +22,7 @@ def example(code: str, heading: str) -> str:
 
 
 def codes_found(source: str) -> set[str]:
-    parsed = AgentASTParser().parse_source(source, "example.py")
+    parsed = AgentASTParser().parse_source(source, "agent.py")
     assert parsed.failed == ()
     assert parsed.calls
     return {diagnostic.code for diagnostic in check(parsed.agent, parsed.sources)}

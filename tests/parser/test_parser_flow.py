@@ -223,7 +223,7 @@ PROMPTS = {
             def other(self):
                 pass
         """,
-        ["?", "angry", "?"],
+        ["[calm|?]", "angry", "angry"],
     ),
     "a constant that a subclass overrides": (
         """
@@ -276,7 +276,7 @@ PROMPTS = {
                 llm.generate(f"{rules}{twice}{part}{doc}")
             inner(doc)
         """,
-        ["a?{part}{doc}"],
+        ["a?{part}{doc}", "{doc}"],
     ),
     "what an unknown function is given may change": (
         """

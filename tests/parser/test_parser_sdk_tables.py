@@ -147,6 +147,7 @@ CALLS = {
     "semantic_kernel.invoke_prompt": ("semantic_kernel.Kernel().invoke_prompt",),
     "semantic_kernel.agent": ("semantic_kernel.agents.ChatCompletionAgent().get_response",),
     "haystack.generator": ("haystack.components.generators.chat.OpenAIChatGenerator().run",),
+    "aider.Coder": ("aider.coders.Coder.create().run",),
     "agno.Agent": ("agno.agent.Agent().run", "phi.assistant.Assistant().print_response"),
     "claude_agent_sdk.query": ("claude_agent_sdk.query",),
     "groq.chat.completions": ("groq.Groq().chat.completions.create",),
@@ -474,7 +475,7 @@ def test_bedrock_model_that_writes_text() -> None:
 
 
 def test_methods_and_modules() -> None:
-    assert {"create", "invoke", "kickoff", "generate_content", "run_sync", "post"} <= sdk.METHODS
+    assert {"create", "invoke", "kickoff", "generate_content", "run_sync", "post"} <= sdk.METHODS.keys()
     assert {"openai", "langchain", "langchain_openai", "dspy", "requests", "boto3", "google", "guidance"} <= sdk.MODULES
     assert sdk.is_module("langchain_something_new")
     assert not sdk.is_module("numpy")

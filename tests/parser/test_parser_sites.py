@@ -135,7 +135,7 @@ def test_messages() -> None:
         """
     )
     assert [prompt(call) for call in parsed.calls] == [
-        "system: rules / unknown: ? / user: {doc}?",
+        "system: rules / user: (flagged)* / user: {doc}?",
         "system: s / unknown: ? / unknown: {doc}",
         "system: s / unknown: ? / unknown: {doc} / assistant: <2>",
         "unknown: {history}",

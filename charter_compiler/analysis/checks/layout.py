@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from charter_compiler.analysis.checks import names
 from charter_compiler.analysis.checks.context import MIN_TOKENS, Context
-from charter_compiler.analysis.checks.origin import changes_only_daily, sorts_keys
+from charter_compiler.analysis.checks.origin import changes_only_daily, is_sorted, sorts_keys
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown, walk
 
@@ -192,7 +192,7 @@ def _kind(segment: Segment, call: Call, context: Context, varies: _Varies, in_lo
         case Unknown(cause="volatile"):
             return None if changes_only_daily(segment, context) else "volatile"
         case Unknown(cause="unordered"):
-            return "unordered"
+            return None if is_sorted(segment, context) else "unordered"
         case Param(name=name, scope="item") if not in_loop and names.is_unordered_dump(name):
             return None if sorts_keys(segment, context) else "unordered"
         case Param(name=name) if varies(segment):

@@ -36,6 +36,16 @@ def changes_only_daily(segment: Unknown, context: Context) -> bool:
     return any(_is_date(part) for node in _expressions(segment, syntax) for part in ast.walk(node))
 
 
+def is_sorted(segment: Unknown, context: Context) -> bool:
+    """Whether the expression that the value comes from, as far as it can be found, is sorted."""
+    syntax = context.syntax(segment.span.file)
+    return syntax is not None and any(
+        isinstance(part, ast.Call) and dotted(part.func).rpartition(".")[2] in ("sorted", "sort", "natsorted")
+        for node in _expressions(segment, syntax)
+        for part in ast.walk(node)
+    )
+
+
 def sorts_keys(segment: Segment, context: Context) -> bool:
     """Whether the function around the place asks ``json.dumps`` for sorted keys; true where that cannot be seen."""
     syntax = context.syntax(segment.span.file)
