@@ -105,7 +105,7 @@ class Charter:
 
     def start(self, index: int, tokens: list[int], salt: str | None) -> tuple[VllmLease, int, int] | None:
         lease = self.cache.start(CharterRequest(tokens, salt=salt), self.chunk)
-        return None if lease is None else (lease, lease.cached_tokens, len(lease.tokens))
+        return None if lease is None else (lease, lease.cached_tokens, lease.length)
 
     def append(self, lease: VllmLease, tokens: list[int], output: bool) -> bool:
         return self.cache.append(lease, tokens)

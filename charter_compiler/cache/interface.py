@@ -8,7 +8,7 @@ the moment when it started.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from charter_compiler.cache.retention import Retention
@@ -20,7 +20,9 @@ class Request:
 
     ``max_tokens`` is what an engine reserves for the output, where it reserves at all. ``salt`` separates tenants: only
     requests with the same one share. ``retention`` is TensorRT-LLM's; other engines ignore it. ``now_ms`` is the time,
-    in milliseconds since any start, that durations are counted in.
+    in milliseconds since any start, that durations are counted in. ``names`` stands for the tokens where these are not
+    known: a number for each full block of the prompt, which names the block and all before it; ``prompt`` then only
+    says how long it is.
     """
 
     prompt: Sequence[int]
@@ -28,6 +30,7 @@ class Request:
     salt: str | None = None
     retention: Retention | None = None
     now_ms: float = 0.0
+    names: Sequence[int] | None = None
 
 
 @dataclass(slots=True)
@@ -42,11 +45,10 @@ class CacheTotals:
 @dataclass(slots=True, eq=False)
 class Lease:
     """What one running request holds. ``cached_tokens`` of its prompt were taken from the cache when it started;
-    ``tokens`` are those that the engine has computed or is computing, in order."""
+    ``length`` tokens of it are there, or are being computed."""
 
-    tokens: list[int]
-    cached_tokens: int = 0
-    blocks: list[int] = field(default_factory=list)
+    cached_tokens: int
+    length: int
 
 
 LeaseT = TypeVar("LeaseT", bound=Lease)

@@ -11,7 +11,7 @@ one block of the pool is never used (the null block).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from charter_compiler.cache.block_keys import chain, root_key
 from charter_compiler.cache.free_queue import FreeQueue
@@ -24,11 +24,15 @@ NULL_BLOCKS = 1
 
 @dataclass(slots=True, eq=False)
 class VllmLease(Lease):
-    """``keys`` name the full blocks of ``tokens``; ``stored`` of the request's blocks have been offered for reuse."""
+    """``keys`` name the full blocks of the prompt of ``prompt_length`` tokens and of what was generated; ``tail`` are
+    the tokens behind them. ``stored`` of ``blocks`` have been offered for reuse."""
 
-    keys: list[int] = field(default_factory=list)
-    stored: int = 0
-    root: int = 0
+    prompt_length: int
+    blocks: list[int]
+    keys: list[int]
+    tail: list[int]
+    stored: int
+    root: int
 
 
 class VllmCache:
@@ -65,7 +69,7 @@ class VllmCache:
         length = len(prompt)
         self._require_fit(length)
         root = root_key(request.salt)
-        keys = chain(prompt, size, root)
+        keys = chain(prompt, size, root) if request.names is None else list(request.names)
         hits = self._match(keys, (length - 1) // size)
         cached = len(hits) * size
         stop = length if first_chunk is None else min(length, cached + first_chunk)
@@ -79,7 +83,7 @@ class VllmCache:
         self._queue.free -= idle
         for block in hits:
             refs[block] += 1
-        lease = VllmLease(list(prompt[:stop]), cached, hits, keys, len(hits), root)
+        lease = VllmLease(cached, stop, length, hits, keys, list(prompt[len(keys) * size :]), len(hits), root)
         self._compute(lease)
         return lease
 
@@ -87,17 +91,18 @@ class VllmCache:
         """Nothing: vLLM offers blocks when their tokens are scheduled."""
 
     def append(self, lease: VllmLease, tokens: Sequence[int]) -> bool:
-        """See ``EngineProfile.append``; also the next chunk of a prompt."""
-        length = len(lease.tokens) + len(tokens)
-        if not self._queue.has(-(-length // self.tokens_per_block) - len(lease.blocks)):
+        """See ``EngineProfile.append``; also the next chunk of a prompt that was not computed whole."""
+        size = self.tokens_per_block
+        length = lease.length + len(tokens)
+        if not self._queue.has(-(-length // size) - len(lease.blocks)):
             return False
-        lease.tokens.extend(tokens)
-        full = length // self.tokens_per_block
-        if full > len(lease.keys):
-            known = len(lease.keys)
-            parent = lease.keys[-1] if known else lease.root
-            start = known * self.tokens_per_block
-            lease.keys.extend(chain(lease.tokens[start:], self.tokens_per_block, parent))
+        if lease.length >= lease.prompt_length:
+            lease.tail.extend(tokens)
+            if len(lease.tail) >= size:
+                more = chain(lease.tail, size, lease.keys[-1] if lease.keys else lease.root)
+                del lease.tail[: len(more) * size]
+                lease.keys.extend(more)
+        lease.length = length
         self._compute(lease)
         return True
 
@@ -140,7 +145,7 @@ class VllmCache:
     def _compute(self, lease: VllmLease) -> None:
         """Take the blocks that the lease's tokens need, and offer those that are full."""
         size = self.tokens_per_block
-        length = len(lease.tokens)
+        length = lease.length
         count = -(-length // size) - len(lease.blocks)
         refs = self._refs
         if count > 0:
