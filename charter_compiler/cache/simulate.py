@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from charter_compiler.cache.belady import BeladyCache
 from charter_compiler.cache.interface import CacheTotals, EngineProfile, Request
 from charter_compiler.cache.llamacpp import LlamaCppCache
 from charter_compiler.cache.policy_cache import Policy, PolicyCache
@@ -89,7 +90,10 @@ def simulate(trace: Trace, setup: Setup) -> SimulationResult:
         return _replay_engine(trace, setup, PROFILES[setup.engine](capacity, trace.block_size))
     if policy is Policy.LRU and setup.concurrency == 1:
         return at_capacity(policy_curve(trace, setup), capacity)
-    return _replay_policy(_blocks_of(trace, setup.engine), setup, PolicyCache(capacity, policy, trace.distinct_blocks))
+    trace = _blocks_of(trace, setup.engine)
+    if policy is Policy.BELADY and setup.concurrency == 1:
+        return _replay_belady(trace, setup, BeladyCache(capacity, trace.distinct_blocks))
+    return _replay_policy(trace, setup, PolicyCache(capacity, policy, trace.distinct_blocks))
 
 
 def sweep(trace: Trace, setup: Setup, capacities: Sequence[int]) -> list[SimulationResult]:
@@ -122,8 +126,15 @@ def at_capacity(curve: LruCurve, capacity: int) -> SimulationResult:
 
 
 def _blocks_of(trace: Trace, engine: Engine) -> Trace:
-    """What the engine can find again: ``unbounded`` counts the partial last block too, as traces name it."""
-    return trace if engine is Engine.UNBOUNDED else trace.only_full()
+    """``unbounded`` finds a partial last block too, as traces name it; for engines it only takes room."""
+    return trace if engine is Engine.UNBOUNDED else trace.partial_apart()
+
+
+def _found_tokens(trace: Trace, engine: Engine, blocks: int, length: int) -> int:
+    """What so many cached blocks at the start of a prompt are worth."""
+    if engine is Engine.UNBOUNDED:
+        return min(blocks * trace.block_size, length)
+    return min(blocks, max(0, length - 1) // trace.block_size) * trace.block_size
 
 
 @dataclass(slots=True)
@@ -155,13 +166,24 @@ class _Count:
         )
 
 
+def _replay_belady(trace: Trace, setup: Setup, cache: BeladyCache) -> SimulationResult:
+    count = _Count(setup.warmup, cache.totals)
+    nodes, offsets, lengths = trace.nodes.tolist(), trace.offsets.tolist(), trace.lengths.tolist()
+    next_uses = trace.next_uses(full_only=setup.engine is not Engine.UNBOUNDED).tolist()
+    for index in range(trace.requests):
+        count.begin(index)
+        start, stop = offsets[index], offsets[index + 1]
+        hits = cache.request(nodes[start:stop], next_uses[start:stop])
+        count.request(index, _found_tokens(trace, setup.engine, hits, lengths[index]))
+    return count.result(trace)
+
+
 def _replay_policy(trace: Trace, setup: Setup, cache: PolicyCache) -> SimulationResult:
     count = _Count(setup.warmup, cache.totals)
     nodes, offsets, lengths = trace.nodes.tolist(), trace.offsets.tolist(), trace.lengths.tolist()
-    next_uses = trace.next_uses().tolist() if cache.policy is Policy.BELADY else None
+    full_only = setup.engine is not Engine.UNBOUNDED
+    next_uses = trace.next_uses(full_only=full_only).tolist() if cache.policy is Policy.BELADY else None
     priorities = trace.priorities.tolist()
-    size = trace.block_size
-    whole = setup.engine is Engine.UNBOUNDED
     running: deque[Any] = deque()
     for index, wave in _arrivals(trace, setup.concurrency):
         count.begin(index)
@@ -175,9 +197,7 @@ def _replay_policy(trace: Trace, setup: Setup, cache: PolicyCache) -> Simulation
         while (lease := cache.start(nodes[start:stop], priorities[index], uses)) is None:
             cache.finish(running.popleft())
         running.append(lease)
-        length = lengths[index]
-        found = lease.hits if whole else min(lease.hits, max(0, length - 1) // size)
-        count.request(index, min(found * size, length))
+        count.request(index, _found_tokens(trace, setup.engine, lease.hits, lengths[index]))
     return count.result(trace)
 
 

@@ -39,8 +39,9 @@ class LruCurve:
 def lru_curve(trace: Trace, warmup: int = 0, *, last_token_computed: bool = False) -> LruCurve:
     """Replay one request after another; the first ``warmup`` requests fill the cache and are not counted.
 
-    A request that is longer than the cache keeps its first blocks. With ``last_token_computed`` a prompt of full blocks
-    that are all cached computes its last block again, as engines do to have something to sample from.
+    A request that is longer than the cache keeps its first blocks. With ``last_token_computed`` hits are counted as
+    engines of full blocks count them: without a partial last block, and without the block of the prompt's last token,
+    which is computed again to have something to sample from.
     """
     size, requests = trace.block_size, trace.requests
     distinct = trace.distinct_blocks
@@ -84,8 +85,8 @@ def lru_curve(trace: Trace, warmup: int = 0, *, last_token_computed: bool = Fals
                 blocks[low] += 1
                 blocks[high + 1] -= 1
                 whole = end
-                if last_token_computed and end == count and end * size >= length:
-                    whole = end - 1
+                if last_token_computed:
+                    whole = min(end, max(0, length - 1) // size)
                 elif end * size > length:
                     whole = max(first, length // size)
                     parts.extend(

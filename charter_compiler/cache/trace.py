@@ -58,40 +58,35 @@ class Trace:
         """Of each request: how many of its blocks are full."""
         return np.minimum(self.lengths // self.block_size, np.diff(self.offsets))
 
-    def only_full(self) -> Trace:
-        """The same requests without their partial last blocks, which engines of full blocks do not find."""
-        counts = self.full_blocks()
-        starts = self.offsets[:-1]
-        keep = np.arange(len(self.nodes)) - np.repeat(starts, np.diff(self.offsets)) < np.repeat(
-            counts, np.diff(self.offsets)
-        )
-        return _with_nodes(self, counts, self.nodes[keep], self.parents)
+    def partial_apart(self) -> Trace:
+        """The same requests, but a partial last block is another node than the full block of the same id: it takes
+        room, and engines of full blocks do not find it."""
+        counts = np.diff(self.offsets)
+        inside = np.arange(len(self.nodes)) - np.repeat(self.offsets[:-1], counts)
+        partial = inside >= np.repeat(self.full_blocks(), counts)
+        nodes = np.where(partial, self.nodes + self.distinct_blocks, self.nodes)
+        parents = np.concatenate((self.parents, self.parents))
+        before = np.concatenate((np.zeros(1, dtype=bool), partial[:-1])) & (inside > 0)
+        parents[nodes[before]] = nodes[np.flatnonzero(before) - 1]
+        return _renumbered(self, counts, nodes, parents)
 
     def first(self, requests: int) -> Trace:
         """The first requests alone."""
-        stop = int(self.offsets[requests])
         counts = np.diff(self.offsets)[:requests]
-        used, nodes = np.unique(self.nodes[:stop], return_inverse=True)
-        place = np.full(self.distinct_blocks + 1, -1, dtype=np.int64)
-        place[used] = np.arange(len(used))
-        return Trace(
-            self.block_size,
-            _offsets(counts),
-            nodes.astype(np.int64),
-            place[self.parents[used]],
-            self.lengths[:requests],
-            self.outputs[:requests],
-            self.timestamps[:requests],
-            self.priorities[:requests],
-        )
+        return _renumbered(self, counts, self.nodes[: int(self.offsets[requests])], self.parents)
 
-    def next_uses(self) -> NDArray[np.int64]:
-        """For each block of each request, the next request that has it too; the number of requests where none does."""
+    def next_uses(self, *, full_only: bool = False) -> NDArray[np.int64]:
+        """For each block of each request, the next request that has it too; the number of requests where none does, or
+        with ``full_only`` where the block is partial."""
         order = np.argsort(self.nodes, kind="stable")
-        owner = np.repeat(np.arange(self.requests), np.diff(self.offsets))
+        counts = np.diff(self.offsets)
+        owner = np.repeat(np.arange(self.requests), counts)
         following = np.full(len(self.nodes), self.requests, dtype=np.int64)
         same = self.nodes[order[:-1]] == self.nodes[order[1:]]
         following[order[:-1][same]] = owner[order[1:][same]]
+        if full_only:
+            inside = np.arange(len(self.nodes)) - np.repeat(self.offsets[:-1], counts)
+            following[inside >= np.repeat(self.full_blocks(), counts)] = self.requests
         return following
 
 
@@ -196,20 +191,21 @@ def _offsets(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)))
 
 
-def _with_nodes(trace: Trace, counts: NDArray[np.int64], nodes: NDArray[np.int64], parents: NDArray[np.int64]) -> Trace:
-    """The trace with fewer blocks, whose nodes are numbered again without gaps."""
-    used, renumbered = np.unique(nodes, return_inverse=True)
-    place = np.full(len(parents) + 1, -1, dtype=np.int64)
+def _renumbered(trace: Trace, counts: NDArray[np.int64], nodes: NDArray[np.int64], parents: NDArray[np.int64]) -> Trace:
+    """The trace's first requests with other blocks, whose nodes are numbered again without gaps."""
+    used, numbers = np.unique(nodes, return_inverse=True)
+    place = np.full(len(parents) + 1, -1, dtype=np.int64)  # the last one is for parent -1
     place[used] = np.arange(len(used))
+    requests = len(counts)
     return Trace(
         trace.block_size,
         _offsets(counts),
-        renumbered.astype(np.int64),
+        numbers.astype(np.int64),
         place[parents[used]],
-        trace.lengths,
-        trace.outputs,
-        trace.timestamps,
-        trace.priorities,
+        trace.lengths[:requests],
+        trace.outputs[:requests],
+        trace.timestamps[:requests],
+        trace.priorities[:requests],
     )
 
 
