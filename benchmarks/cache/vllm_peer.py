@@ -85,7 +85,9 @@ def prompts(workload: Workload) -> list[Prompt]:
             for _ in range(rng.randrange(1, workload.pieces + 1)):
                 path = (*path, rng.randrange(3))
                 if path not in tree:
-                    length = rng.choice([workload.block_size * rng.randrange(1, 8), rng.randrange(1, workload.piece_tokens)])
+                    length = rng.choice(
+                        [workload.block_size * rng.randrange(1, 8), rng.randrange(1, workload.piece_tokens)]
+                    )
                     tree[path] = [rng.randrange(VOCABULARY) for _ in range(length)]
                 tokens = tokens + tree[path]
             if rng.random() < 0.5:
@@ -204,7 +206,7 @@ class Drive:
                 waiting.pop()
                 running.append(started)
             assert running, "a request that fits alone waits for nothing"
-            for one in list(running):
+            for one in running.copy():
                 if one in running:
                     self._step(one, running, waiting)
 
@@ -269,16 +271,6 @@ def compare(workload: Workload) -> Drive:
     return drive
 
 
-def seconds_of(workload: Workload, side: type) -> tuple[float, Drive]:
-    """Processor time of one side alone, hashing included; the driver's share is in it on both sides."""
-    requests = prompts(workload)
-    made = side(workload)
-    drive = Drive(workload, [made])
-    begin = time.process_time()
-    drive.run(requests)
-    return time.process_time() - begin, drive
-
-
 def equality_workloads(requests: int) -> Iterator[Workload]:
     """Capacities from hopeless to ample, both block sizes, with and without chunks and tenants."""
     seed = 0
@@ -306,9 +298,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--requests", type=int, default=200, help="requests of each of the 24 workloads")
-    parser.add_argument("--timing-requests", type=int, default=0, help="also time each side on so many requests")
     args = parser.parse_args(argv)
-    rows: list[dict[str, Any]] = [{"environment": environment(), "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}]
+    rows: list[dict[str, Any]] = [
+        {"environment": environment(), "measured": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    ]
     bad = 0
     for workload in equality_workloads(args.requests):
         drive = compare(workload)
@@ -330,26 +323,13 @@ def main(argv: list[str] | None = None) -> int:
                 "charter": [outcome.charter for outcome in drive.outcomes],
             }
         )
-        print(f"{workload}: {unequal} unequal, {len(drive.differences)} differences, {drive.preemptions} preemptions, "
-              f"{cached / total:.1%} cached")
-    if args.timing_requests:
-        rows.extend(timings(args.timing_requests))
+        print(
+            f"{workload}: {unequal} unequal, {len(drive.differences)} differences, {drive.preemptions} preemptions, "
+            f"{cached / total:.1%} cached"
+        )
     args.output.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     print("equal" if not bad else f"NOT EQUAL: {bad}")
     return int(bad > 0)
-
-
-def timings(requests: int) -> Iterator[dict[str, Any]]:
-    for block_size in (16, 32):
-        workload = Workload(99, requests, block_size, 4000 * 16 // block_size, 8, None, piece_tokens=800, pieces=5)
-        for repeat in range(3):
-            row: dict[str, Any] = {"timing": asdict(workload), "repeat": repeat}
-            for name, side in (("charter", Charter), ("vllm", Vllm)):
-                seconds, drive = seconds_of(workload, side)
-                row[name] = {"seconds": seconds, "blocks": drive.blocks, "blocks_per_s": drive.blocks / seconds}
-            row["times_faster"] = row["vllm"]["seconds"] / row["charter"]["seconds"]
-            print({key: row[key] for key in ("charter", "vllm", "times_faster")})
-            yield row
 
 
 if __name__ == "__main__":

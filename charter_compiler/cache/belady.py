@@ -2,8 +2,9 @@
 
 Belady, "A study of replacement algorithms for a virtual-storage computer" (IBM Systems Journal, 1966), on the tree of
 prompts: a block is wanted no later than what follows it, so keeping the blocks that are wanted soonest, and of those
-wanted at the same time the ones nearer the start, always keeps whole beginnings. A block that would be wanted later than
-everything cached is not kept at all, which an engine, that needs room for what it computes, cannot do: this is a bound.
+wanted at the same time the ones nearer the start, always keeps whole beginnings. A block that would be wanted later
+than everything cached is not kept at all, which an engine, that needs room for what it computes, cannot do: this is a
+bound.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class LlamaCppLease(Lease):
 class LlamaCppCache:
     """A context of ``capacity_blocks * tokens_per_block`` cells (``--ctx-size``) for all ``slots`` together.
 
-    ``ram_blocks`` is the size of the prompt cache in RAM (``--cache-ram``), in blocks too; None is unlimited. What can be
-    reused is not bound to blocks: blocks only count here, rounded up a slot.
+    ``ram_blocks`` is the size of the prompt cache in RAM (``--cache-ram``), in blocks too; None is unlimited. What can
+    be reused is not bound to blocks: blocks only count here, rounded up a slot.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ MIN_PRIORITY, MAX_PRIORITY = 0, 100
 
 @dataclass(frozen=True, slots=True)
 class RetentionRange:
-    """Prompt tokens from ``start`` up to, not including, ``end`` (None: to the end of the prompt), their priority from 0
-    to 100, and for how many milliseconds it lasts after the blocks become free (None: for ever)."""
+    """Prompt tokens from ``start`` up to, not including, ``end`` (None: to the end of the prompt), their priority from
+    0 to 100, and for how many milliseconds it lasts after the blocks become free (None: for ever)."""
 
     start: int
     end: int | None

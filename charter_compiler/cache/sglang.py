@@ -216,7 +216,7 @@ def _current(entry: tuple[int, int, _Node]) -> bool:
 
 
 def _common(pages: Sequence[int], names: Sequence[int], start: int) -> int:
-    """How many of ``pages`` stand in ``names`` from ``start`` on. Names are chained: one comparison tells all before."""
+    """How many of ``pages`` stand in ``names`` from ``start`` on. Names are chained: one tells all before it."""
     low, high = 0, min(len(pages), len(names) - start)
     while low < high:
         middle = (low + high + 1) // 2

@@ -40,6 +40,10 @@ PROFILES: dict[Engine, Callable[[int, int], EngineProfile[Any]]] = {
 """Each is made with a capacity in blocks and a block size in tokens."""
 
 
+UNLIMITED = 1 << 62
+"""A capacity in blocks that no trace fills."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What is simulated. ``capacity_blocks`` None is unbounded; ``policy`` None leaves eviction to the engine.
@@ -85,7 +89,7 @@ def simulate(trace: Trace, setup: Setup) -> SimulationResult:
     """Replay the trace at one capacity."""
     capacity, policy = setup.capacity_blocks, setup.policy
     if capacity is None or (setup.engine is Engine.UNBOUNDED and policy is None):
-        capacity, policy = trace.distinct_blocks, policy or Policy.LRU
+        capacity, policy = UNLIMITED, policy or Policy.LRU
     if policy is None:
         return _replay_engine(trace, setup, PROFILES[setup.engine](capacity, trace.block_size))
     if policy is Policy.LRU and setup.concurrency == 1:

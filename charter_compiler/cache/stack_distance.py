@@ -121,7 +121,8 @@ def _cut(sizes: NDArray[np.int64], distinct: int) -> NDArray[np.int64]:
     """For each capacity, the blocks of requests that are longer than it: ``sizes[n]`` requests have ``n`` blocks."""
     longer = np.cumsum(sizes[::-1])[::-1]  # requests of at least n blocks
     over = np.concatenate((longer[1:], np.zeros(1, dtype=np.int64)))
-    return np.cumsum(over[::-1])[::-1][: distinct + 1]
+    cut: NDArray[np.int64] = np.cumsum(over[::-1])[::-1][: distinct + 1]
+    return cut
 
 
 class _Sums:

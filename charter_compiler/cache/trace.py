@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charter_compiler.cache.block_keys import chain
 from charter_compiler.cache.retention import DEFAULT_PRIORITY, MAX_PRIORITY, MIN_PRIORITY
 from charter_compiler.diagnostics.errors import InputsError
 
@@ -157,6 +158,25 @@ def parse_trace(lines: Iterable[str | bytes], block_size: int, place: str = "tra
         np.frombuffer(outputs, dtype=np.int64),
         np.frombuffer(timestamps, dtype=np.float64),
         np.frombuffer(priorities, dtype=np.int64),
+    )
+
+
+def trace_of_prompts(prompts: Sequence[Sequence[int]], block_size: int) -> Trace:
+    """A trace of token sequences, without what lies behind their last full block."""
+    ids, counts = array("Q"), array("q")
+    for prompt in prompts:
+        names = chain(prompt, block_size, 0)
+        ids.extend(name & 0xFFFFFFFFFFFFFFFF for name in names)
+        counts.append(len(names))
+    nothing = np.zeros(len(prompts), dtype=np.int64)
+    return build_trace(
+        block_size,
+        np.frombuffer(counts, dtype=np.int64),
+        np.frombuffer(ids, dtype=np.uint64).astype(np.int64) if ids else nothing[:0],
+        np.array([len(prompt) for prompt in prompts], dtype=np.int64),
+        nothing,
+        nothing.astype(np.float64),
+        nothing + DEFAULT_PRIORITY,
     )
 
 

@@ -1,8 +1,8 @@
 """TensorRT-LLM's KV cache in full: partial reuse, retention, durations, host memory.
 
-``trtllm.py`` is the part of it that the embedded engine runs on; this profile adds what only TensorRT-LLM has. After its
-documentation ("KV Cache System") and ``cpp/tensorrt_llm/batch_manager/kvCacheManager.cpp``, first-generation manager,
-one attention window, beam width 1, capacity scheduler GUARANTEED_NO_EVICT.
+``trtllm.py`` is the part of it that the embedded engine runs on; this profile adds what only TensorRT-LLM has. After
+its documentation ("KV Cache System") and ``cpp/tensorrt_llm/batch_manager/kvCacheManager.cpp``, first-generation
+manager, one attention window, beam width 1, capacity scheduler GUARANTEED_NO_EVICT.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class TrtllmCache:
     """``capacity_blocks`` in primary (GPU) memory, ``host_blocks`` in secondary (``host_cache_size``).
 
     ``partial_reuse`` and ``copy_on_partial_reuse`` are ``KvCacheConfig``'s: the first tokens of a block are reused too,
-    by taking over an unused leaf, or by a copy where the block is in use or has others behind it. ``offload_min_priority``
-    is ``secondary_offload_min_priority``.
+    by taking over an unused leaf, or by a copy where the block is in use or has others behind it.
+    ``offload_min_priority`` is ``secondary_offload_min_priority``.
     """
 
     def __init__(
@@ -105,9 +105,7 @@ class TrtllmCache:
         if self.capacity_blocks is not None and beyond > self.pool.free - self._reserved:
             return False
         for _ in range(count):
-            lease.blocks.append(
-                self.pool.take(lease.retention.decode_priority, lease.retention.decode_duration_ms)
-            )
+            lease.blocks.append(self.pool.take(lease.retention.decode_priority, lease.retention.decode_duration_ms))
         self._reserved -= count - beyond
         lease.reserved -= count - beyond
         lease.length = length
