@@ -48,7 +48,7 @@ def lru_curve(trace: Trace, warmup: int = 0, *, last_token_computed: bool = Fals
     tokens = np.zeros(distinct + 2, dtype=np.int64)
     blocks = np.zeros(distinct + 2, dtype=np.int64)
     parts: list[tuple[int, int]] = []
-    last = np.full(distinct, -1, dtype=np.int64)
+    last = np.full(distinct, -1, dtype=np.int32)
     tree = _Sums(requests)
     tree_add, tree_after = tree.add, tree.after
     offsets, lengths = trace.offsets.tolist(), trace.lengths.tolist()
@@ -78,7 +78,7 @@ def lru_curve(trace: Trace, warmup: int = 0, *, last_token_computed: bool = Fals
                 end = count
             else:
                 end = first + int(np.searchsorted(-before[first:], -owner, side="right"))
-            above = tree_after(owner)
+            above = tree_after(owner) + first  # the path's earlier blocks are on top already
             tree_add(owner, first - end)
             if counted:
                 low, high = above + 1, above + end - first

@@ -112,7 +112,11 @@ def build_trace(
     paths = total[1:] - np.repeat(total[offsets[:-1]], counts)
     del mixed, total
     _, first, nodes = np.unique(paths, return_index=True, return_inverse=True)
-    nodes = nodes.astype(np.int64)
+    # Numbered in the order of the file, so that what is used together lies together.
+    place = np.empty(len(first), dtype=np.int64)
+    order = np.argsort(first)
+    place[order] = np.arange(len(first))
+    nodes, first = place[nodes], first[order]
     parents = np.where(depth[first] == 0, -1, nodes[np.maximum(first - 1, 0)])
     return Trace(block_size, offsets, nodes, parents, lengths, outputs, timestamps, priorities)
 
