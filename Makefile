@@ -46,6 +46,7 @@ bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outpu
 
 bench-cache: $(PEER) ## how fast the cache model is; CACHE_TRACE names the Mooncake synthetic trace
 	$(PEER_VENV)/bin/python benchmarks/cache/vllm_peer.py -o benchmarks/cache/vllm_equality.jsonl $(BENCH_ARGS)
+	$(PEER_VENV)/bin/python benchmarks/cache/kvcache_peer.py -o benchmarks/cache/kvcache_simulator.jsonl
 	$(PEER_VENV)/bin/python benchmarks/cache/speed.py -o benchmarks/cache/speed.jsonl $(if $(CACHE_TRACE),--trace $(CACHE_TRACE))
 
 check: $(TEST) ## lint, format and strict types
