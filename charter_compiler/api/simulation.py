@@ -26,10 +26,11 @@ class SimulationRequest:
     policy: Policy | None = None
     warmup_fraction: float = 0.0
     concurrency: int = 1
+    host_blocks: int = 0
 
     def setup(self, trace: Trace) -> Setup:
         warmup = math.floor(trace.requests * self.warmup_fraction)
-        return Setup(self.engine, self.capacity_blocks, self.policy, warmup, self.concurrency)
+        return Setup(self.engine, self.capacity_blocks, self.policy, warmup, self.concurrency, self.host_blocks)
 
 
 @dataclass(frozen=True, slots=True)

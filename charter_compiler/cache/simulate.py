@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -12,7 +12,7 @@ from charter_compiler.cache.belady import BeladyCache
 from charter_compiler.cache.interface import CacheTotals, EngineProfile, Request
 from charter_compiler.cache.llamacpp import LlamaCppCache
 from charter_compiler.cache.policy_cache import Policy, PolicyCache
-from charter_compiler.cache.retention import Retention, RetentionRange
+from charter_compiler.cache.retention import DEFAULT_PRIORITY, Retention, RetentionRange
 from charter_compiler.cache.sglang import SglangCache
 from charter_compiler.cache.stack_distance import LruCurve, lru_curve
 from charter_compiler.cache.trace import Trace
@@ -31,13 +31,15 @@ class Engine(StrEnum):
     UNBOUNDED = "unbounded"
 
 
-PROFILES: dict[Engine, Callable[[int, int], EngineProfile[Any]]] = {
-    Engine.TRTLLM: TrtllmCache,
-    Engine.VLLM: VllmCache,
-    Engine.SGLANG: SglangCache,
-    Engine.LLAMACPP: LlamaCppCache,
+PROFILES: dict[Engine, Callable[[int, int, int], EngineProfile[Any]]] = {
+    Engine.TRTLLM: lambda capacity, size, host: TrtllmCache(capacity, size, host_blocks=host),
+    Engine.VLLM: lambda capacity, size, _: VllmCache(capacity, size),
+    Engine.SGLANG: lambda capacity, size, _: SglangCache(capacity, size),
+    Engine.LLAMACPP: lambda capacity, size, host: LlamaCppCache(capacity, size, ram_blocks=host),
 }
-"""Each is made with a capacity in blocks and a block size in tokens."""
+"""Each is made with a capacity in blocks, a block size in tokens, and blocks of host memory."""
+
+WITH_HOST_MEMORY = (Engine.TRTLLM, Engine.LLAMACPP)
 
 
 UNLIMITED = 1 << 62
@@ -48,13 +50,14 @@ UNLIMITED = 1 << 62
 class Setup:
     """What is simulated. ``capacity_blocks`` None is unbounded; ``policy`` None leaves eviction to the engine.
     ``concurrency`` requests run at once: the next starts when the oldest ends. ``warmup`` requests at the start are not
-    counted."""
+    counted. ``host_blocks`` is a second memory for what is evicted, which only ``WITH_HOST_MEMORY`` use."""
 
     engine: Engine
     capacity_blocks: int | None
     policy: Policy | None = None
     warmup: int = 0
     concurrency: int = 1
+    host_blocks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def simulate(trace: Trace, setup: Setup) -> SimulationResult:
     if capacity is None or (setup.engine is Engine.UNBOUNDED and policy is None):
         capacity, policy = UNLIMITED, policy or Policy.LRU
     if policy is None:
-        return _replay_engine(trace, setup, PROFILES[setup.engine](capacity, trace.block_size))
+        return _replay_engine(trace, setup, PROFILES[setup.engine](capacity, trace.block_size, setup.host_blocks))
     if policy is Policy.LRU and setup.concurrency == 1:
         return at_capacity(policy_curve(trace, setup), capacity)
     trace = _blocks_of(trace, setup.engine)
@@ -105,10 +108,7 @@ def sweep(trace: Trace, setup: Setup, capacities: Sequence[int]) -> list[Simulat
     if setup.policy is Policy.LRU and setup.concurrency == 1:
         curve = policy_curve(trace, setup)
         return [at_capacity(curve, capacity) for capacity in capacities]
-    return [
-        simulate(trace, Setup(setup.engine, capacity, setup.policy, setup.warmup, setup.concurrency))
-        for capacity in capacities
-    ]
+    return [simulate(trace, replace(setup, capacity_blocks=capacity)) for capacity in capacities]
 
 
 def policy_curve(trace: Trace, setup: Setup) -> LruCurve:
@@ -209,7 +209,7 @@ def _replay_engine(trace: Trace, setup: Setup, profile: EngineProfile[Any]) -> S
     count = _Count(setup.warmup, profile.totals)
     nodes, offsets, lengths = trace.nodes.tolist(), trace.offsets.tolist(), trace.lengths.tolist()
     fulls, priorities, times = trace.full_blocks().tolist(), trace.priorities.tolist(), trace.timestamps.tolist()
-    retentions: dict[int, Retention | None] = {}
+    retentions: dict[int, Retention | None] = {DEFAULT_PRIORITY: None}
     running: deque[Any] = deque()
     for index, wave in _arrivals(trace, setup.concurrency):
         count.begin(index)

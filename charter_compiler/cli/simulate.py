@@ -9,9 +9,9 @@ from pathlib import Path
 
 from charter_compiler.api.simulation import SimulationRequest, read_trace, simulate_trace, sweep_trace
 from charter_compiler.cache.policy_cache import Policy
-from charter_compiler.cache.simulate import Engine
+from charter_compiler.cache.simulate import WITH_HOST_MEMORY, Engine
 from charter_compiler.cache.trace import Trace
-from charter_compiler.cli.arguments import fraction, positive
+from charter_compiler.cli.arguments import fraction, natural, positive
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.report.hit_curve import Curve, write_hit_curves
 
@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=positive, default=1, metavar="N", help="requests that run at once (default: %(default)s)"
     )
     parser.add_argument(
+        "--host-blocks",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="blocks of host memory: trtllm's secondary pool, llamacpp's prompt cache in RAM (default: %(default)s)",
+    )
+    parser.add_argument(
         "--sweep",
         action="store_true",
         help="many capacities instead of one, up to all distinct blocks",
@@ -76,12 +83,16 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError("no capacity", remedy="give --capacity-blocks N, or --sweep")
     elif args.capacity_blocks is not None:
         raise UsageError("--capacity-blocks with a sweep", remedy="give --capacities N,N,... or leave it out")
+    if args.host_blocks and engine not in WITH_HOST_MEMORY:
+        raise UsageError(f"no host memory in '{engine}'", remedy="leave --host-blocks out")
     if args.plot is not None and args.plot.suffix not in (".svg", ".html"):
         raise UsageError("the plot is neither .svg nor .html", place=str(args.plot), remedy="end its name in one")
     trace = read_trace(args.trace, args.block_size)
     _note_odd_lengths(trace)
     policy = policies[0] if policies else None
-    request = SimulationRequest(engine, args.capacity_blocks, policy, args.warmup_fraction, args.concurrency)
+    request = SimulationRequest(
+        engine, args.capacity_blocks, policy, args.warmup_fraction, args.concurrency, args.host_blocks
+    )
     if not sweeping:
         result = simulate_trace(trace, request)
         if result.rejected:

@@ -79,6 +79,21 @@ def test_a_policy_bounds_even_the_unbounded(trace: Path, capsys: pytest.CaptureF
     assert "--capacity-blocks was not used" in captured.err
 
 
+@pytest.mark.parametrize(("engine", "capacity"), [("trtllm", "8"), ("llamacpp", "16")])
+def test_host_memory_keeps_what_is_evicted(
+    engine: str, capacity: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "trace.jsonl"
+    prompts = [list(range(10 * number, 10 * number + 3)) for number in range(6)]
+    rows = [{"timestamp": 0, "input_length": 13, "hash_ids": prompt} for prompt in prompts * 2]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    rates = [
+        run(capsys, path, "--capacity-blocks", capacity, "--host-blocks", blocks, engine=engine)["hit_rate"]
+        for blocks in ("0", "100")
+    ]
+    assert rates == [0, 12 * 6 / (13 * 12)]
+
+
 def test_a_sweep_is_the_single_runs(trace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = run(capsys, trace, "--capacities", "5,1,3", "--policy", "lru", "--policy", "belady")
     assert (sweep["engine"], sweep["block_size"]) == ("vllm", 4)
@@ -120,6 +135,7 @@ def test_the_plot(suffix: str, trace: Path, tmp_path: Path, capsys: pytest.Captu
         ([], r"no capacity \(give --capacity-blocks N, or --sweep\)"),
         (["--capacity-blocks", "4", "--policy", "lru", "--policy", "belady"], "several policies at one capacity"),
         (["--capacity-blocks", "4", "--sweep"], "--capacity-blocks with a sweep"),
+        (["--capacity-blocks", "4", "--host-blocks", "4"], "no host memory in 'vllm'"),
         (["--plot", "curve.png"], r"curve\.png: the plot is neither \.svg nor \.html"),
     ],
 )
