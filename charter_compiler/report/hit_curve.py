@@ -48,7 +48,7 @@ def write_hit_curves(
 def hit_curves_svg(title: str, curves: Sequence[Curve], *, attainable: float | None, block_size: int) -> str:
     """The picture; the same data give the same text. Capacity is on a logarithmic axis."""
     capacities = [capacity for curve in curves for capacity, _ in curve.points]
-    low, high = max(1, min(capacities, default=1)), max(2, *capacities, 2)
+    low, high = max(1, min(capacities, default=1)), max([2, *capacities])
     top = max((rate for curve in curves for _, rate in curve.points), default=0.0)
     ceiling = min(1.0, math.ceil(max(top, attainable or 0.0, 0.05) * 10) / 10)
     span = math.log2(high / low) or 1.0
