@@ -11,12 +11,20 @@ from charter_compiler.cache.interface import EngineProfile, Request
 from charter_compiler.cache.llamacpp import LlamaCppCache
 from charter_compiler.cache.sglang import SglangCache
 from charter_compiler.cache.trtllm_profile import TrtllmCache
+from charter_compiler.cache.unbounded import UnboundedProfile
 from charter_compiler.cache.vllm import VllmCache
 from charter_compiler.diagnostics.errors import ContextLengthError
 
 Profile = EngineProfile[Any]
-ALL = [VllmCache, SglangCache, LlamaCppCache, TrtllmCache]
-PREFILL_FIRST = [SglangCache, TrtllmCache]
+
+
+def unbounded(_: int, tokens_per_block: int) -> UnboundedProfile:
+    return UnboundedProfile(tokens_per_block)
+
+
+BOUNDED = [VllmCache, SglangCache, LlamaCppCache, TrtllmCache]
+ALL = [*BOUNDED, unbounded]
+PREFILL_FIRST = [SglangCache, TrtllmCache, unbounded]
 
 
 def blocks(names: str) -> list[int]:
@@ -71,7 +79,7 @@ def test_what_a_running_request_holds_stays(make: Callable[[int, int], Profile])
     assert serve(cache, "abc") == 3
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("make", BOUNDED)
 def test_a_request_waits_where_running_ones_hold_too_much(make: Callable[[int, int], Profile]) -> None:
     cache = make(7, 2)
     first = start(cache, "abc")
@@ -82,7 +90,7 @@ def test_a_request_waits_where_running_ones_hold_too_much(make: Callable[[int, i
     assert cache.start(Request(blocks("xyz"))) is not None
 
 
-@pytest.mark.parametrize("make", ALL)
+@pytest.mark.parametrize("make", BOUNDED)
 def test_what_can_never_fit_raises(make: Callable[[int, int], Profile]) -> None:
     with pytest.raises(ContextLengthError, match=r"does not fit|do not fit"):
         make(4, 2).start(Request(blocks("abcd")))

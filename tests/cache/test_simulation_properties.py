@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -18,7 +19,7 @@ from charter_compiler.cache.simulate import UNLIMITED, Engine, Setup, Simulation
 from charter_compiler.cache.stack_distance import lru_curve
 from charter_compiler.cache.trace import Trace, parse_trace, trace_of_prompts
 from charter_compiler.cache.trtllm_profile import TrtllmCache
-from charter_compiler.cache.unbounded import UnboundedCache
+from charter_compiler.cache.unbounded import UnboundedCache, UnboundedProfile
 from charter_compiler.cache.vllm import VllmCache
 
 SIZE = 4
@@ -164,17 +165,15 @@ def test_renaming_changes_nothing(
 prompts = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=20), min_size=1, max_size=25)
 
 
-@given(prompts, st.sampled_from([VllmCache, SglangCache]))
-def test_without_a_limit_full_blocks_are_all_found(
-    tokens: list[list[int]], make: type[VllmCache | SglangCache]
-) -> None:
+@given(prompts, st.sampled_from([VllmCache, SglangCache, lambda _, size: UnboundedProfile(size)]))
+def test_without_a_limit_full_blocks_are_all_found(tokens: list[list[int]], make: Callable[[None, int], Any]) -> None:
     """From tokens, not from a trace: what the unbounded cache of full blocks finds."""
     cache, attainable = make(None, SIZE), UnboundedCache(SIZE)
     for prompt in tokens:
         lease = cache.start(Request(prompt))
         assert lease is not None
-        cache.prefilled(lease)  # type: ignore[arg-type]
-        cache.finish(lease)  # type: ignore[arg-type]
+        cache.prefilled(lease)
+        cache.finish(lease)
         assert lease.cached_tokens == attainable.request(prompt)
 
 
