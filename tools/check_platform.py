@@ -29,7 +29,7 @@ def main() -> int:
         "make: the embedded server needs Linux x86-64 with glibc 2.35 or later and Python 3.11 or 3.12; "
         f"this is {here}, Python {platform.python_version()} (for another Python: make clean, then make "
         "PYTHON=/path/to/python3.11 ...; without the server: make check, then .venv/bin/pytest -m "
-        "'not server and not system and not soak')",
+        "'not server and not system and not soak and not peer')",
         file=sys.stderr,
     )
     return 1

@@ -64,7 +64,15 @@ def write_report(data: ReportData, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    text = render_report(data)
+    write_page(render_report(data), path)
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a text at once or not at all; makes the folder.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(

@@ -42,7 +42,7 @@ def test_what_asks_the_server_has_platform_and_weights(target: str) -> None:
     assert prerequisites(target) >= {"platform", "weights"}
 
 
-@pytest.mark.parametrize("mark", ["system", "soak"])
+@pytest.mark.parametrize("mark", ["system", "soak", "peer"])
 def test_each_target_for_a_mark_finds_tests(mark: str) -> None:
     files = (ROOT / "tests").rglob("test_*.py")
     decorated = re.compile(rf"^(?:@|pytestmark = .*)pytest\.mark\.{mark}\b", re.M)
