@@ -1,10 +1,10 @@
 """How well the front end finds what people labelled: call sites, prompt constants, dependences, loops.
 
-    python benchmarks/frontend/score.py --repos DIR LABELS.json [LABELS.json ...] [--misses] [--json OUT]
+    python benchmarks/frontend/score.py --repos DIR LABELS.json [...] [--misses] [--json OUT]
 
-``LABELS.json`` has the form of ``LABELS.md`` beside this script; ``DIR`` holds a checkout of each labelled repository at
-the labelled commit, named ``owner+name``. The whole repository is inspected (``charter inspect --format json`` in a
-process of its own), and what it says of the labelled files is compared:
+The form of ``LABELS.json`` is described in ``README.md`` beside this script; ``DIR`` holds a checkout of each labelled
+repository at the labelled commit, named ``owner+name``. The whole repository is inspected (``charter inspect --format
+json`` in a process of its own), and what it says of the labelled files is compared:
 
 * call sites: recall and precision by file and line, over root and wrapper calls together;
 * prompt constants: the share of labelled literals whose text stands in a ``const`` segment of that call. A literal is
@@ -182,7 +182,7 @@ def main() -> int:
     if args.json:
         with args.json.open("w", encoding="utf-8") as out:
             for one in [*scores, total]:
-                out.write(json.dumps({**one.row(), "counts": {k: v for k, v in asdict(one).items()}}) + "\n")
+                out.write(json.dumps({**one.row(), "counts": asdict(one)}) + "\n")
     return 0
 
 

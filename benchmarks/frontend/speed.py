@@ -3,8 +3,8 @@
     python benchmarks/frontend/speed.py CHECKOUT [CHECKOUT ...] [--repeat N] [--json OUT]
 
 For each checkout, in one process and in turn, ``--repeat`` times: read and ``ast.parse`` every Python file, then
-``AgentASTParser().parse_paths``, which reads and parses them too. The minimum of each counts, and their ratio. Memory is
-the peak of a process of its own. With ``--halves`` the same for half and a quarter of the files, to see the growth.
+``AgentASTParser().parse_paths``, which reads and parses them too. The minimum of each counts, and their ratio. Memory
+is the peak of a process of its own. With ``--halves`` the same for half and a quarter of the files, to see the growth.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folders = list(args.checkouts)
         if args.halves:
-            folders = [each for one in folders for each in (part(one, 4, Path(scratch)), part(one, 2, Path(scratch)), one)]
+            folders = [
+                each for one in folders for each in (part(one, 4, Path(scratch)), part(one, 2, Path(scratch)), one)
+            ]
         for folder in folders:
             row = measure(folder, args.repeat)
             rows.append(row)

@@ -105,7 +105,7 @@ def _documented(value: ClassRef, span: Span) -> tuple[Message, ...]:
 
 
 def is_model_chain(chain: Chain) -> bool:
-    """Whether running the chain calls a model: one of its stages is one, or it fills a prompt for something injected."""
+    """Whether running the chain calls a model: a stage is one, or it fills a prompt for something that is passed in."""
     stages = list(chain.stages)
     if any(_is_model(stage) for stage in stages):
         return True

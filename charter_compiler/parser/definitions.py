@@ -36,8 +36,8 @@ class FunctionInfo:
 
     ``outer`` are the names around it, ``around`` the function it stands in. ``prompts`` maps the parameters whose
     content travels to a model to the role of the message they reach it in; it grows until nothing changes any more.
-    ``given`` maps a parameter to the functions, objects and clients that calls give for it. ``reaches``: a model is called
-    in it, or in what it calls; ``touches``: it changes attributes of its object.
+    ``given`` maps a parameter to the functions, objects and clients that calls give for it. ``reaches``: a model is
+    called in it, or in what it calls; ``touches``: it changes attributes of its object.
     """
 
     node: FunctionNode | ast.Lambda
@@ -111,7 +111,9 @@ class FunctionInfo:
     @cached_property
     def reads(self) -> frozenset[str]:
         """The names that are read anywhere in it, or declared to be of a scope outside."""
-        names = {node.id for node in ast.walk(self.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+        names = {
+            node.id for node in ast.walk(self.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+        }
         for node in ast.walk(self.node):
             if isinstance(node, ast.Global | ast.Nonlocal):
                 names.update(node.names)
@@ -208,7 +210,7 @@ class ClassInfo:
         return next((cls.methods[name] for cls in self.lineage() if name in cls.methods), None)
 
     def implementations(self, name: str) -> list[FunctionInfo]:
-        """The method and those of subclasses that replace it: any may run where the object is only known by its class."""
+        """The method and those of subclasses that replace it: any may run where only the object's class is known."""
         found = [inherited] if (inherited := self.method(name)) is not None else []
         waiting, seen = list(self.subclasses), {id(self)}
         while waiting:

@@ -104,5 +104,6 @@ def _dotted(node: ast.expr) -> str:
 def _writes(node: ast.Call) -> bool:
     modes = [*node.args[1:2], *(each.value for each in node.keywords if each.arg == "mode")]
     return any(
-        isinstance(mode, ast.Constant) and isinstance(mode.value, str) and set(mode.value) & set("wax+") for mode in modes
+        isinstance(mode, ast.Constant) and isinstance(mode.value, str) and set(mode.value) & set("wax+")
+        for mode in modes
     )

@@ -630,12 +630,11 @@ class Evaluator:
                     messages.append((known, _bare(content) if known == "placeholder" else content))
                 case PromptTemplate(messages=inner):
                     messages.extend(inner)
-                case Record() if (content := item.get("content")) is not None:
+                case Record() if (said := item.get("content")) is not None:
                     role_value = item.get("role")
-                    messages.append(((constant_text(role_value) if role_value else None) or "user", content))
+                    messages.append(((constant_text(role_value) if role_value else None) or "user", said))
                 case External(path=path) if path.endswith("MessagesPlaceholder()"):
-                    name_value = item.argument("variable_name", 0)
-                    messages.append(("placeholder", name_value if name_value is not None else Opaque("a placeholder")))
+                    messages.append(("placeholder", item.argument("variable_name", 0) or Opaque("a placeholder")))
                 case Repeated():
                     messages.append(("placeholder", Opaque("messages that are made at run time")))
                 case _:
@@ -815,7 +814,7 @@ def _message(role: str, arguments: Arguments, span: Span) -> Value | None:
 
 def _bare(value: Value) -> Value:
     """The name in ``{history}``."""
-    text = constant_text(value) if not isinstance(value, Repeated) else None
+    text = constant_text(value)
     if text is None or not isinstance(value, Text) or not value.segments:
         return value
     return Text((Const(text.strip("{} "), value.segments[0].span),))

@@ -8,6 +8,7 @@ import os
 import textwrap
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const, Segment
@@ -19,7 +20,6 @@ from charter_compiler.parser.values import (
     Either,
     External,
     FilePath,
-    FunctionRef,
     Input,
     Instance,
     Item,
@@ -32,7 +32,6 @@ from charter_compiler.parser.values import (
     Text,
     Value,
     cause_of,
-    concat,
     deps_of,
     item_of,
     join,
@@ -199,16 +198,18 @@ def _dictionary(arguments: Arguments) -> Value | None:
 def _dumped(value: Value, arguments: Arguments, span: Span) -> Value | None:
     """``json.dumps`` of constants, written out; of others, a value of its own."""
     known, data = _data(value)
-    options = {name: constant_of(option) for name, option in arguments.keywords.items()}
-    if known and all(found for found, _ in options.values()):
+    options: dict[str, Any] = {}
+    for name, option in arguments.keywords.items():
+        found, options[name] = constant_of(option)
+        known = known and found
+    if known:
         try:
-            return Text(
-                normal((Const(json.dumps(data, **{name: option for name, (_, option) in options.items()}), span),))
-            )  # type: ignore[arg-type]
+            return Text(normal((Const(json.dumps(data, **options), span),)))
         except (TypeError, ValueError, RecursionError):
             return None
     if isinstance(value, Input):
-        return value.shown(f"json.dumps({value.name})")
+        ordered = ", sort_keys=True" if options.get("sort_keys") else ""
+        return value.shown(f"json.dumps({value.name}{ordered})")
     return None
 
 
@@ -249,7 +250,7 @@ def external_call(
         _escape(env, frame, written, receiver, arguments)
     if path and not path.startswith("builtins."):
         if sdk.is_module(path.partition(".")[0]) or path.startswith(_KEPT):
-            given = [*enumerate(arguments.positional), *arguments.keywords.items()]
+            given: list[tuple[str | int, Value]] = [*enumerate(arguments.positional), *arguments.keywords.items()]
             kept = callee.given if isinstance(callee, External) else ()
             return External.made(f"{path}()", (*given, *kept))
         if not deps:
@@ -363,13 +364,3 @@ def _changed(receiver: Value, method: str, arguments: Arguments) -> Value | None
         case Series(), "clear", _:
             return Series(())
     return None
-
-
-def called(callee: FunctionRef | External) -> str:
-    """How a message names a function."""
-    return callee.path if isinstance(callee, External) else callee.function.name
-
-
-def joined_texts(values: list[Value], span: Span) -> Text:
-    """The texts one after the other."""
-    return concat([text_of(value, span) for value in values], span)

@@ -398,10 +398,7 @@ class Interpreter:
             if each.initial is not None or constructor is None or id(each) in self._initializing:
                 continue
             self._initializing.add(id(each))
-            values = {
-                parameter.arg: self.parameter(constructor, parameter)
-                for parameter in constructor.parameters[1:]
-            }
+            values = {parameter.arg: self.parameter(constructor, parameter) for parameter in constructor.parameters[1:]}
             own = constructor.own
             instance = Instance(each)
             if own is not None:
@@ -771,7 +768,7 @@ class Interpreter:
     def _general(
         self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, same: bool, carries: bool, wanted: bool
     ) -> Effect | None:
-        """What a call does, from what the function does in general; ``None`` where reading it for this call tells more."""
+        """What a call does, from what the function does in general; ``None`` where reading it again tells more."""
         info = ref.function
         deep = len(self._stack) > DEPTH_LIMIT or self.fuel <= 0 or self.budget <= 0
         if not deep and any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates):
@@ -801,8 +798,10 @@ class Interpreter:
             if own is None or info.cls is None:
                 return False
             info.touches = any(
-                isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store) and _is_of(node, own)
-                or isinstance(node, ast.Call)
+                (isinstance(node, ast.Attribute | ast.Subscript)
+                and isinstance(node.ctx, ast.Store)
+                and _is_of(node, own))
+                or (isinstance(node, ast.Call)
                 and isinstance(node.func, ast.Attribute)
                 and (
                     (node.func.attr in MUTATORS and _is_of(node.func, own, below=True))
@@ -812,13 +811,13 @@ class Interpreter:
                         and (method := info.cls.method(node.func.attr)) is not None
                         and self.touches(method)
                     )
-                )
+                ))
                 for node in ast.walk(info.node)
             )
         return info.touches
 
     def _summary(self, info: FunctionInfo) -> Effect | None:
-        """What a function does in general, its parameters being values from outside; ``None`` while that is found out."""
+        """What a function does in general, its parameters being values from outside; ``None`` while that is read."""
         key = ("summary", info)
         known = self._memo.get(key)
         if known is not None:
@@ -919,9 +918,9 @@ class Interpreter:
                 continue
             after = [each for end in frame.ends if (each := end.get(name)) is not None]
             different = [each for each in after if each is not value]
-            if different and all(isinstance(each, Series | Record | Opaque) for each in different):
-                if name not in frame.info.rebinds:
-                    changed[name] = join(after, span)
+            in_place = all(isinstance(each, Series | Record | Opaque) for each in different)
+            if different and in_place and name not in frame.info.rebinds:
+                changed[name] = join(after, span)
         return changed
 
     @staticmethod
@@ -974,7 +973,9 @@ def _is_framework(path: str) -> bool:
 def _takes(info: FunctionInfo, given: int, node: ast.Call) -> bool:
     """Whether a method can be called with so many arguments of these names."""
     arguments = info.node.args
-    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)][0 if info.decorated("staticmethod") else 1 :]
+    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)][
+        0 if info.decorated("staticmethod") else 1 :
+    ]
     if any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords):
         return True
     if arguments.vararg is None and len(node.args) > len(names):

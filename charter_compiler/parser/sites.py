@@ -277,9 +277,8 @@ def _flows(messages: tuple[Message, ...], sources: Iterable[Value | None]) -> di
 
 def _tool_effects(callee: Value, arguments: Arguments) -> tuple[str, ...]:
     tools = [arguments.keywords.get("tools"), arguments.keywords.get("functions")]
-    for value in (callee, *arguments.positional, *arguments.keywords.values()):
-        if isinstance(value, External):
-            tools.append(value.argument("tools", "functions"))
+    values = (callee, *arguments.positional, *arguments.keywords.values())
+    tools.extend(value.argument("tools", "functions") for value in values if isinstance(value, External))
     found = dict.fromkeys(effect for each in tools for effect in effects_of(each))
     return tuple(found)
 
@@ -330,7 +329,7 @@ def _impossible(site: Site, sites: Mapping[str, Site]) -> set[str]:
         if (other := sites.get(key)) is not None
         and not site.loops
         and (other.span.file, other.function) == (site.span.file, site.function)
-        and (other is site or (other.span.line, other.span.column) >= place and not _within(other.span, site.span))
+        and (other is site or ((other.span.line, other.span.column) >= place and not _within(other.span, site.span)))
     }
 
 
@@ -393,9 +392,7 @@ def _named(segments: Iterable[Segment], ids: Mapping[str, str]) -> Iterator[Segm
 def _forwards(messages: tuple[Message, ...], parameters: frozenset[str]) -> bool:
     """Whether the whole prompt is parameters of the enclosing function, handed on as they are."""
     segments = [segment for message in messages for segment in message.segments]
-    return bool(segments) and all(
-        _is_parameter(segment, parameters) for segment in segments
-    )
+    return bool(segments) and all(_is_parameter(segment, parameters) for segment in segments)
 
 
 def _is_parameter(segment: Segment, parameters: frozenset[str]) -> bool:

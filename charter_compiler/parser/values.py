@@ -395,7 +395,7 @@ def text_of(value: Value, span: Span) -> Text:
 
 
 def _printed(reason: str, parts: Sequence[Value], value: Value, span: Span) -> Text:
-    """A list or dictionary as ``str()`` gives it: its texts in their order, and between them what is not spelled out."""
+    """A list or dictionary as ``str()`` gives it: its texts in order, and between them what is not spelled out."""
     segments: list[Segment] = [Unknown(reason, span)]
     for part in parts[:PRINTED_LIMIT]:
         if not isinstance(part, Plain):

@@ -1,8 +1,8 @@
 """What is read, and in which order: from the functions that name a model call outwards to all that hand it a prompt.
 
-Only files that can hold a call are interpreted: those in which a name of an SDK's method, of a client that is passed in,
-or of a function that is known to carry a prompt stands. Each time more becomes known of a function, the functions that
-name it are read again, until nothing changes. What is known only grows, so that this ends.
+Only files that can hold a call are interpreted: those in which a name of an SDK's method, of a client that is passed
+in, or of a function that is known to carry a prompt stands. Each time more becomes known of a function, the functions
+that name it are read again, until nothing changes. What is known only grows, so that this ends.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def seeds(module: Module, project: Project) -> Iterator[Unit]:
         return
     names = module.words & sdk.METHODS.keys()
     clients = {word for word in module.words if injected.is_client_name(word)}
-    common = names & COMMON_NAMES
+    common: set[str] | frozenset[str] = names & COMMON_NAMES
     if common or module.words & sdk.CALLED:
         known = _around(module, project)
         common = {name for name in common if not sdk.METHODS[name].isdisjoint(known)}

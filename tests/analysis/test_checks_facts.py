@@ -215,13 +215,13 @@ STAMPS = {
 def test_how_often_a_volatile_value_changes(title: str) -> None:
     before, field, expected = STAMPS[title]
     source = (
-        f'def run(llm):\n    {before}\n    llm.generate(f"{field}" + RULES)\n\n\n'
+        f'def run(llm):\n    {before}\n    return llm.generate(f"{field}" + RULES)\n\n\n'
         "def day():\n    return datetime.now().strftime('%d/%m/%Y')\n\n\n"
         "def clock():\n    return datetime.now().strftime('%H:%M:%S')\n"
     )
     start = source.split("\n")[2].index(field) + 1
     stamp = Unknown("the value of x is not in this project", Span("a.py", 3, start, 3, start + len(field)), "volatile")
-    made = call(stamp, const(), span=Span("a.py", 3, 5, 3, 5 + len(f'llm.generate(f"{field}" + RULES)')))
+    made = call(stamp, const(), span=Span("a.py", 3, 12, 3, 12 + len(f'llm.generate(f"{field}" + RULES)')))
     assert codes(made, sources={"a.py": source}) == expected
 
 

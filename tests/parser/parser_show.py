@@ -7,7 +7,8 @@ it, ``[a|b]`` a choice, ``(a)*`` a repetition, ``?`` unknown text.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
 from charter_compiler.ir.text import parse_agent, print_agent
@@ -65,3 +66,22 @@ def reasons(source: str) -> list[str]:
     """The reasons of the unknown parts on the top level of the first call's prompt."""
     call = parse(source).calls[0]
     return [segment.reason for message in call.messages for segment in message.segments if isinstance(segment, Unknown)]
+
+
+def project(folder: Path, files: Mapping[str, str]) -> ParsedAgent:
+    """Parse files of a folder together; whatever they hold, the IR is legal and survives its text form."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+    parsed = AgentASTParser().parse_paths([folder])
+    verify(parsed.agent)
+    assert parse_agent(print_agent(parsed.agent)) == parsed.agent
+    return parsed
+
+
+def listed(parsed: ParsedAgent) -> list[str]:
+    """Each call as ``file:function kind: prompt`` (the extension of the file is left out), in order."""
+    return [
+        f"{call.span.file.removesuffix('.py')}:{call.function} {call.kind}: {prompt(call)}" for call in parsed.calls
+    ]

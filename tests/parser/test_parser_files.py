@@ -22,7 +22,16 @@ def write(path: Path, content: str | bytes = CALL) -> Path:
 
 
 def test_a_folder_is_walked_in_order_without_foreign_folders(tmp_path: Path) -> None:
-    for name in ("b.py", "a/z.py", "a/__init__.py", ".hidden/x.py", ".x.py", ".ipynb_checkpoints/x.ipynb", "__pycache__/x.py", "node_modules/x.py"):
+    for name in (
+        "b.py",
+        "a/z.py",
+        "a/__init__.py",
+        ".hidden/x.py",
+        ".x.py",
+        ".ipynb_checkpoints/x.ipynb",
+        "__pycache__/x.py",
+        "node_modules/x.py",
+    ):
         write(tmp_path / name)
     write(tmp_path / "my_env" / "pyvenv.cfg", "")
     write(tmp_path / "my_env" / "lib" / "x.py")

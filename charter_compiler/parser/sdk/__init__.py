@@ -123,7 +123,6 @@ MODULES: frozenset[str] = langchain.PACKAGES | {
 """Top-level import names of the SDKs. ``langchain`` stands for all whose names begin so; see ``is_module``."""
 
 
-
 def _methods() -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
     for sdk in SDKS:

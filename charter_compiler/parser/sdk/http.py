@@ -45,7 +45,10 @@ def _at(signature: Signature, *slots: Slot) -> tuple[Signature, ...]:
 
 
 _BY_BODY = tuple(
-    replace(each, body=(("prompt", "messages", "inputs", "contents"), ("max_tokens", "temperature", "model", "max_new_tokens")))
+    replace(
+        each,
+        body=(("prompt", "messages", "inputs", "contents"), ("max_tokens", "temperature", "model", "max_new_tokens")),
+    )
     for each in (_POST, _REQUEST)
 )
 """Where the URL is not constant: a body with a prompt and with the settings of a model says the same."""

@@ -35,9 +35,9 @@ class Signature:
     the rest. ``also`` are arguments that hold objects whose text is sent too: the agent in ``Runner.run(agent, ...)``.
 
     ``where`` pairs an argument with a regular expression that must be found in its text, such as the URL of an HTTP
-    post; ``body`` are groups of keys, of each of which the prompt argument, a dictionary, must have one; ``made`` does so for the call that made the object (``pipeline("text-generation")``). What is not given or not
-    constant counts as an empty text. ``texts`` are the paths of the result that hold the generated text; ``*`` stands
-    for any name there too.
+    post; ``made`` does so for the call that made the object (``pipeline("text-generation")``). What is not given or not
+    constant counts as an empty text. ``body`` are groups of keys: the prompt argument, a dictionary, must have one of
+    each. ``texts`` are the paths of the result that hold the generated text; ``*`` stands for any name there too.
     """
 
     api: str
