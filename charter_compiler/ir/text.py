@@ -71,6 +71,8 @@ def _fields(call: Call) -> Iterator[str]:
         yield "awaited"
     if not call.used:
         yield "unused"
+    if call.again:
+        yield "again"
     for effect in call.effects:
         yield f"effect {effect!r}"
     for dependency in call.depends_on:

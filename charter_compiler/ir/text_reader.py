@@ -253,6 +253,7 @@ _FIELDS: dict[str, Callable[[_Line], Any]] = {
     "loop_depth": lambda line: line.number_of(int),
     "awaited": lambda line: True,
     "unused": lambda line: False,
+    "again": lambda line: True,
 }
 """The fields of a call that hold one value, and how to read it."""
 

@@ -50,7 +50,7 @@ def dependencies_come_earlier(agent: Agent) -> Iterator[str]:
     position = {call.id: index for index, call in enumerate(agent.calls)}
     for call in agent.calls:
         for dependency in call.depends_on:
-            if call.in_loop or position.get(dependency, -1) < position[call.id]:
+            if call.in_loop or call.again or position.get(dependency, -1) < position[call.id]:
                 continue
             inner = agent.calls[position[dependency]]
             if (inner.span.file, inner.function) != (call.span.file, call.function):

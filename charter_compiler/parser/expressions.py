@@ -372,6 +372,8 @@ class Evaluator:
                     picked = items[key]
                     if not isinstance(picked, Repeated):
                         return picked
+            case Series(items=items) if isinstance(key, int) and (picked := _at_an_end(items, key)) is not None:
+                return picked
             case Series(items=items) if items and (key is None or isinstance(key, int)) and written != ":":
                 if len(parts) == 1 and not isinstance(parts[0], Series):
                     return join(item_of(items), entries_span((), self.frame))
@@ -563,6 +565,8 @@ class Evaluator:
         """Objects that SDKs and libraries make and that the analysis knows: templates, messages, clients in wrapping,
         the text of a prompt file."""
         path = callee.path
+        if (graph := self.interpreter.graphs.called(callee, arguments, span)) is not None:
+            return graph
         chain = callee.argument("chain")
         if isinstance(chain, Chain):
             return self._on_chain(chain, path.rpartition(".")[2], arguments, span)
@@ -768,6 +772,15 @@ _CALLERS: dict[str, int] = {
 """Functions that call a function they are given: where it stands among the arguments, the rest being its own."""
 
 _MAPPERS = frozenset({"builtins.map"})
+
+
+def _at_an_end(items: tuple[Item, ...], key: int) -> Value | None:
+    """The element that a number picks where only items further inside are repeated."""
+    passed = items[: key + 1] if key >= 0 else items[key:]
+    if len(passed) != (key + 1 if key >= 0 else -key) or any(isinstance(item, Repeated) for item in passed):
+        return None
+    picked = items[key]
+    return None if isinstance(picked, Repeated) else picked
 
 
 def _element(value: Value) -> Value:

@@ -32,6 +32,7 @@ from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.modules import Module, Project
 from charter_compiler.parser.scope import Environment, Frame, closure, rebound_names
 from charter_compiler.parser.sites import Site, root_site, signature_of, wrapper_site
+from charter_compiler.parser.state_graph import StateGraphs
 from charter_compiler.parser.statements import Executor
 from charter_compiler.parser.strings import Arguments, constant_text
 from charter_compiler.parser.values import (
@@ -114,6 +115,7 @@ class Interpreter:
         self._changing: set[tuple[int, str]] = set()
         self._changed_attributes: dict[tuple[int, str], Value] = {}
         self.sites: dict[str, Site] = {}
+        self.graphs = StateGraphs(self)
         nowhere = Module("<nowhere>", None, "", frozenset())
         env = Environment()
         self.evaluator = Evaluator(self, env, Frame("<module>", env, nowhere))
@@ -262,15 +264,9 @@ class Interpreter:
         with self.evaluator.inside() as env:
             for parameter in info.parameters():
                 self._declare(info, parameter.arg)
-                env.set(
-                    parameter.arg,
-                    Input(
-                        parameter.arg,
-                        "call",
-                        origin=info.flow(parameter.arg),
-                        deps=frozenset({info.flow(parameter.arg)}),
-                    ),
-                )
+                flow = info.flow(parameter.arg)
+                value = Input(parameter.arg, "call", origin=flow, deps=frozenset({flow}))
+                env.set(parameter.arg, self.graphs.state(info, parameter.arg, value))
             self.evaluator.evaluate(node.body)
         return FunctionRef(info, closure=outer)
 
@@ -330,7 +326,7 @@ class Interpreter:
             names: list[str] = []
             for parameter in info.parameters():
                 names.append(parameter.arg)
-                base.set(parameter.arg, self.parameter(info, parameter))
+                base.set(parameter.arg, self.graphs.state(info, parameter.arg, self.parameter(info, parameter)))
             if info.cls is not None:
                 if own is not None:
                     base.set(own, Instance(info.cls))
@@ -487,6 +483,7 @@ class Interpreter:
         if signature is not None:
             site = root_site(node, callee, signature, arguments, span, **self._place(awaited))
             self.record(site)
+            self.graphs.invoked(callee, arguments)
             return Result(site.key, texts=signature.texts)
         if not refs and not isinstance(callee, External | ClassRef):
             refs = self._named_candidates(callee, receiver, node)
@@ -509,6 +506,7 @@ class Interpreter:
             "loops": tuple(frame.loops),
             "arms": tuple(frame.arms),
             "awaited": awaited,
+            "again": self.graphs.runs_again(frame.info),
         }
 
     def _known(self, callee: Value) -> Value:
@@ -548,6 +546,14 @@ class Interpreter:
             case Either(options=options):
                 for option in options:
                     yield from self._functions(option, node, arguments)
+
+    def functions_of(self, value: Value) -> list[FunctionRef]:
+        """The functions of the project that a value is, handed to a library that calls it."""
+        return list(self._functions(value, ast.Call(ast.Name("f"), [], []), Arguments()))
+
+    def refuel(self) -> None:
+        """Allow as many statements to be read inline as for one function."""
+        self.fuel = FUEL
 
     def _named_candidates(self, callee: Value, receiver: Value | None, node: ast.Call) -> list[FunctionRef]:
         """Methods of the called name, where nothing is known of the object: whatever the project has of that name."""

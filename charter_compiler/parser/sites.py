@@ -58,6 +58,7 @@ class Site:
     arms: tuple[Span, ...] = ()
     awaited: bool = False
     used: bool = True
+    again: bool = False
 
 
 def key_of(span: Span) -> str:
@@ -317,6 +318,7 @@ def _impossible(site: Site, sites: Mapping[str, Site]) -> set[str]:
         for key in _referred(site)
         if (other := sites.get(key)) is not None
         and not site.loops
+        and not site.again
         and (other.span.file, other.function) == (site.span.file, site.function)
         and (other is site or (other.span.line, other.span.column) >= place and not _within(other.span, site.span))
     }
@@ -357,6 +359,7 @@ def _call(site: Site, call_id: str, ids: Mapping[str, str], order: Mapping[str, 
         arms=site.arms,
         awaited=site.awaited,
         used=site.used,
+        again=site.again,
     )
 
 
