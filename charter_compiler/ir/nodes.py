@@ -109,7 +109,8 @@ class Call:
     to stand in the same loop; ``loop_depth`` is their number. ``arms`` are the branches of conditionals around it, in
     the same way. ``awaited``: the program waits for the result where it makes the call. ``used``: something reads the
     result. ``effects`` are what the tools that the model is given may do to the outside. ``again``: the function is run
-    again with what it returned before: that of a node in a cycle of a state graph.
+    again with what it returned before: that of a node in a cycle of a state graph. ``arrives`` lists ids of calls whose
+    text callers of the function give for parameters in the prompt, ``returns`` those in a wrapper whose text it returns.
     """
 
     id: str
@@ -131,6 +132,8 @@ class Call:
     used: bool = True
     effects: tuple[str, ...] = ()
     again: bool = False
+    arrives: tuple[str, ...] = ()
+    returns: tuple[str, ...] = ()
 
     @property
     def in_loop(self) -> bool:

@@ -37,7 +37,7 @@ def ids_name_file_and_function(agent: Agent) -> Iterator[str]:
 def dependencies_are_known_calls(agent: Agent) -> Iterator[str]:
     known = {call.id for call in agent.calls}
     for call in agent.calls:
-        for dependency in call.depends_on:
+        for dependency in (*call.depends_on, *call.arrives, *call.returns):
             if dependency not in known:
                 yield f"call {call.id}: depends on {dependency}, which is no call of this agent"
         if len(set(call.depends_on)) != len(call.depends_on):

@@ -123,7 +123,8 @@ def _parse(name: str, loaded: Sequence[Module | FailedFile], roots: tuple[Path, 
     project = Project(modules)
     project.roots = roots
     worklist = Worklist(project)
-    calls = calls_of(worklist.run())
+    sites = worklist.run()
+    calls = calls_of(sites, worklist.interpreter.arriving, worklist.interpreter.returning)
     agent = Agent(name, calls)
     verify(agent)
     files = {call.span.file for call in calls}

@@ -667,6 +667,8 @@ class Evaluator:
         self, receiver: Value, method: str, arguments: Arguments, node: ast.Call, span: Span
     ) -> Value | None:
         """The method of a value whose type is known; ``None`` for any other."""
+        if method == "create_task" and arguments.positional and isinstance(receiver, External):
+            return arguments.positional[0]
         if method in _POOL_METHODS and arguments.positional:
             position = 1 if method == "run_in_executor" else 0
             path = f"{'builtins.map' if method in ('map', 'imap', 'starmap') else 'asyncio.to_thread'}"
@@ -674,6 +676,8 @@ class Evaluator:
             if value is not None:
                 return value
         match receiver:
+            case Result() if method in _TASK_METHODS:
+                return receiver
             case Text():
                 if method in _TASK_METHODS:
                     return receiver

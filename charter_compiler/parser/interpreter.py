@@ -116,6 +116,9 @@ class Interpreter:
         self._changed_attributes: dict[tuple[int, str], Value] = {}
         self.sites: dict[str, Site] = {}
         self.graphs = StateGraphs(self)
+        # What calls give for the parameters that carry a prompt, and which results calls of wrappers return.
+        self.arriving: dict[str, frozenset[str]] = {}
+        self.returning: dict[str, frozenset[str]] = {}
         nowhere = Module("<nowhere>", None, "", frozenset())
         env = Environment()
         self.evaluator = Evaluator(self, env, Frame("<module>", env, nowhere))
@@ -596,6 +599,9 @@ class Interpreter:
         known = results_of(*arguments.values(), *(ref.bound for ref in refs))
         for ref, bound in bounds:
             value = self.inline(ref, bound, carries=result is not None, wanted=wanted)
+            if result is not None:
+                inner = results_of(value) - known
+                self.returning[result.call] = self.returning.get(result.call, frozenset()) | inner
             values.append(seen_from_outside(value, result, known) if result is not None else value)
         if result is not None and any(value == Plain(None) for value in values) and len(values) > 1:
             values = [value for value in values if value != Plain(None)] or values
@@ -634,6 +640,9 @@ class Interpreter:
         for name, value in bound.values.items():
             if name == info.own():
                 continue
+            if name in info.prompts and (deps := deps_of(value)):
+                flow = info.flow(name)
+                self.arriving[flow] = self.arriving.get(flow, frozenset()) | deps
             known = info.given.setdefault(name, [])
             for each in interesting(value):
                 if each not in known and len(known) < CANDIDATE_LIMIT:
