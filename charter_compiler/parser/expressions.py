@@ -372,8 +372,8 @@ class Evaluator:
                     picked = items[key]
                     if not isinstance(picked, Repeated):
                         return picked
-            case Series(items=items) if isinstance(key, int) and (picked := _at_an_end(items, key)) is not None:
-                return picked
+            case Series(items=items) if isinstance(key, int) and (at_end := _at_an_end(items, key)) is not None:
+                return at_end
             case Series(items=items) if items and (key is None or isinstance(key, int)) and written != ":":
                 if len(parts) == 1 and not isinstance(parts[0], Series):
                     return join(item_of(items), entries_span((), self.frame))
@@ -459,6 +459,12 @@ class Evaluator:
             else:
                 messages.append(("user", value))
         return PromptTemplate(tuple(messages), syntax, chat=True)
+
+    def unary(self, node: ast.UnaryOp) -> Value:
+        value = self.evaluate(node.operand)
+        if isinstance(node.op, ast.USub) and isinstance(value, Plain) and isinstance(value.value, int | float):
+            return Plain(-value.value)
+        return Opaque("an expression of kind UnaryOp is evaluated at run time", deps_of(value))
 
     def boolean(self, node: ast.BoolOp) -> Value:
         return join([self.evaluate(value) for value in node.values], self.positions.of(node))
@@ -742,6 +748,7 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Evaluator, Any], Value]] = {
     ast.Attribute: Evaluator.attribute,
     ast.Subscript: Evaluator.subscript,
     ast.BinOp: Evaluator.binary,
+    ast.UnaryOp: Evaluator.unary,
     ast.BoolOp: Evaluator.boolean,
     ast.IfExp: Evaluator.conditional,
     ast.Dict: Evaluator.dictionary,

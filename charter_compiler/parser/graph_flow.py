@@ -29,8 +29,8 @@ State: TypeAlias = dict[str, tuple[str, ...]]
 
 @dataclass(slots=True)
 class Step:
-    """What running a node does. ``writes`` maps a key to whether it is replaced in any case, ``joining`` are the keys to
-    which is added; ``always`` are the nodes it leads to, and of each of ``choices`` it takes one."""
+    """What running a node does. ``writes`` maps a key to whether it is replaced in any case, ``joining`` are the keys
+    to which is added; ``always`` are the nodes it leads to, and of each of ``choices`` it takes one."""
 
     writes: dict[str, bool] = field(default_factory=dict)
     joining: frozenset[str] = frozenset()
@@ -55,7 +55,7 @@ Front: TypeAlias = tuple[frozenset[str], frozenset[tuple[int, str]]]
 def flow(steps: dict[str, Step], barriers: list[Barrier], keys: set[str]) -> Reached:
     """Follow the steps from ``START``. ``barriers`` lead to a node once all of their sources have run."""
     first: Front = (frozenset({START}), frozenset())
-    states: dict[Front, State] = {first: {key: (BEFORE,) for key in sorted(keys)}}
+    states: dict[Front, State] = {first: dict.fromkeys(sorted(keys), (BEFORE,))}
     reached = Reached()
     successors: dict[str, set[str]] = {}
     waiting = [first]

@@ -14,6 +14,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import Choice, Const
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo
 from charter_compiler.parser.graph_flow import BEFORE, END, START, Reached, Step, Targets, flow
 from charter_compiler.parser.loops import last_turn
@@ -43,7 +44,6 @@ from charter_compiler.parser.values import (
     results_of,
     text_of,
 )
-from charter_compiler.ir.nodes import Choice, Const
 
 if TYPE_CHECKING:
     from charter_compiler.parser.interpreter import Interpreter
@@ -263,10 +263,8 @@ class StateGraphs:
                 steps[sources[0]].choices.append([frozenset({target}), frozenset()])
         return flow(steps, barriers, keys)
 
-    def _route(
-        self, graph: Graph, index: int, start: dict[str, Value]
-    ) -> tuple[Targets, list[tuple[str, Value]]]:
-        """The nodes that one of the functions for conditional edges may name, and those it sends something of its own."""
+    def _route(self, graph: Graph, index: int, start: dict[str, Value]) -> tuple[Targets, list[tuple[str, Value]]]:
+        """The nodes that a function for conditional edges may name, and those to which it sends something of its own."""
         _, router, written, _ = graph.conditional[index]
         anywhere = frozenset({*graph.nodes, END})
         state = self._as_state(graph, graph.choosing.get(index, start), None)
@@ -284,14 +282,13 @@ class StateGraphs:
             names |= found or set()
         sent = [(name, payload) for name, payload in sent if name in graph.nodes]
         if written is not None:
-            return written & anywhere, sent
+            # Names that are written down beside `Send` are those it sends to.
+            return frozenset() if sent and known and not names else written & anywhere, sent
         if not known:
             return anywhere, sent
         return frozenset(names & anywhere), sent
 
-    def _updates(
-        self, graph: Graph, values: list[Value], argument: Value
-    ) -> list[Update]:
+    def _updates(self, graph: Graph, values: list[Value], argument: Value) -> list[Update]:
         """What the function of a node returns, each way through it."""
         found: list[Update] = []
         refs = self._refs(values)
@@ -308,7 +305,9 @@ class StateGraphs:
         if not refs:
             prebuilt = any(isinstance(value, External) for value in values)
             unseen: Value = Opaque("what a node that is not in this project returns")
-            found.append(Update({"messages": unseen}) if prebuilt and self.of(values[0]) is None else Update(whole=True))
+            found.append(
+                Update({"messages": unseen}) if prebuilt and self.of(values[0]) is None else Update(whole=True)
+            )
         return found
 
     def _returned(self, ref: FunctionRef, state: Value, span: Span) -> Value:
@@ -555,7 +554,9 @@ def _read(value: Value, state: Value) -> list[Update]:
 
 def _written(keys: dict[str, Value], state: Value) -> dict[str, Value]:
     """Without what is the state as it was."""
-    before = dict(state.entries if isinstance(state, Record) else (state.attributes or ()) if isinstance(state, Instance) else ())
+    before = dict(
+        state.entries if isinstance(state, Record) else (state.attributes or ()) if isinstance(state, Instance) else ()
+    )
     return {key: value for key, value in keys.items() if before.get(key) != value}
 
 
@@ -648,9 +649,7 @@ def _is_appending(node: ast.expr) -> bool:
     """Whether ``Annotated`` names a function that adds what a node returns to what is there."""
     match node:
         case ast.Subscript(value=owner, slice=ast.Tuple(elts=[_, *more])) if ast.unparse(owner).endswith("Annotated"):
-            return any(
-                isinstance(each, ast.Name | ast.Attribute | ast.Call | ast.Lambda) for each in more
-            )
+            return any(isinstance(each, ast.Name | ast.Attribute | ast.Call | ast.Lambda) for each in more)
     return False
 
 
@@ -679,7 +678,9 @@ def _appended(options: list[tuple[str, list[Value]]], graph: Graph) -> Value:
         elif whole is not None and name not in several:
             items.append(whole)
         else:
-            flat = [each for value in written for each in (item_of(value.items) if isinstance(value, Series) else [value])]
+            flat = [
+                each for value in written for each in (item_of(value.items) if isinstance(value, Series) else [value])
+            ]
             items.append(Repeated(tuple(dict.fromkeys(flat))))
     return Series(tuple(items))
 
