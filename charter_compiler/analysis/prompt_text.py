@@ -21,15 +21,39 @@ def engine_calls(calls: Iterable[Call]) -> tuple[Call, ...]:
     """The calls whose messages reach a model as they stand, in the order given.
 
     A root that only forwards its caller's prompt is left out (its wrappers' calls carry the text), and so is the call
-    of a wrapper that puts what it gets into a prompt of its own.
+    of a wrapper that puts what it gets into a prompt of its own. To run a state graph calls the models of its nodes.
     """
     calls = tuple(calls)
     rewriting = {call.function.rpartition(".")[2] for call in calls if not call.forward}
     return tuple(
         call
         for call in calls
-        if not call.forward and not (call.kind == "wrapper" and call.callee.rpartition(".")[2] in rewriting)
+        if not call.forward
+        and call.api != "langgraph.graph"
+        and not (call.kind == "wrapper" and call.callee.rpartition(".")[2] in rewriting)
     )
+
+
+def engine_edges(calls: Iterable[Call]) -> dict[str, tuple[str, ...]]:
+    """For each of the ``engine_calls`` those whose text its prompt holds, however many functions it passes through."""
+    known = {call.id: call for call in calls}
+    engine = {call.id: None for call in engine_calls(known.values())}
+    edges: dict[str, tuple[str, ...]] = {}
+    for name in engine:
+        found: set[str] = set()
+        waiting = [*known[name].depends_on, *known[name].arrives]
+        seen: set[str] = set()
+        while waiting:
+            other = waiting.pop()
+            if other in seen:
+                continue
+            seen.add(other)
+            if other in engine:
+                found.add(other)
+            else:
+                waiting.extend(known[other].returns)
+        edges[name] = tuple(each for each in engine if each in found)
+    return edges
 
 
 def prompt_pieces(call: Call, template: ChatTemplate | None) -> tuple[Piece, ...]:

@@ -50,8 +50,14 @@ class CallGraph:
                     raise VerificationError(
                         f"call {call.id}: depends on {dependency}, which is not among the calls", place=str(call.span)
                     )
-                carried = not _evaluated_before(self.calls[dependency], call)
-                self.graph.add_edge(dependency, call.id, carried=carried)
+                self.graph.add_edge(dependency, call.id)
+        circles = {
+            name: number for number, each in enumerate(nx.strongly_connected_components(self.graph)) for name in each
+        }
+        for one, other in self.graph.edges:
+            # Functions are called in any order: of these only what closes a circle is carried.
+            same = self.calls[one].function == self.calls[other].function or circles[one] == circles[other]
+            self.graph.edges[one, other]["carried"] = same and not _evaluated_before(self.calls[one], self.calls[other])
 
     @property
     def within_turn(self) -> nx.DiGraph:

@@ -108,7 +108,9 @@ class Call:
     call, outermost first (the span of a loop's target and iterable, or of its condition), so that two calls can be seen
     to stand in the same loop; ``loop_depth`` is their number. ``arms`` are the branches of conditionals around it, in
     the same way. ``awaited``: the program waits for the result where it makes the call. ``used``: something reads the
-    result. ``effects`` are what the tools that the model is given may do to the outside.
+    result. ``effects`` are what the tools that the model is given may do to the outside. ``again``: the function is run
+    again with what it returned before: that of a node in a cycle of a state graph. ``arrives`` are calls whose text the
+    callers of the function give for parameters in the prompt, ``returns`` those in a wrapper whose text it returns.
     """
 
     id: str
@@ -129,6 +131,9 @@ class Call:
     awaited: bool = False
     used: bool = True
     effects: tuple[str, ...] = ()
+    again: bool = False
+    arrives: tuple[str, ...] = ()
+    returns: tuple[str, ...] = ()
 
     @property
     def in_loop(self) -> bool:

@@ -71,10 +71,16 @@ def _fields(call: Call) -> Iterator[str]:
         yield "awaited"
     if not call.used:
         yield "unused"
+    if call.again:
+        yield "again"
     for effect in call.effects:
         yield f"effect {effect!r}"
     for dependency in call.depends_on:
         yield f"depends_on {dependency!r}"
+    for other in call.arrives:
+        yield f"arrives {other!r}"
+    for other in call.returns:
+        yield f"returns {other!r}"
 
 
 def _segments(segments: Iterable[Segment], depth: int, file: str) -> Iterator[str]:

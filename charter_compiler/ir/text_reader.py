@@ -157,7 +157,7 @@ class _Reader:
         first.end()
         self.file = span.file
         fields: dict[str, Any] = {}
-        lists: dict[str, list[Any]] = {"loop": [], "arm": [], "effect": [], "depends_on": [], "message": []}
+        lists: dict[str, list[Any]] = {key: [] for key in ("loop", "arm", *_NAMES, "message")}
         while (line := self.at(1)) is not None:
             key = line.word(*_FIELDS, *lists)
             if _RENAMED.get(key, key) in fields:
@@ -169,7 +169,7 @@ class _Reader:
                 lists[key].append(Message(cast("Role", role), self.segments(2), cached))
                 continue
             if key in lists:
-                lists[key].append(line.string() if key in ("depends_on", "effect") else line.span(self.file))
+                lists[key].append(line.string() if key in _NAMES else line.span(self.file))
             else:
                 fields[_RENAMED.get(key, key)] = _FIELDS[key](line)
             line.end()
@@ -184,6 +184,8 @@ class _Reader:
             arms=tuple(lists["arm"]),
             effects=tuple(lists["effect"]),
             depends_on=tuple(lists["depends_on"]),
+            arrives=tuple(lists["arrives"]),
+            returns=tuple(lists["returns"]),
             **fields,
         )
 
@@ -253,8 +255,12 @@ _FIELDS: dict[str, Callable[[_Line], Any]] = {
     "loop_depth": lambda line: line.number_of(int),
     "awaited": lambda line: True,
     "unused": lambda line: False,
+    "again": lambda line: True,
 }
 """The fields of a call that hold one value, and how to read it."""
+
+_NAMES = ("effect", "depends_on", "arrives", "returns")
+"""Fields of a call that stand once for each of their texts."""
 
 _RENAMED = {"unused": "used"}
 

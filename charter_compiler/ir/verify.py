@@ -37,7 +37,7 @@ def ids_name_file_and_function(agent: Agent) -> Iterator[str]:
 def dependencies_are_known_calls(agent: Agent) -> Iterator[str]:
     known = {call.id for call in agent.calls}
     for call in agent.calls:
-        for dependency in call.depends_on:
+        for dependency in (*call.depends_on, *call.arrives, *call.returns):
             if dependency not in known:
                 yield f"call {call.id}: depends on {dependency}, which is no call of this agent"
         if len(set(call.depends_on)) != len(call.depends_on):
@@ -50,7 +50,7 @@ def dependencies_come_earlier(agent: Agent) -> Iterator[str]:
     position = {call.id: index for index, call in enumerate(agent.calls)}
     for call in agent.calls:
         for dependency in call.depends_on:
-            if call.in_loop or position.get(dependency, -1) < position[call.id]:
+            if call.in_loop or call.again or position.get(dependency, -1) < position[call.id]:
                 continue
             inner = agent.calls[position[dependency]]
             if (inner.span.file, inner.function) != (call.span.file, call.function):

@@ -160,7 +160,8 @@ def _parse(
     project = Project(modules)
     project.roots = roots
     worklist = Worklist(project)
-    calls = calls_of(worklist.run())
+    sites = worklist.run()
+    calls = calls_of(sites, worklist.interpreter.arriving, worklist.interpreter.returning)
     agent = Agent(name, calls)
     verify(agent)
     files = {call.span.file for call in calls}

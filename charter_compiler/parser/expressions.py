@@ -372,6 +372,8 @@ class Evaluator:
                     picked = items[key]
                     if not isinstance(picked, Repeated):
                         return picked
+            case Series(items=items) if isinstance(key, int) and (at_end := _at_an_end(items, key)) is not None:
+                return at_end
             case Series(items=items) if items and (key is None or isinstance(key, int)) and written != ":":
                 if len(parts) == 1 and not isinstance(parts[0], Series):
                     return join(item_of(items), entries_span((), self.frame))
@@ -457,6 +459,12 @@ class Evaluator:
             else:
                 messages.append(("user", value))
         return PromptTemplate(tuple(messages), syntax, chat=True)
+
+    def unary(self, node: ast.UnaryOp) -> Value:
+        value = self.evaluate(node.operand)
+        if isinstance(node.op, ast.USub) and isinstance(value, Plain) and isinstance(value.value, int | float):
+            return Plain(-value.value)
+        return Opaque("an expression of kind UnaryOp is evaluated at run time", deps_of(value))
 
     def boolean(self, node: ast.BoolOp) -> Value:
         return join([self.evaluate(value) for value in node.values], self.positions.of(node))
@@ -568,6 +576,8 @@ class Evaluator:
         """Objects that SDKs and libraries make and that the analysis knows: templates, messages, clients in wrapping,
         the text of a prompt file."""
         path = callee.path
+        if (graph := self.interpreter.graphs.called(callee, arguments, span)) is not None:
+            return graph
         chain = callee.argument("chain")
         if isinstance(chain, Chain):
             return self._on_chain(chain, path.rpartition(".")[2], arguments, span)
@@ -667,6 +677,8 @@ class Evaluator:
         self, receiver: Value, method: str, arguments: Arguments, node: ast.Call, span: Span
     ) -> Value | None:
         """The method of a value whose type is known; ``None`` for any other."""
+        if method == "create_task" and arguments.positional and isinstance(receiver, External):
+            return arguments.positional[0]
         if method in _POOL_METHODS and arguments.positional:
             position = 1 if method == "run_in_executor" else 0
             path = f"{'builtins.map' if method in ('map', 'imap', 'starmap') else 'asyncio.to_thread'}"
@@ -674,6 +686,8 @@ class Evaluator:
             if value is not None:
                 return value
         match receiver:
+            case Result() if method in _TASK_METHODS:
+                return receiver
             case Text():
                 if method in _TASK_METHODS:
                     return receiver
@@ -738,6 +752,7 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Evaluator, Any], Value]] = {
     ast.Attribute: Evaluator.attribute,
     ast.Subscript: Evaluator.subscript,
     ast.BinOp: Evaluator.binary,
+    ast.UnaryOp: Evaluator.unary,
     ast.BoolOp: Evaluator.boolean,
     ast.IfExp: Evaluator.conditional,
     ast.Dict: Evaluator.dictionary,
@@ -773,6 +788,15 @@ _CALLERS: dict[str, int] = {
 """Functions that call a function they are given: where it stands among the arguments, the rest being its own."""
 
 _MAPPERS = frozenset({"builtins.map"})
+
+
+def _at_an_end(items: tuple[Item, ...], key: int) -> Value | None:
+    """The element that a number picks where only items further inside are repeated."""
+    passed = items[: key + 1] if key >= 0 else items[key:]
+    if len(passed) != (key + 1 if key >= 0 else -key) or any(isinstance(item, Repeated) for item in passed):
+        return None
+    picked = items[key]
+    return None if isinstance(picked, Repeated) else picked
 
 
 def _element(value: Value) -> Value:

@@ -32,6 +32,7 @@ from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.modules import Module, Project
 from charter_compiler.parser.scope import Environment, Frame, closure, rebound_names
 from charter_compiler.parser.sites import Site, root_site, signature_of, wrapper_site
+from charter_compiler.parser.state_graph import StateGraphs
 from charter_compiler.parser.statements import Executor
 from charter_compiler.parser.strings import Arguments, constant_text
 from charter_compiler.parser.values import (
@@ -132,6 +133,10 @@ class Interpreter:
         self._changing: set[tuple[int, str]] = set()
         self._changed_attributes: dict[tuple[int, str], Value] = {}
         self.sites: dict[str, Site] = {}
+        self.graphs = StateGraphs(self)
+        # What calls give for the parameters that carry a prompt, and which results calls of wrappers return.
+        self.arriving: dict[str, frozenset[str]] = {}
+        self.returning: dict[str, frozenset[str]] = {}
         nowhere = Module("<nowhere>", None, "", frozenset())
         env = Environment()
         self.evaluator = Evaluator(self, env, Frame("<module>", env, nowhere))
@@ -280,15 +285,9 @@ class Interpreter:
         with self.evaluator.inside() as env:
             for parameter in info.parameters:
                 self._declare(info, parameter.arg)
-                env.set(
-                    parameter.arg,
-                    Input(
-                        parameter.arg,
-                        "call",
-                        origin=info.flow(parameter.arg),
-                        deps=frozenset({info.flow(parameter.arg)}),
-                    ),
-                )
+                flow = info.flow(parameter.arg)
+                value = Input(parameter.arg, "call", origin=flow, deps=frozenset({flow}))
+                env.set(parameter.arg, self.graphs.state(info, parameter.arg, value))
             self.evaluator.evaluate(node.body)
         return FunctionRef(info, closure=outer)
 
@@ -341,7 +340,7 @@ class Interpreter:
             names: list[str] = []
             for parameter in info.parameters:
                 names.append(parameter.arg)
-                base.set(parameter.arg, self.parameter(info, parameter))
+                base.set(parameter.arg, self.graphs.state(info, parameter.arg, self.parameter(info, parameter)))
             if info.cls is not None:
                 if own is not None:
                     base.set(own, Instance(info.cls))
@@ -500,6 +499,7 @@ class Interpreter:
             place = self._place(awaited)
             site = root_site(node, callee, signature, arguments, span, used=wanted and node is not self.unread, **place)
             self.record(site)
+            self.graphs.invoked(callee, arguments)
             return Result(site.key, texts=signature.texts)
         if not refs and not isinstance(callee, External | ClassRef):
             refs = self._named_candidates(callee, receiver, node)
@@ -522,6 +522,7 @@ class Interpreter:
             "loops": tuple(frame.loops),
             "arms": tuple(frame.arms),
             "awaited": awaited,
+            "again": self.graphs.runs_again(frame.info),
         }
 
     def _known(self, callee: Value) -> Value:
@@ -561,6 +562,14 @@ class Interpreter:
             case Either(options=options):
                 for option in options:
                     yield from self._functions(option, node, arguments)
+
+    def functions_of(self, value: Value) -> list[FunctionRef]:
+        """The functions of the project that a value is, handed to a library that calls it."""
+        return list(self._functions(value, ast.Call(ast.Name("f"), [], []), Arguments()))
+
+    def refuel(self) -> None:
+        """Allow as many statements to be read inline as for one function."""
+        self.fuel = FUEL
 
     def _named_candidates(self, callee: Value, receiver: Value | None, node: ast.Call) -> list[FunctionRef]:
         """Methods of the called name, where nothing is known of the object: whatever the project has of that name."""
@@ -603,6 +612,9 @@ class Interpreter:
         known = results_of(*arguments.values(), *(ref.bound for ref in refs))
         for ref, bound in bounds:
             value = self.inline(ref, bound, carries=result is not None, wanted=wanted)
+            if result is not None:
+                inner = results_of(value) - known
+                self.returning[result.call] = self.returning.get(result.call, frozenset()) | inner
             values.append(seen_from_outside(value, result, known) if result is not None else value)
         if result is not None and any(value == Plain(None) for value in values) and len(values) > 1:
             values = [value for value in values if value != Plain(None)] or values
@@ -641,6 +653,9 @@ class Interpreter:
         for name, value in bound.values.items():
             if name == info.own:
                 continue
+            if name in info.prompts and (deps := deps_of(value)):
+                flow = info.flow(name)
+                self.arriving[flow] = self.arriving.get(flow, frozenset()) | deps
             known = info.given.setdefault(name, [])
             for each in interesting(value):
                 if each not in known and len(known) < CANDIDATE_LIMIT:
@@ -798,20 +813,24 @@ class Interpreter:
             if own is None or info.cls is None:
                 return False
             info.touches = any(
-                (isinstance(node, ast.Attribute | ast.Subscript)
-                and isinstance(node.ctx, ast.Store)
-                and _is_of(node, own))
-                or (isinstance(node, ast.Call)
-                and isinstance(node.func, ast.Attribute)
-                and (
-                    (node.func.attr in MUTATORS and _is_of(node.func, own, below=True))
-                    or (
-                        isinstance(node.func.value, ast.Name)
-                        and node.func.value.id == own
-                        and (method := info.cls.method(node.func.attr)) is not None
-                        and self.touches(method)
+                (
+                    isinstance(node, ast.Attribute | ast.Subscript)
+                    and isinstance(node.ctx, ast.Store)
+                    and _is_of(node, own)
+                )
+                or (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and (
+                        (node.func.attr in MUTATORS and _is_of(node.func, own, below=True))
+                        or (
+                            isinstance(node.func.value, ast.Name)
+                            and node.func.value.id == own
+                            and (method := info.cls.method(node.func.attr)) is not None
+                            and self.touches(method)
+                        )
                     )
-                ))
+                )
                 for node in ast.walk(info.node)
             )
         return info.touches

@@ -60,6 +60,7 @@ class Site:
     awaited: bool = False
     used: bool = True
     effects: tuple[str, ...] = ()
+    again: bool = False
 
 
 def key_of(span: Span) -> str:
@@ -298,8 +299,13 @@ def _number(arguments: Arguments, keywords: Iterable[str]) -> int | float | None
     return None
 
 
-def calls_of(sites: Iterable[Site]) -> tuple[Call, ...]:
-    """The calls in the order of files and source, with their ids and dependences."""
+def calls_of(
+    sites: Iterable[Site],
+    arriving: Mapping[str, frozenset[str]] | None = None,
+    returning: Mapping[str, frozenset[str]] | None = None,
+) -> tuple[Call, ...]:
+    """The calls in the order of files and source, with their ids and dependences. ``arriving`` is what flows into
+    parameters, ``returning`` which results a call of a wrapper returns."""
     ordered = sorted(
         sites,
         key=lambda site: (site.span.file, site.span.line, site.span.column, site.span.end_line, site.span.end_column),
@@ -315,8 +321,24 @@ def calls_of(sites: Iterable[Site]) -> tuple[Call, ...]:
     for site in ordered:
         left_out = _impossible(site, by_key)
         known = {key: call_id for key, call_id in ids.items() if key not in left_out} if left_out else ids
-        calls.append(_call(site, ids[site.key], known, order))
+        call = _call(site, ids[site.key], known, order)
+        through = {ids[key] for key in _through(site.flows, arriving or {}) if key in ids} - {*call.depends_on}
+        inner = {ids[key] for key in (returning or {}).get(site.key, ()) if key in ids} - {call.id}
+        arrives = tuple(sorted(through, key=order.__getitem__))
+        calls.append(replace(call, arrives=arrives, returns=tuple(sorted(inner, key=order.__getitem__))))
     return tuple(calls)
+
+
+def _through(flows: Iterable[str], arriving: Mapping[str, frozenset[str]]) -> set[str]:
+    """The results that callers give for parameters, through any number of functions."""
+    found: set[str] = set()
+    waiting = list(flows)
+    while waiting:
+        for dep in arriving.get(waiting.pop(), ()):
+            if dep not in found:
+                found.add(dep)
+                waiting.append(dep)
+    return {dep for dep in found if not dep.startswith(FLOW)}
 
 
 def _impossible(site: Site, sites: Mapping[str, Site]) -> set[str]:
@@ -328,6 +350,7 @@ def _impossible(site: Site, sites: Mapping[str, Site]) -> set[str]:
         for key in _referred(site)
         if (other := sites.get(key)) is not None
         and not site.loops
+        and not site.again
         and (other.span.file, other.function) == (site.span.file, site.function)
         and (other is site or ((other.span.line, other.span.column) >= place and not _within(other.span, site.span)))
     }
@@ -369,6 +392,7 @@ def _call(site: Site, call_id: str, ids: Mapping[str, str], order: Mapping[str, 
         awaited=site.awaited,
         used=site.used,
         effects=site.effects,
+        again=site.again,
     )
 
 

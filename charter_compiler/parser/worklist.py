@@ -17,9 +17,13 @@ from charter_compiler.parser.interpreter import Interpreter
 from charter_compiler.parser.modules import Module, Project, Unit
 from charter_compiler.parser.sdk import injected
 from charter_compiler.parser.sites import Site
+from charter_compiler.parser.state_graph import units as graph_units
 
 ROUND_LIMIT = 6
 """Readings of one function at most; what is found then stands."""
+
+GRAPH_ROUNDS = 3
+"""Times that the state of graphs is followed: what their nodes return can depend on what they are given."""
 
 COMMON_NAMES = frozenset(
     {
@@ -47,7 +51,7 @@ class Worklist:
     def run(self) -> list[Site]:
         """All sites of the project."""
         for module in self.project.modules.values():
-            for unit in seeds(module, self.project):
+            for unit in (*seeds(module, self.project), *graph_units(module)):
                 self._enqueue(module, unit)
         # First, which functions carry a prompt, from what each does in general; nothing is read inline.
         self._drain()
@@ -64,7 +68,22 @@ class Worklist:
                 self._rounds[key] = 0
                 self._enqueue(module, unit)
         self._drain()
+        self._follow_graphs()
         return [site for found in self._found.values() for site in found.values()]
+
+    def _follow_graphs(self) -> None:
+        """Read the functions of graphs' nodes again, with the state that other nodes leave."""
+        for _ in range(GRAPH_ROUNDS):
+            changed = self.interpreter.graphs.solve()
+            for info in changed:
+                outermost = _outermost(info)
+                units = [unit for unit in info.module.units if unit.node is outermost]
+                for unit in units or [unit for unit in info.module.units if unit.node is None]:
+                    self._rounds[_key(info.module, unit)] = 0
+                    self._enqueue(info.module, unit)
+            if not changed:
+                return
+            self._drain()
 
     def _drain(self) -> None:
         while self._waiting:

@@ -81,7 +81,8 @@ FOUND = {
     "a dump of what varies": (call(param("json.dumps(record)"), const()), ["CH101"]),
     "effects": (call(const("Tidy up."), effects=("runs programs",)), ["CH301"]),
     "effects behind a wrapper": (call(const("Tidy up."), effects=("runs programs",), kind="wrapper"), []),
-    "nothing known": (call(Unknown("the value of x.y() is not in this project", at(1))), ["CH001"]),
+    "nothing known": (call(Unknown("the value of hub.pull() is not in this project", at(1))), ["CH001"]),
+    "something converted": (call(Unknown("the value of x.convert() is not in this project", at(1))), []),
     "nothing known in a wrapper": (call(Unknown("from elsewhere", at(1)), kind="wrapper"), []),
     "a bare parameter": (call(param(), forward=True), []),
 }

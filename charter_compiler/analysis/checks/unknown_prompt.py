@@ -12,8 +12,12 @@ from charter_compiler.analysis.checks.syntax import Syntax, names_in
 from charter_compiler.ir.nodes import Call, Unknown
 from charter_compiler.ir.prompts import segments_of
 
-_ELSEWHERE = re.compile(r"is not in this project|is read at run time")
-"""Reasons that name a place outside of what is inspected. Others say where our own reading ends."""
+_ELSEWHERE = re.compile(
+    r"(?:\b|_)(?:get|pull|load|read|fetch|download|import_module|environ|request|query)\w*[(.\[]"
+    r".*is not in this project"
+)
+"""Reasons that name something fetched from outside of what is inspected. Others say where our own reading ends, or name
+a library's function that may only convert what can be read."""
 _DEPTH = 4
 
 
