@@ -13,7 +13,7 @@ from charter_compiler.parser.ast_parser import AgentASTParser
 CALL = "def run(llm, doc):\n    llm.generate('Sum up ' + doc)\n"
 FOUND = "run root: Sum up {doc}"
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(20)
 
 
 def test_files_that_cannot_be_parsed_do_not_hide_others(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_code_cells_are_one_module(tmp_path: Path) -> None:
     ]
     one, two, three = found.calls
     assert prompt(one) == "user: {doc} " + RULES
-    assert (prompt(two), two.kind, two.in_loop) == ("Sum up {doc@loop}", "wrapper", True)
+    assert (prompt(two), two.kind, two.in_loop) == ("user: Sum up {doc@loop}", "wrapper", True)
     assert three.depends_on == (two.id,)
 
 

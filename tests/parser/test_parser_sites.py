@@ -136,8 +136,8 @@ def test_messages() -> None:
     )
     assert [prompt(call) for call in parsed.calls] == [
         "system: rules / user: (flagged)* / user: {doc}?",
-        "system: s / unknown: ? / unknown: {doc}",
-        "system: s / unknown: ? / unknown: {doc} / assistant: <2>",
+        "system: s / unknown: ({history})* / unknown: {doc}",
+        "system: s / unknown: ({history})* / unknown: {doc} / assistant: <2>",
         "unknown: {history}",
     ]
 

@@ -1,0 +1,361 @@
+"""Reading functions inline: what a call does, from what the function does in general, or read again for its arguments.
+
+What was found out is remembered by the function and the values of the call, and forgotten when more becomes known of a
+function that was involved.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.parser.calls import DEPTH_LIMIT, FUEL, NESTING_LIMIT, Bound, Instantiation
+from charter_compiler.parser.definitions import MUTATORS, FunctionInfo
+from charter_compiler.parser.expressions import Evaluator
+from charter_compiler.parser.scope import Environment, Frame
+from charter_compiler.parser.statements import Executor
+from charter_compiler.parser.values import (
+    ClassRef,
+    FunctionRef,
+    Input,
+    Instance,
+    Opaque,
+    Plain,
+    Record,
+    Repeated,
+    Series,
+    Value,
+    bounded,
+    deps_of,
+    join,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a call does: the value that it returns, what ``self`` holds afterwards, and the lists and dictionaries among
+    its arguments that it changed."""
+
+    value: Value
+    state: dict[str, Value] = field(default_factory=dict)
+    changed: dict[str, Value] = field(default_factory=dict)
+
+
+class _Reading:
+    """The evaluator reads in a frame and its names, inside ``with``. A class, since this happens for every call."""
+
+    __slots__ = ("_before", "_evaluator", "_now")
+
+    def __init__(self, evaluator: Evaluator, frame: Frame, env: Environment) -> None:
+        self._evaluator = evaluator
+        self._now = env, frame
+
+    def __enter__(self) -> None:
+        self._before = self._evaluator.env, self._evaluator.frame
+        self._evaluator.env, self._evaluator.frame = self._now
+
+    def __exit__(self, *_: object) -> None:
+        self._evaluator.env, self._evaluator.frame = self._before
+
+
+class Inlining:
+    """The part of the interpreter that reads functions for calls of them. ``fuel`` and ``budget`` count the statements
+    that may still be read inline: for the function that is read on its own, and for the project. ``rough``: what names
+    hold at a later turn of a loop is left out, while it is found out which functions carry a prompt."""
+
+    evaluator: Evaluator
+    executor: Executor
+
+    def __init__(self) -> None:
+        self.fuel = FUEL
+        self.budget = 0
+        self.rough = True
+        self._stack: list[FunctionInfo] = []
+        self._memo: dict[object, Effect] = {}
+        self._users: dict[FunctionInfo, list[object]] = defaultdict(list)
+        self._inside: set[FunctionInfo] = set()
+        self._summarizing: set[object] = set()
+        self._cuts = 0
+        self._depth = 0
+
+    if TYPE_CHECKING:
+
+        def parameter(self, info: FunctionInfo, parameter: ast.arg) -> Value:
+            """A parameter as the function itself sees it."""
+
+    def _reading(self, frame: Frame, env: Environment) -> _Reading:
+        return _Reading(self.evaluator, frame, env)
+
+    @contextmanager
+    def _inside_of(self, info: FunctionInfo) -> Iterator[None]:
+        self._stack.append(info)
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._stack.pop()
+            self._depth -= 1
+
+    def mark(self) -> None:
+        """A model is called in each of the functions that are being read."""
+        for info in self._stack:
+            info.reaches = True
+
+    def inline(self, ref: FunctionRef, bound: Bound, *, carries: bool = False, wanted: bool = True) -> Value:
+        """The value that a function returns for these arguments; unknown where it is too deep to be read. What the call
+        does to its arguments and to ``self`` is done to the names of the caller.
+
+        Reading a function again for each call costs most of the time, so it is done where it can tell more than what
+        the function returns in general: not for what ``carries`` a prompt to a model and returns what that said, nor
+        where the value is not ``wanted``.
+        """
+        frame, env = self.evaluator.frame, self.evaluator.env
+        info = ref.function
+        self._inside.add(info)
+        if info.reaches:
+            self.mark()
+        own = info.own
+        same = own is not None and frame.own is not None and ref.bound is not None and env.get(frame.own) is ref.bound
+        state: dict[str, Value] = {}
+        if same:
+            state = {
+                name[5:]: value
+                for name, value in env.since(frame.base.parent).items()
+                if name.startswith("self.") and not isinstance(value, FunctionRef)
+            }
+        elif isinstance(ref.bound, Instance) and ref.bound.attributes is not None:
+            state = dict(ref.bound.attributes)
+        effect = self._general(ref, bound, state, same=same, carries=carries, wanted=wanted)
+        if effect is None:
+            effect = self._effect(ref, bound, state)
+        if same:
+            for name, value in effect.state.items():
+                if state.get(name) is not value:
+                    env.set(f"self.{name}", value)
+        elif isinstance(ref.bound, Instance) and ref.bound.attributes is not None:
+            attributes = tuple(sorted(effect.state.items()))
+            if attributes != ref.bound.attributes:
+                env.replace(ref.bound, Instance(ref.bound.cls, attributes), frame.base)
+        for name, value in effect.changed.items():
+            env.replace(bound.values[name], value, frame.base)
+        return effect.value
+
+    def _effect(self, ref: FunctionRef, bound: Bound, state: dict[str, Value]) -> Effect:
+        """What a call does, remembered for the next one with the same values."""
+        info = ref.function
+        values = tuple(sorted(bound.values.items()))
+        key = (info, id(ref.closure), ref.bound, values, tuple(sorted(state.items())))
+        known = self._memo.get(key)
+        if known is not None:
+            return known
+        before, self._inside = self._inside, {info}
+        cuts = self._cuts
+        effect = self._read_inline(ref, bound, state)
+        if cuts == self._cuts:
+            self._remember(key, effect)
+        self._inside = before
+        return effect
+
+    def _remember(self, key: object, effect: Effect) -> None:
+        self._memo[key] = effect
+        for each in self._inside:
+            self._users[each].append(key)
+
+    def _general(
+        self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, same: bool, carries: bool, wanted: bool
+    ) -> Effect | None:
+        """What a call does, from what the function does in general; ``None`` where reading it again tells more."""
+        info = ref.function
+        deep = len(self._stack) > DEPTH_LIMIT or self.fuel <= 0 or self.budget <= 0
+        if not deep and any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates):
+            return None
+        if not deep and same and (info.reaches or self.touches(info)):
+            return None
+        summary = self._summary(info)
+        if summary is None:
+            return None
+        value = summary.value
+        if deep:
+            return Effect(Instantiation(info, bound).value(value), state)
+        changes = state and info.cls is not None and any(each.changing for each in info.cls.lineage())
+        if not wanted and not changes:
+            return Effect(Opaque("a result that nothing reads"), state)
+        if changes and self.touches(info):
+            return None
+        general = Instantiation(info, bound)
+        value = general.value(value)
+        return Effect(value, state) if carries or not general.lost else None
+
+    def touches(self, info: FunctionInfo) -> bool:
+        """Whether a method changes attributes of its object, itself or through others that it calls on it."""
+        if info.touches is None:
+            info.touches = False  # for those that call themselves
+            own = info.own
+            if own is None or info.cls is None:
+                return False
+            info.touches = any(
+                (
+                    isinstance(node, ast.Attribute | ast.Subscript)
+                    and isinstance(node.ctx, ast.Store)
+                    and _is_of(node, own)
+                )
+                or (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and (
+                        (node.func.attr in MUTATORS and _is_of(node.func, own, below=True))
+                        or (
+                            isinstance(node.func.value, ast.Name)
+                            and node.func.value.id == own
+                            and (method := info.cls.method(node.func.attr)) is not None
+                            and self.touches(method)
+                        )
+                    )
+                )
+                for node in ast.walk(info.node)
+            )
+        return info.touches
+
+    def _summary(self, info: FunctionInfo) -> Effect | None:
+        """What a function does in general, its parameters being values from outside; ``None`` while that is read."""
+        key = ("summary", info)
+        known = self._memo.get(key)
+        if known is not None:
+            return known
+        if info in self._stack or key in self._summarizing or self._depth > NESTING_LIMIT:
+            return None
+        self._summarizing.add(key)
+        before, self._inside = self._inside, {info}
+        stack, self._stack = self._stack, []
+        fuel, self.fuel = self.fuel, FUEL
+        own = info.own
+        instance = Instance(info.cls) if info.cls is not None else None
+        values = {each.arg: self.parameter(info, each) for each in info.parameters}
+        if own is not None and instance is not None:
+            values[own] = instance
+        elif instance is not None and info.decorated("classmethod") and info.cls is not None:
+            values[info.parameters[0].arg] = ClassRef(info.cls)
+        try:
+            effect = self._read_inline(FunctionRef(info, instance), Bound(values, {}), {})
+        finally:
+            self.fuel, self._stack = fuel, stack
+            self._summarizing.discard(key)
+            if info.reaches:
+                self.mark()
+        self._remember(key, effect)
+        self._inside = before
+        return effect
+
+    def forget_all(self) -> None:
+        """Forget what calls do: more is known of the functions now than when most of it was found out."""
+        self._memo.clear()
+        self._users.clear()
+
+    def forget(self, info: FunctionInfo) -> None:
+        """Forget what calls do in which a function is involved of which more is known now."""
+        for key in self._users.pop(info, ()):
+            self._memo.pop(key, None)
+
+    def _read_inline(self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, force: bool = False) -> Effect:
+        info = ref.function
+        too_deep = len(self._stack) > DEPTH_LIMIT or self._depth > NESTING_LIMIT
+        if (too_deep or self.fuel <= 0 or info in self._stack) and not force:
+            self._cuts += 1
+            return Effect(self._not_read(info, bound), state)
+        base = Environment(ref.closure or info.outer)
+        frame = Frame(info.name, base, info.module, info=info, own=info.own, cls=info.cls, inline=True)
+        base.names.update((f"self.{name}", value) for name, value in state.items())
+        with self._reading(frame, base), self._inside_of(info):
+            for parameter in info.parameters:
+                base.set(parameter.arg, bound.values.get(parameter.arg) or self.default(info, parameter))
+            if info.cls is not None and info.decorated("classmethod"):
+                first = next(iter(info.parameters), None)
+                if first is not None and ref.bound is not None:
+                    base.set(first.arg, ref.bound)
+            frame.parameters = frozenset(parameter.arg for parameter in info.parameters)
+            frame.fields.update((name, name) for name in frame.parameters)
+            body = info.node.body
+            if isinstance(body, list):
+                if self.executor.block(body):
+                    frame.ends.append(self.evaluator.env)
+                    if not frame.yields:
+                        frame.returns.append(Plain(None))
+            else:
+                frame.returns.append(self.evaluator.evaluate(body))
+                frame.ends.append(self.evaluator.env)
+        span = Span(info.module.label, info.node.lineno, 1, info.node.end_lineno or info.node.lineno, 1)
+        value: Value
+        if frame.yields:
+            value = Series((Repeated(tuple(dict.fromkeys(frame.yields))),))
+        else:
+            returned = list(dict.fromkeys(frame.returns))
+            value = join(returned, span) if returned else Plain(None)
+        value = bounded(value)
+        after = self._state_after(frame, base, span)
+        return Effect(value, after, self._changed_arguments(frame, bound, span))
+
+    def _not_read(self, info: FunctionInfo, bound: Bound) -> Value:
+        reason = f"{info.name}() is not followed here: it calls itself, or the calls nest too deeply"
+        return Opaque(reason, deps_of(*bound.values.values()))
+
+    def _state_after(self, frame: Frame, base: Environment, span: Span) -> dict[str, Value]:
+        """What ``self`` holds where the function ends."""
+        names: dict[str, list[Value]] = {}
+        for end in frame.ends:
+            for name, value in end.since(base.parent).items():
+                if name.startswith("self."):
+                    names.setdefault(name, []).append(value)
+        return {name[5:]: bounded(join(values, span)) for name, values in names.items()}
+
+    @staticmethod
+    def _changed_arguments(frame: Frame, bound: Bound, span: Span) -> dict[str, Value]:
+        """Lists and dictionaries that the function was given and has changed in place."""
+        changed: dict[str, Value] = {}
+        for name, value in bound.values.items():
+            if not isinstance(value, Series | Record) or not frame.ends or frame.info is None:
+                continue
+            after = [each for end in frame.ends if (each := end.get(name)) is not None]
+            different = [each for each in after if each is not value]
+            in_place = all(isinstance(each, Series | Record | Opaque) for each in different)
+            if different and in_place and name not in frame.info.rebinds:
+                changed[name] = join(after, span)
+        return changed
+
+    @staticmethod
+    def default_node(info: FunctionInfo, parameter: ast.arg) -> ast.expr | None:
+        arguments = info.node.args
+        positional = [*arguments.posonlyargs, *arguments.args]
+        if parameter in positional:
+            index = positional.index(parameter) - (len(positional) - len(arguments.defaults))
+            return arguments.defaults[index] if index >= 0 else None
+        if parameter in arguments.kwonlyargs:
+            return arguments.kw_defaults[arguments.kwonlyargs.index(parameter)]
+        return None
+
+    def default(self, info: FunctionInfo, parameter: ast.arg) -> Value:
+        """The default of a parameter that a call does not give."""
+        arguments = info.node.args
+        if parameter is arguments.vararg:
+            return Series(())
+        if parameter is arguments.kwarg:
+            return Record(())
+        node = self.default_node(info, parameter)
+        if node is None:
+            return Input(parameter.arg, "item")
+        with self._reading(Frame(info.name, info.outer, info.module, info=info, inline=True), info.outer):
+            return self.evaluator.evaluate(node)
+
+
+def _is_of(node: ast.Attribute | ast.Subscript, own: str, below: bool = False) -> bool:
+    """Whether an expression is an attribute of the object, or a part of one."""
+    inner: ast.expr = node.value if below else node
+    depth = 0
+    while isinstance(inner, ast.Attribute | ast.Subscript):
+        depth += isinstance(inner, ast.Attribute)
+        inner = inner.value
+    return depth > 0 and isinstance(inner, ast.Name) and inner.id == own
