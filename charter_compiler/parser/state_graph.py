@@ -264,7 +264,7 @@ class StateGraphs:
         return flow(steps, barriers, keys)
 
     def _route(self, graph: Graph, index: int, start: dict[str, Value]) -> tuple[Targets, list[tuple[str, Value]]]:
-        """The nodes that a function for conditional edges may name, and those to which it sends something of its own."""
+        """The nodes that a function for conditional edges may name, and what it sends to some in place of the state."""
         _, router, written, _ = graph.conditional[index]
         anywhere = frozenset({*graph.nodes, END})
         state = self._as_state(graph, graph.choosing.get(index, start), None)
