@@ -11,12 +11,11 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from charter_compiler.diagnostics.diagnostic import Diagnostic
 from charter_compiler.diagnostics.errors import SourceError
-from charter_compiler.ir.nodes import Agent, Call
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import Agent, Call, walk
 from charter_compiler.ir.verify import verify
 from charter_compiler.parser.files import label_of, python_files, read_source
-from charter_compiler.parser.findings import findings
 from charter_compiler.parser.modules import Module, Project, parse, words_of
 from charter_compiler.parser.notebooks import Notebook, is_notebook, read_notebook
 from charter_compiler.parser.sites import calls_of
@@ -46,7 +45,6 @@ class ParsedAgent:
     notebook it is the module that its code cells form, and ``notebooks`` says where its lines stand."""
 
     agent: Agent
-    diagnostics: tuple[Diagnostic, ...] = ()
     failed: tuple[FailedFile, ...] = ()
     files: int = 0
     sources: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -164,11 +162,11 @@ def _parse(
     calls = calls_of(sites, worklist.interpreter.arriving, worklist.interpreter.returning)
     agent = Agent(name, calls)
     verify(agent)
-    files = {call.span.file for call in calls}
+    # The files of the prompts' texts too: findings stand there, and comments that silence them.
+    files = {span.file for call in calls for span in _spans(call)}
     sources = {label: module.source for label, module in project.modules.items() if label in files}
     return ParsedAgent(
         agent=agent,
-        diagnostics=findings(calls, sources),
         failed=(
             *(each for each in loaded if isinstance(each, FailedFile)),
             *(
@@ -189,6 +187,12 @@ def _given_up(file: str, line: int, reason: str, notebooks: Mapping[str, Noteboo
         return FailedFile(file, line, reason)
     cell = notebooks[file].at(line)
     return FailedFile(file, line - cell.first + 1, reason, cell.number)
+
+
+def _spans(call: Call) -> Iterator[Span]:
+    yield call.span
+    for message in call.messages:
+        yield from (segment.span for segment in walk(message.segments))
 
 
 def _failure(file: str, error: BaseException) -> FailedFile:

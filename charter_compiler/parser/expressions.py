@@ -13,27 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const
-from charter_compiler.parser import prompt_files, sdk
-from charter_compiler.parser.carriers import CHAIN
-from charter_compiler.parser.definitions import ClassInfo, bind_method
-from charter_compiler.parser.functions import MUTABLE, external_call, mutate
-from charter_compiler.parser.messages import ROLES
+from charter_compiler.parser import sdk
+from charter_compiler.parser.functions import MUTABLE, external_call
+from charter_compiler.parser.library_objects import LibraryObjects
 from charter_compiler.parser.modules import Module
 from charter_compiler.parser.positions import Positions
 from charter_compiler.parser.scope import Environment, Frame, shared_names
-from charter_compiler.parser.sdk.signature import Template
-from charter_compiler.parser.sites import argument_of
 from charter_compiler.parser.strings import (
     Arguments,
     constant_of,
     constant_text,
     entry,
     format_value,
-    method_of_text,
     percent_text,
-    transformed,
 )
-from charter_compiler.parser.templates import FILLING, MAKERS, filled
 from charter_compiler.parser.values import (
     Chain,
     ClassRef,
@@ -43,9 +36,7 @@ from charter_compiler.parser.values import (
     FunctionRef,
     Imported,
     Input,
-    Instance,
     Item,
-    ModuleRef,
     Opaque,
     Plain,
     PromptTemplate,
@@ -57,6 +48,7 @@ from charter_compiler.parser.values import (
     Value,
     concat,
     deps_of,
+    is_text,
     item_of,
     join,
     normal,
@@ -74,7 +66,7 @@ REPETITION_LIMIT = 100_000
 """Characters of ``"-" * n`` beyond which the text is not spelled out."""
 
 
-class Evaluator:
+class Evaluator(LibraryObjects):
     """Evaluates expressions. ``env`` and ``frame`` are those of the function that is being read; calls of the project's
     own functions and of models go to the ``interpreter``."""
 
@@ -235,116 +227,6 @@ class Evaluator:
             return self._super(node.attr)
         return self.attribute_of(self.evaluate(node.value), node.attr, self.positions.of(node))
 
-    def _super(self, name: str) -> Value:
-        own = self.env.get(self.frame.own) if self.frame.own else None
-        if self.frame.cls is not None and own is not None:
-            for cls in self.frame.cls.lineage()[1:]:
-                if name in cls.methods:
-                    return bind_method(cls.methods[name], own)
-            foreign = next(self.frame.cls.ancestors(), None)
-            if foreign is not None:
-                return External(f"{foreign}().{name}")
-        return Opaque(f"super().{name} is not in this project")
-
-    def attribute_of(self, value: Value, name: str, span: Span) -> Value:
-        match value:
-            case Imported(module=module, name=member):
-                return self.attribute_of(self.interpreter.member(module, member), name, span)
-            case Input(cls=ClassInfo() as cls):
-                return self._typed_attribute(value, cls, name)
-            case Input() | Result():
-                return value.part(f".{name}")
-            case External(path=path):
-                if name in _TASK_METHODS and path.endswith("()"):
-                    return value
-                return value.attribute(name)
-            case Instance():
-                return self._instance_attribute(value, name, span)
-            case ClassRef(cls=cls):
-                method = cls.method(name)
-                if method is not None:
-                    return FunctionRef(method, value) if method.decorated("classmethod") else FunctionRef(method)
-                constant = cls.constant(name)
-                if constant is not None:
-                    return self._constant(constant)
-                foreign = next(cls.ancestors(), None)
-                return (
-                    External(f"{foreign}.{name}")
-                    if foreign
-                    else Opaque(f"{cls.name}.{name} is not bound in this project")
-                )
-            case ModuleRef(module=module):
-                return self.interpreter.member(module, name)
-            case Chain() | PromptTemplate():
-                chain = Chain((value,)) if isinstance(value, PromptTemplate) else value
-                return External(f"{CHAIN}.{name}", (("chain", chain),), deps_of(chain))
-            case Record() if (found := value.get(name)) is not None:
-                return found
-            case FilePath(path=path) if name == "parent":
-                return FilePath(os.path.dirname(path))
-            case Text() if name == "value" and constant_text(value) is not None:
-                return value  # of an enumeration
-            case Either(options=options):
-                return join([self.attribute_of(option, name, span) for option in options], span)
-            case FunctionRef() if name in ("func", "__wrapped__"):
-                return value
-            case Opaque(reason=reason, deps=deps):
-                return Opaque(reason, deps)
-        return Opaque(f"the attribute .{name} is read at run time", deps_of(value))
-
-    def _constant(self, constant: Value) -> Value:
-        if isinstance(constant, Imported):
-            return self.interpreter.member(constant.module, constant.name)
-        return constant
-
-    def _typed_attribute(self, value: Input, cls: ClassInfo, name: str) -> Value:
-        """An attribute of a value that an annotation gives a class of the project."""
-        methods = cls.implementations(name)
-        if methods and methods[0].decorated("property", "cached_property"):
-            return value.part(f".{name}")
-        if methods:
-            refs = tuple(bind_method(method, Instance(method.cls or cls)) for method in methods)
-            return refs[0] if len(refs) == 1 else Either(refs)
-        part = value.part(f".{name}")
-        match cls.annotation(name):
-            case ClassRef(cls=known):
-                return replace(part, cls=known)
-            case External(path=path):
-                return External(f"{path}()")
-        self.interpreter.initialize(cls)
-        initial = next((each.initial[name] for each in cls.lineage() if each.initial and name in each.initial), None)
-        if isinstance(initial, External | Instance | FunctionRef | Chain):
-            return initial
-        return part
-
-    def _instance_attribute(self, value: Instance, name: str, span: Span) -> Value:
-        cls = value.cls
-        known = dict(value.attributes) if value.attributes is not None else {}
-        method = cls.method(name)
-        if name in known and method is None:
-            return known[name]
-        if method is None and value.attributes is None and name not in cls.declared:
-            method = next(iter(cls.implementations(name)), None)  # only subclasses have it
-        if method is not None:
-            if method.decorated("property", "cached_property"):
-                return self.interpreter.invoke_plain(FunctionRef(method, value), Arguments(), span)
-            if value.attributes is None:
-                refs = tuple(bind_method(each, value) for each in cls.implementations(name))
-                return refs[0] if len(refs) == 1 else Either(refs)
-            return bind_method(method, value)
-        self.interpreter.initialize(cls)
-        found = self._constant(cls.attribute(name))
-        if isinstance(found, Opaque):
-            changing = any(name in each.changing for each in cls.lineage())
-            if changing:
-                return self.interpreter.changing_attribute(cls, name, found)
-            if cls.method("__getattr__") is not None and (registered := self.interpreter.registered(name)):
-                return registered
-            foreign = next(cls.ancestors(), None)
-            if foreign is not None and not found.deps:
-                return External(f"{foreign}().{name}")
-        return found
-
     def subscript(self, node: ast.Subscript) -> Value:
         value = self.evaluate(node.value)
         if isinstance(node.slice, ast.Slice):
@@ -409,7 +291,7 @@ class Evaluator:
 
     def operation(self, operator: ast.operator, values: list[Value], span: Span) -> Value:
         if isinstance(operator, ast.Add):
-            if any(_is_text(value) for value in values):
+            if any(is_text(value) for value in values):
                 return concat([text_of(value, span) for value in values], span)
             if any(isinstance(value, Series) for value in values):
                 # A list from elsewhere stands in the sum with whatever it holds.
@@ -435,7 +317,7 @@ class Evaluator:
             times = next((value.value for value in values if isinstance(value, Plain)), None)
             if text is not None and isinstance(times, int) and len(text) * times <= REPETITION_LIMIT:
                 return Text(normal((Const(text * times, span),)))
-        kind = "% formatting" if isinstance(operator, ast.Mod) and _is_text(values[0]) else "a computation"
+        kind = "% formatting" if isinstance(operator, ast.Mod) and is_text(values[0]) else "a computation"
         return Opaque(f"{kind} is done at run time", deps_of(*values))
 
     def _piped(self, values: list[Value]) -> Value | None:
@@ -572,154 +454,6 @@ class Evaluator:
             return self.attribute(node)
         return self.attribute_of(receiver, node.attr, self.positions.of(node))
 
-    def _made(self, callee: External, arguments: Arguments, span: Span) -> Value | None:
-        """Objects that SDKs and libraries make and that the analysis knows: templates, messages, clients in wrapping,
-        the text of a prompt file."""
-        path = callee.path
-        if (graph := self.interpreter.graphs.called(callee, arguments, span)) is not None:
-            return graph
-        chain = callee.argument("chain")
-        if isinstance(chain, Chain):
-            return self._on_chain(chain, path.rpartition(".")[2], arguments, span)
-        first = arguments.positional[0] if arguments.positional else None
-        if path in MAKERS and first is not None:
-            return PromptTemplate((("raw", first),), MAKERS[path])
-        if (syntax := sdk.template(path)) is not None:
-            return self._template(syntax, arguments)
-        if (role := sdk.message_role(path)) is not None:
-            return _message(role, arguments, span)
-        if (transparent := sdk.transparent(path)) is not None:
-            if not transparent.of:
-                return External(path[: path.rindex(".")], callee.given, callee.deps)
-            inner = next((each for slot in transparent.of if (each := argument_of(arguments, slot)) is not None), None)
-            if inner is not None:
-                return inner
-        if path in ("functools.partial", "functools.partialmethod") and first is not None:
-            return _partial(first, arguments)
-        if path == "builtins.getattr" and len(arguments.positional) >= 2:
-            name = constant_text(arguments.positional[1])
-            if name is not None:
-                return self.attribute_of(arguments.positional[0], name, span)
-        if prompt_files.is_loader(path) and first is not None:
-            return self._loaded(path, first)
-        if path in _CALLERS:
-            return self._called_by(path, arguments, span)
-        return None
-
-    def _on_chain(self, chain: Chain, method: str, arguments: Arguments, span: Span) -> Value:
-        template = chain.stages[0]
-        if len(chain.stages) == 1 and isinstance(template, PromptTemplate) and method in FILLING:
-            if method == "partial":
-                return template
-            return filled(template, arguments, span)
-        if method in ("with_config", "with_retry", "with_fallbacks", "bind", "with_types", "with_structured_output"):
-            return chain
-        if method == "pipe":
-            return Chain((*chain.stages, *arguments.positional))
-        return Opaque(f"what .{method}() of a chain returns is not known here", deps_of(chain, *arguments.values()))
-
-    def _template(self, form: Template, arguments: Arguments) -> Value | None:
-        text = next((each for slot in form.text if (each := argument_of(arguments, slot)) is not None), None)
-        if text is None:
-            return None
-        if not form.chat:
-            syntax = form.syntax
-            declared = arguments.keywords.get("template_format")
-            if declared is not None and constant_text(declared) in ("jinja2", "mustache"):
-                syntax = "jinja"
-            if isinstance(text, FilePath | Text) and form.syntax == "format" and isinstance(text, FilePath):
-                return None
-            return PromptTemplate(((form.role, text),), syntax)
-        items = text.items if isinstance(text, Series) else (text,)
-        messages: list[tuple[str, Value]] = []
-        for item in items:
-            match item:
-                case Series(items=(Text() as role, content)) if not isinstance(content, Repeated):
-                    name = constant_text(role) or "unknown"
-                    known = "placeholder" if name == "placeholder" else name if name in ROLES else "user"
-                    messages.append((known, _bare(content) if known == "placeholder" else content))
-                case PromptTemplate(messages=inner):
-                    messages.extend(inner)
-                case Record() if (said := item.get("content")) is not None:
-                    role_value = item.get("role")
-                    messages.append(((constant_text(role_value) if role_value else None) or "user", said))
-                case External(path=path) if path.endswith("MessagesPlaceholder()"):
-                    messages.append(("placeholder", item.argument("variable_name", 0) or Opaque("a placeholder")))
-                case Repeated():
-                    messages.append(("placeholder", Opaque("messages that are made at run time")))
-                case _:
-                    messages.append(("user", item))
-        return PromptTemplate(tuple(messages), form.syntax, chat=True)
-
-    def _loaded(self, path: str, first: Value) -> Value | None:
-        if isinstance(first, FilePath):
-            file = self.interpreter.file(first.path, self.frame.module)
-            return prompt_files.loaded(path, file) if file is not None else None
-        return None
-
-    def _called_by(self, path: str, arguments: Arguments, span: Span) -> Value | None:
-        """Functions that call another one: ``map(f, xs)``, ``asyncio.to_thread(f, x)``."""
-        position = _CALLERS[path]
-        given = arguments.positional
-        if len(given) <= position or not isinstance(given[position], FunctionRef | External | Either):
-            return None
-        rest = given[position + 1 :]
-        if path in _MAPPERS:
-            rest = [
-                join(item_of(value.items), span) if isinstance(value, Series) and value.items else _element(value)
-                for value in rest
-            ]
-        inner = Arguments(rest, dict(arguments.keywords), fields=self.frame.fields)
-        value = self.interpreter.handed_over(given[position], inner, span)
-        return Series((Repeated((value,)),)) if path in _MAPPERS else value
-
-    def _call_method(
-        self, receiver: Value, method: str, arguments: Arguments, node: ast.Call, span: Span
-    ) -> Value | None:
-        """The method of a value whose type is known; ``None`` for any other."""
-        if method == "create_task" and arguments.positional and isinstance(receiver, External):
-            return arguments.positional[0]
-        if method in _POOL_METHODS and arguments.positional:
-            position = 1 if method == "run_in_executor" else 0
-            path = f"{'builtins.map' if method in ('map', 'imap', 'starmap') else 'asyncio.to_thread'}"
-            value = self._called_by(path, replace(arguments, positional=arguments.positional[position:]), span)
-            if value is not None:
-                return value
-        match receiver:
-            case Result() if method in _TASK_METHODS:
-                return receiver
-            case Text():
-                if method in _TASK_METHODS:
-                    return receiver
-                return method_of_text(receiver, method, arguments, span)
-            case FilePath():
-                return self._on_file(receiver, method, arguments)
-            case Either() if _is_text(receiver):
-                return method_of_text(text_of(receiver, span), method, arguments, span)
-            case Series() | Record() | Either():
-                return mutate(self.env, self.frame, receiver, method, arguments, span)
-            case Input() | Opaque() | Result() if method in ("append", "extend") and arguments.positional:
-                return mutate(self.env, self.frame, receiver, method, arguments, span)
-            case Input() | Result() if all(constant_of(value)[0] for value in arguments.values()):
-                shown = [ast.unparse(argument) for argument in node.args]
-                return transformed(receiver, method, shown, arguments.keywords)
-        return None
-
-    def _on_file(self, receiver: FilePath, method: str, arguments: Arguments) -> Value | None:
-        if method in ("resolve", "absolute", "expanduser", "__enter__"):
-            return receiver
-        if method in ("joinpath", "with_name", "with_suffix"):
-            parts = [constant_text(value) for value in arguments.positional]
-            if method != "joinpath" or any(part is None for part in parts):
-                return None
-            return FilePath(os.path.join(receiver.path, *(part for part in parts if part is not None)))
-        if method == "open":
-            return FilePath(receiver.path, opened=True)
-        if method in ("read_text", "read"):
-            file = self.interpreter.file(receiver.path, self.frame.module)
-            return prompt_files.read(file) if file is not None else None
-        return None
-
     def _arguments(self, node: ast.Call) -> Arguments:
         arguments = Arguments(fields=self.frame.fields)
         for argument in node.args:
@@ -774,22 +508,6 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Evaluator, Any], Value]] = {
 """The expressions that are understood."""
 
 
-_TASK_METHODS = frozenset({"result", "remote", "delay", "get_result"})
-"""Methods of what stands for a value that comes later."""
-
-_POOL_METHODS = frozenset({"submit", "map", "imap", "starmap", "apply", "apply_async", "run_in_executor"})
-
-_CALLERS: dict[str, int] = {
-    "builtins.map": 0,
-    "asyncio.to_thread": 0,
-    "anyio.to_thread.run_sync": 0,
-    "starlette.concurrency.run_in_threadpool": 0,
-}
-"""Functions that call a function they are given: where it stands among the arguments, the rest being its own."""
-
-_MAPPERS = frozenset({"builtins.map"})
-
-
 def _at_an_end(items: tuple[Item, ...], key: int) -> Value | None:
     """The element that a number picks where only items further inside are repeated."""
     passed = items[: key + 1] if key >= 0 else items[key:]
@@ -797,51 +515,6 @@ def _at_an_end(items: tuple[Item, ...], key: int) -> Value | None:
         return None
     picked = items[key]
     return None if isinstance(picked, Repeated) else picked
-
-
-def _element(value: Value) -> Value:
-    if isinstance(value, Input):
-        return value.shown("item", "loop")
-    return value.part("[item]") if isinstance(value, Result) else Opaque("an element", deps_of(value))
-
-
-def _partial(first: Value, arguments: Arguments) -> Value | None:
-    match first:
-        case FunctionRef():
-            return replace(
-                first,
-                positional=(*first.positional, *arguments.positional[1:]),
-                keywords=(*first.keywords, *arguments.keywords.items()),
-            )
-        case External():
-            return External.made(first.path, (*first.given, *arguments.keywords.items()))
-        case Either(options=options):
-            made = [each for option in options if (each := _partial(option, arguments)) is not None]
-            return Either(tuple(made)) if made else None
-    return first if isinstance(first, Input) else None
-
-
-def _message(role: str, arguments: Arguments, span: Span) -> Value | None:
-    """A message object of an SDK, as a dictionary with a role and a content."""
-    first = arguments.positional[0] if arguments.positional else None
-    content = next((arguments.keywords[key] for key in ("content", "text", "parts") if key in arguments.keywords), None)
-    named: Value | None = Text((Const(role, span),))
-    if role == "raw":
-        named = arguments.keywords.get("role")
-        if content is None and len(arguments.positional) > 1:
-            named, content = named or first, arguments.positional[1]
-    content = content if content is not None else first
-    if content is None:
-        return None
-    return Record((("role", named), ("content", content)) if named is not None else (("content", content),))
-
-
-def _bare(value: Value) -> Value:
-    """The name in ``{history}``."""
-    text = constant_text(value)
-    if text is None or not isinstance(value, Text) or not value.segments:
-        return value
-    return Text((Const(text.strip("{} "), value.segments[0].span),))
 
 
 def _is_runnable(value: Value) -> bool:
@@ -878,10 +551,6 @@ def entries_span(entries: Iterable[tuple[str, Value]], frame: Frame) -> Span:
 
 def _describe(node: ast.expr) -> str:
     return f"an expression of kind {type(node).__name__}"
-
-
-def _is_text(value: Value) -> bool:
-    return isinstance(value, Text) or (isinstance(value, Either) and any(_is_text(option) for option in value.options))
 
 
 def _targets(target: ast.expr) -> Iterable[str]:

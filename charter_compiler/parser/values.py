@@ -431,6 +431,11 @@ def cause_of(value: Item | None) -> Cause:
     return ""
 
 
+def is_text(value: Value) -> bool:
+    """Whether the value is a text, or may be one."""
+    return isinstance(value, Text) or (isinstance(value, Either) and any(is_text(option) for option in value.options))
+
+
 def is_text_path(path: str, texts: tuple[str, ...]) -> bool:
     """Whether a part of a result is the generated text itself; ``*`` in ``texts`` stands for any name."""
     if path in texts:

@@ -161,7 +161,7 @@ class Sensible(Program):
             f"({one} if flag else {two})",
             f"' '.join([{one}, {two}])",
             f"'; '.join(i + {one} for i in docs)",
-            f"', '.join(parts)",
+            "', '.join(parts)",
             f"wrap({one})",
             f"wrap({one}, end={two})",
             f"pick({one}, {two})",
@@ -248,7 +248,7 @@ def test_what_runs_is_what_was_read(start: int) -> None:
             templates.setdefault(call.span.line, []).append(pattern(call.messages[0].segments))
         for docs, flag in ((["d1", "d2"], True), ([], False), (["d"], False)):
             names: dict[str, object] = {}
-            exec(compile(source, "agent.py", "exec"), names)  # noqa: S102
+            exec(compile(source, "agent.py", "exec"), names)
             recorder = Recorder()
             names["run"](recorder, "DOC", docs, flag)  # type: ignore[operator]
             for line, prompt in recorder.seen:
