@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import CallRef, Choice, Const, Param, Repeat, Segment, walk
+from charter_compiler.parser import sdk
 from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.sdk.injected import is_client_name
 from charter_compiler.parser.strings import Arguments
@@ -232,17 +233,18 @@ def _segment(segment: Segment, inner: frozenset[str], outer: Result) -> Segment:
 def interesting(value: Value) -> Iterable[Value]:
     """What a parameter may be called as, or have methods of: functions, objects and clients."""
     match value:
-        case FunctionRef() | Instance():
-            yield replace(value, closure=None) if isinstance(value, FunctionRef) else Instance(value.cls)
+        case FunctionRef(bound=bound):
+            owner = Instance(bound.cls) if isinstance(bound, Instance) else bound
+            yield replace(value, closure=None, bound=owner)
+        case Instance(cls=cls):
+            yield Instance(cls)
         case Either(options=options):
             for option in options:
                 yield from interesting(option)
-        case _ if type(value).__name__ in ("External", "ClassRef", "Chain"):
-            path = getattr(value, "path", "")
-            if not path.startswith("builtins."):
-                yield value
-        case _:
-            return
+        case External(path=path) if path.endswith("()") and sdk.is_module(path.partition(".")[0]):
+            yield value
+        case ClassRef() | Chain():
+            yield value
 
 
 class Instantiation:

@@ -70,6 +70,7 @@ class Inlining:
 
     evaluator: Evaluator
     executor: Executor
+    called: set[FunctionInfo]
 
     def __init__(self) -> None:
         self.fuel = FUEL
@@ -117,6 +118,7 @@ class Inlining:
         frame, env = self.evaluator.frame, self.evaluator.env
         info = ref.function
         self._inside.add(info)
+        self.called.add(info)
         if info.reaches:
             self.mark()
         own = info.own

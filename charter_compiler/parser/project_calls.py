@@ -27,6 +27,7 @@ from charter_compiler.parser.inlining import Inlining
 from charter_compiler.parser.sites import Site, root_site, signature_of, wrapper_site
 from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
+    Chain,
     ClassRef,
     Either,
     External,
@@ -71,6 +72,9 @@ class ProjectCalls(Inlining):
         self.discarded: ast.expr | None = None
         self.unread: ast.expr | None = None
         self.sites: dict[str, Site] = {}
+        # What the function that is being read calls: functions of the project, and names that stand for any.
+        self.called: set[FunctionInfo] = set()
+        self.unresolved: set[str] = set()
         # What calls give for the parameters that carry a prompt, and which results calls of wrappers return.
         self.arriving: dict[str, frozenset[str]] = {}
         self.returning: dict[str, frozenset[str]] = {}
@@ -130,6 +134,12 @@ class ProjectCalls(Inlining):
             return Result(site.key, texts=signature.texts)
         if not refs and not isinstance(callee, External | ClassRef):
             refs = self._named_candidates(callee, receiver, node)
+            if isinstance(node.func, ast.Attribute):
+                self.unresolved.add(node.func.attr)
+            elif isinstance(node.func, ast.Name):
+                self.unresolved.add(node.func.id)
+        for value in arguments.values():
+            self.called.update(ref.function for ref in interesting(value) if isinstance(ref, FunctionRef))
         if refs:
             return self._call_functions(node, refs, arguments, span, awaited, wanted)
         if isinstance(callee, ClassRef):
@@ -157,6 +167,7 @@ class ProjectCalls(Inlining):
         if not isinstance(callee, Input) or callee.origin not in self._flows:
             return callee
         info, name = self._flows[callee.origin]
+        info.asked.add(name)
         given = info.given.get(name, [])
         if not given:
             return callee
@@ -287,8 +298,9 @@ class ProjectCalls(Inlining):
             for each in interesting(value):
                 if each not in known and len(known) < CANDIDATE_LIMIT:
                     known.append(each)
-                    self.forget(info)
-                    self.changed(info)
+                    if name in info.asked or _calls_a_model(each):
+                        self.forget(info)
+                        self.changed(info)
 
     def construct(self, cls: ClassInfo, arguments: Arguments, span: Span) -> Value:
         """An object of the project's class, made with these arguments."""
@@ -346,6 +358,16 @@ class ProjectCalls(Inlining):
             case Series(items=(Repeated(items=(inner, *_)),)) if not isinstance(inner, Repeated):
                 return inner
         return value
+
+
+def _calls_a_model(value: Value) -> bool:
+    """Whether a function, object or client that is handed on is known to lead to a model."""
+    match value:
+        case FunctionRef(function=function):
+            return bool(function.prompts) or function.reaches
+        case External() | Chain():
+            return True
+    return False
 
 
 def _is_framework(path: str) -> bool:

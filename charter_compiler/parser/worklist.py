@@ -46,6 +46,7 @@ class Worklist:
         self._rounds: dict[tuple[int, int], int] = {}
         self._units: dict[tuple[int, int], tuple[Module, Unit]] = {}
         self._found: dict[tuple[int, int], dict[str, Site]] = {}
+        self._calls: dict[tuple[int, int], tuple[set[FunctionInfo], set[str]]] = {}
         self.given_up: dict[tuple[str, int], str] = {}
 
     def run(self) -> list[Site]:
@@ -93,8 +94,10 @@ class Worklist:
             self._rounds[key] = self._rounds.get(key, 0) + 1
             self._units[key] = module, unit
             self._found.setdefault(key, {})
+            self.interpreter.called, self.interpreter.unresolved = set(), set()
             try:
                 self._found[key] = self._read(module, unit)
+                self._calls[key] = self.interpreter.called, self.interpreter.unresolved
             except RecursionError:
                 # Expressions nested hundreds deep. What was found in an earlier reading stands.
                 line = unit.node.lineno if unit.node is not None else 1
@@ -125,7 +128,15 @@ class Worklist:
         name = info.bare
         for module in self.project.mentioning(name):
             for unit in module.units:
-                if name in unit.text and (name in unit.called or name in unit.handed):
+                if name not in unit.text:
+                    continue
+                calls = self._calls.get(_key(module, unit))
+                if calls is None:
+                    wanted = name in unit.called or name in unit.handed
+                else:
+                    # It was read: that tells what it calls, where the name alone does not.
+                    wanted = info in calls[0] or name in calls[1] or info.name.rpartition(".")[2] in calls[1]
+                if wanted:
                     self._enqueue(module, unit)
 
 

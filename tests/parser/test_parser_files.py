@@ -146,6 +146,6 @@ def test_a_long_chain_of_elif(tmp_path: Path) -> None:
 
 def test_illegal_ir_is_a_defect_and_never_leaves_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     (call,) = AgentASTParser().parse_source(CALL, "agent.py").calls
-    monkeypatch.setattr(ast_parser, "calls_of", lambda sites: (call, call))
+    monkeypatch.setattr(ast_parser, "calls_of", lambda *_: (call, call))
     with pytest.raises(VerificationError, match=r"agent\.py: call agent\.py:run#1: the id is used twice"):
         AgentASTParser().parse_source(CALL, "agent.py")

@@ -206,7 +206,7 @@ PROMPTS = {
                 self.llm.generate(self.prefix + doc + self.loaded)
                 self.llm.generate(f"{self.RULES}{Base.RULES}{self.turns}")
         """,
-        ["Be kind. {style@agent} {doc}{self.loaded@agent}", "Be kind. Be kind. ?"],
+        ["Be kind. {style@agent} {doc}{self.loaded@agent}", "Be kind. Be kind. ???{doc}?"],
     ),
     "an attribute that another method changes": (
         """

@@ -22,7 +22,7 @@ RULES = "Follow these rules. " * 40
 
 
 def cell(source: str, kind: str = "code") -> dict[str, Any]:
-    more = {"execution_count": None, "outputs": []} if kind == "code" else {}
+    more: dict[str, Any] = {"execution_count": None, "outputs": []} if kind == "code" else {}
     return {"cell_type": kind, "metadata": {}, "source": source.splitlines(keepends=True), **more}
 
 

@@ -29,7 +29,7 @@ class Program:
 
     def expression(self, depth: int = 3) -> str:
         if depth == 0:
-            return self.pick(*NAMES, *TEXTS, "1", "None", "True")
+            return self.pick(*NAMES, *TEXTS, "(1)", "None", "True")
         one, two = (self.expression(depth - 1) for _ in range(2))
         name = self.pick("a", "b", "doc", "x")
         return self.pick(
@@ -109,7 +109,9 @@ class Program:
         return self.random.choice(forms)
 
     def source(self) -> str:
-        lines = [line for _ in range(self.random.randint(3, 8)) for line in self.statement(3, "")]
+        lines = [line for _ in range(self.random.randint(2, 5)) for line in self.statement(3, "")]
+        lines.append("def main(self, llm, a, doc, docs, flag=None):")
+        lines += [line for _ in range(self.random.randint(2, 5)) for line in self.statement(3, "    ")]
         head = "import json, dataclasses\nfrom functools import partial\nfrom string import Template\n"
         return head + "\n".join(lines) + "\n"
 

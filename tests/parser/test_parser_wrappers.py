@@ -162,8 +162,8 @@ ONE_FILE = {
         ["ask root: user: {prompt}", "load wrapper: user: Sum up ?"],
     ),
     "arguments by name, in a list and in a dictionary": (
-        ASK
-        + "def run(doc):\n    ask(prompt='One ' + doc)\n    ask(*['Two ' + doc])\n    ask(**{'prompt': 'Three ' + doc})\n",
+        ASK + "def run(doc):\n    ask(prompt='One ' + doc)\n"
+        "    ask(*['Two ' + doc])\n    ask(**{'prompt': 'Three ' + doc})\n",
         [
             "ask root: user: {prompt}",
             "run wrapper: user: One {doc}",
@@ -229,14 +229,17 @@ FILES = {
     ),
     "a base class of another file": (
         {
-            "base.py": f"{CLIENT}class Base:\n    def ask(self, prompt):\n        client.responses.create(input=prompt)\n",
-            "bot.py": "from base import Base\nclass Bot(Base):\n    def run(self, doc):\n        self.ask('Sum up ' + doc)\n",
+            "base.py": f"{CLIENT}class Base:\n    def ask(self, prompt):\n"
+            f"        client.responses.create(input=prompt)\n",
+            "bot.py": "from base import Base\nclass Bot(Base):\n"
+            "    def run(self, doc):\n        self.ask('Sum up ' + doc)\n",
         },
         ["base:Base.ask root: user: {prompt}", "bot:Bot.run wrapper: user: Sum up {doc}"],
     ),
     "an object that is handed from file to file": (
         {
-            "llm.py": f"{CLIENT}class Model:\n    def ask(self, prompt):\n        client.responses.create(input=prompt)\n",
+            "llm.py": f"{CLIENT}class Model:\n    def ask(self, prompt):\n"
+            f"        client.responses.create(input=prompt)\n",
             "bot.py": "class Bot:\n    def __init__(self, model):\n        self.model = model\n"
             "    def run(self, doc):\n        self.model.ask('Sum up ' + doc)\n",
             "main.py": "from llm import Model\nfrom bot import Bot\nBot(Model()).run('x')\n",
@@ -283,9 +286,11 @@ ENDLESS = {
     "def two(prompt):\n    client.responses.create(input=prompt)\n    return one('b' + prompt)\n",
     "through an attribute": "class A:\n    def run(self, prompt):\n        client.responses.create(input=prompt)\n"
     "        self.run(self.run(prompt))\n",
-    "a function that is given itself": "def f(g, prompt):\n    client.responses.create(input=prompt)\n    return g(g, prompt)\n"
+    "a function that is given itself": "def f(g, prompt):\n    client.responses.create(input=prompt)\n"
+    "    return g(g, prompt)\n"
     "f(f, 'x')\n",
-    "a function that makes functions": "def f(prompt):\n    def g(inner):\n        client.responses.create(input=prompt)\n"
+    "a function that makes functions": "def f(prompt):\n    def g(inner):\n"
+    "        client.responses.create(input=prompt)\n"
     "        return f(inner + prompt)\n    return g\nf('a')('b')('c')\n",
     "an inheritance in a circle": "class A(B): ...\nclass B(A):\n    def run(self, prompt):\n"
     "        client.responses.create(input=prompt)\n        self.run(prompt)\n",
