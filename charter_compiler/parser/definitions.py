@@ -37,8 +37,8 @@ class FunctionInfo:
     ``outer`` are the names around it, ``around`` the function it stands in. ``prompts`` maps the parameters whose
     content travels to a model to the role of the message they reach it in; it grows until nothing changes any more.
     ``given`` maps a parameter to the functions, objects and clients that calls give for it, ``asked`` are those that
-    are called, or of which a method is. ``reaches``: a model is called in it, or in what it calls; ``touches``: it changes
-    attributes of its object.
+    are called, or of which a method is. ``reaches``: a model is called in it, or in what it calls; ``touches``: it
+    changes attributes of its object.
     """
 
     node: FunctionNode | ast.Lambda

@@ -61,8 +61,8 @@ COMMON_METHODS = frozenset(name for kind in (str, list, dict, set, bytes) for na
 
 class ProjectCalls(Inlining):
     """The part of the interpreter that calls go through. ``changed`` is called with each function of which more is
-    known than before; ``carrying`` are those that carry a prompt, by their names. ``awaiting``, ``discarded`` and
-    ``unread`` are calls of which the statement around says so."""
+    known than before; ``carrying`` are those that carry a prompt, by their names. ``awaiting`` and ``discarded`` are
+    the call that the expression or statement around it awaits or drops, ``assigning`` the assignment that is read."""
 
     def __init__(self, changed: Callable[[FunctionInfo], None]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class ProjectCalls(Inlining):
         self.carrying: dict[str, list[FunctionInfo]] = defaultdict(list)
         self.awaiting: ast.expr | None = None
         self.discarded: ast.expr | None = None
-        self.unread: ast.expr | None = None
+        self.assigning: ast.Assign | None = None
         self.sites: dict[str, Site] = {}
         # What the function that is being read calls: functions of the project, and names that stand for any.
         self.called: set[FunctionInfo] = set()
@@ -127,8 +127,8 @@ class ProjectCalls(Inlining):
         ):
             signature = None
         if signature is not None:
-            place = self._place(awaited)
-            site = root_site(node, callee, signature, arguments, span, used=wanted and node is not self.unread, **place)
+            used = wanted and not self._is_unread(node)
+            site = root_site(node, callee, signature, arguments, span, used=used, **self._place(awaited))
             self.record(site)
             self.graphs.invoked(callee, arguments)
             return Result(site.key, texts=signature.texts)
@@ -150,6 +150,16 @@ class ProjectCalls(Inlining):
             ]
             return join(made, span)
         return None
+
+    def _is_unread(self, node: ast.Call) -> bool:
+        """Whether the result is bound to names that the function never reads."""
+        statement, info = self.assigning, self.evaluator.frame.info
+        if statement is None or info is None:
+            return False
+        value = statement.value.value if isinstance(statement.value, ast.Await) else statement.value
+        return value is node and all(
+            isinstance(each, ast.Name) and each.id not in info.reads for each in statement.targets
+        )
 
     def _place(self, awaited: bool) -> dict[str, object]:
         frame = self.evaluator.frame

@@ -169,9 +169,7 @@ class Executor:
         return True
 
     def assign(self, node: ast.Assign) -> bool:
-        info = self.frame.info
-        if info is not None and all(isinstance(each, ast.Name) and each.id not in info.reads for each in node.targets):
-            self.interpreter.unread = node.value.value if isinstance(node.value, ast.Await) else node.value
+        self.interpreter.assigning = node
         value = self.evaluator.evaluate(node.value)
         for target in node.targets:
             self.bind(target, value)

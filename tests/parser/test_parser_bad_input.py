@@ -72,7 +72,7 @@ DEEP = {
     "lambdas": "x = " + "lambda: " * 500 + "'a'",
     "operators": "x = " + "not " * 1_000 + "y",
     "subscripts": "x = y" + "[0]" * 1_000,
-    "f-strings": "x = 'a'\n" + "x = f'{x}{x}'\n" * 200,
+    "f-strings": "x = 'a'\n" + "x = f'{x}{x}'\n" * 20,
     "comprehensions": "x = " + "[" * 30 + "y" + " for y in y]" * 30,
     "decorators": "@d\n" * 1_000 + "def f(): ...",
     "classes": "".join(f"class C{n}(C{n - 1}): ...\n" if n else "class C0: ...\n" for n in range(1_000)),
@@ -174,6 +174,14 @@ GROWING = {
     + "".join("    " * n + f"    for d{n} in docs:\n" + "    " * n + f"        t = d{n} + t\n" for n in range(15))
     + "    llm.generate(t)",
 }
+
+
+def test_a_constant_that_doubles_is_given_up() -> None:
+    """24 times, so that a failure takes 16 million characters and not all of the memory."""
+    doubling = "    x = f'{x}{x}'\n" * 24
+    assert prompts(f"def run(llm):\n    x = 'a'\n{doubling}    llm.generate(x)\n") == ["?"]
+
+
 NODE = "class Node:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
 "    def text(self):\n        return self.a.text() + self.b.text()\n"
 

@@ -102,9 +102,14 @@ class Program:
             [f"{indent}match {value}:", f"{inner}case {{'k': a}}:", *("    " + line for line in body)],
             [f"{indent}def {self.pick('f', 'g', 'h')}(a, b={value}, *c, doc=None, **d):", *body],
             [f"{indent}async def {self.pick('f', 'g')}(self, a):", *body, f"{inner}yield a"],
-            [f"{indent}class {self.pick('A', 'B')}({self.pick('A', 'B', 'object', 'g')}):"]
-            + [f"{inner}x = {value}", f"{inner}def __init__(self, llm, x={value}):", f"{inner}    self.x = x"]
-            + [f"{inner}def run(self, a):", *("    " + line for line in body)],
+            [
+                f"{indent}class {self.pick('A', 'B')}({self.pick('A', 'B', 'object', 'g')}):",
+                f"{inner}x = {value}",
+                f"{inner}def __init__(self, llm, x={value}):",
+                f"{inner}    self.x = x",
+                f"{inner}def run(self, a):",
+                *("    " + line for line in body),
+            ],
         ]
         return self.random.choice(forms)
 
