@@ -165,6 +165,7 @@ def _parse(
     # The files of the prompts' texts too: findings stand there, and comments that silence them.
     files = {span.file for call in calls for span in _spans(call)}
     sources = {label: module.source for label, module in project.modules.items() if label in files}
+    given_up = worklist.interpreter.given_up
     return ParsedAgent(
         agent=agent,
         failed=(
@@ -174,7 +175,7 @@ def _parse(
                 for label, notebook in notebooks.items()
                 for cell in notebook.broken
             ),
-            *(_given_up(file, line, reason, notebooks) for (file, line), reason in worklist.given_up.items()),
+            *(_given_up(file, line, reason, notebooks) for (file, line), reason in given_up.items()),
         ),
         files=len(loaded),
         sources=sources,

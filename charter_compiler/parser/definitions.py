@@ -122,6 +122,24 @@ class FunctionInfo:
         return frozenset(names)
 
     @cached_property
+    def is_of_object(self) -> bool:
+        """Whether it is a method that reads its object."""
+        own = self.own
+        return own is not None and any(
+            isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == own
+            for node in ast.walk(self.node)
+        )
+
+    @cached_property
+    def opens(self) -> bool:
+        """Whether it opens files: then the constant that it is given may be the name of a prompt file."""
+        return any(
+            isinstance(node, ast.Name | ast.Attribute)
+            and (node.id if isinstance(node, ast.Name) else node.attr) in ("open", "read_text")
+            for node in ast.walk(self.node)
+        )
+
+    @cached_property
     def mutates(self) -> frozenset[str]:
         """The names whose list or dictionary its own statements change in place."""
         return frozenset(name for node in ast.walk(self.node) for name in mutated_name(node))

@@ -157,6 +157,11 @@ class Evaluator(LibraryObjects):
 
     def _bind_element(self, target: ast.expr, item: Value, items: Value) -> None:
         match target, item:
+            case ast.Name(id=name), Opaque(reason="the number of a turn"):
+                self.env.set(name, Input(name, "loop"))
+            case ast.Name(id=name), Input(root="item", scope="loop", path=""):
+                self.frame.fields.setdefault(name, name)
+                self.env.set(name, item.shown(name))
             case ast.Name(id=name), _:
                 self.env.set(name, item)
             case ((ast.Tuple(elts=elements) | ast.List(elts=elements)), Series(items=parts)) if len(parts) == len(

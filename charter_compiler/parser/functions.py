@@ -32,6 +32,7 @@ from charter_compiler.parser.values import (
     Text,
     Value,
     cause_of,
+    concat,
     deps_of,
     item_of,
     join,
@@ -118,7 +119,10 @@ def library_call(path: str, arguments: Arguments, span: Span) -> Value | None:
     if path in _KEEPING and sole is not None and cause_of(sole):
         return Opaque(f"what {path.removeprefix('builtins.')}() makes of it", deps_of(sole), cause_of(sole))
     if path in GATHERING:
-        return Series(tuple(Repeated((item,)) if arguments.open else item for item in positional))
+        gathered: list[Item] = []
+        for value in positional:
+            gathered.extend(value.items if arguments.open and isinstance(value, Series) else [value])
+        return Series(tuple(gathered))
     match path:
         case "builtins.enumerate" if first is not None:
             items = item_of(first.items) if isinstance(first, Series) else []
@@ -207,10 +211,39 @@ def _dumped(value: Value, arguments: Arguments, span: Span) -> Value | None:
             return Text(normal((Const(json.dumps(data, **options), span),)))
         except (TypeError, ValueError, RecursionError):
             return None
-    if isinstance(value, Input):
+    fixed = all(found for found, _ in map(constant_of, arguments.keywords.values()))
+    if isinstance(value, Record) and value.rest is None and fixed and not options.get("sort_keys"):
+        return _dumped_record(value, options, span)
+    if isinstance(value, Input) and fixed:
         ordered = ", sort_keys=True" if options.get("sort_keys") else ""
         return value.shown(f"json.dumps({value.name}{ordered})")
     return None
+
+
+def _dumped_record(value: Record, options: dict[str, Any], span: Span) -> Text | None:
+    """A dictionary of which not all is constant, as JSON: what is not stands where its value would."""
+    holes: list[Value] = []
+
+    def plain(each: Value) -> object:
+        known, data = _data(each)
+        if known:
+            return data
+        if isinstance(each, Record) and each.rest is None:
+            return {key: plain(inner) for key, inner in each.entries}
+        holes.append(each)
+        return f"\ue000{len(holes) - 1}\ue001"
+
+    try:
+        written = json.dumps(plain(value), **{**options, "ensure_ascii": False})
+    except (TypeError, ValueError, RecursionError):
+        return None
+    first, *others = written.split('"\ue000')
+    parts: list[Text] = [Text(normal((Const(first, span),)))]
+    for other in others:
+        number, _, rest = other.partition('\ue001"')
+        unknown = Opaque("a value written as JSON", deps_of(holes[int(number)]))
+        parts.extend((text_of(unknown, span), Text(normal((Const(rest, span),)))))
+    return concat(parts, span)
 
 
 def _data(value: Value) -> tuple[bool, object]:

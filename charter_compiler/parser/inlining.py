@@ -29,6 +29,7 @@ from charter_compiler.parser.values import (
     Record,
     Repeated,
     Series,
+    Text,
     Value,
     bounded,
     deps_of,
@@ -188,6 +189,10 @@ class Inlining:
         if not wanted and not changes:
             return Effect(Opaque("a result that nothing reads"), state)
         if changes and self.touches(info):
+            return None
+        if isinstance(value, Opaque) and info.opens and any(isinstance(each, Text) for each in bound.values.values()):
+            return None
+        if isinstance(ref.bound, Instance) and ref.bound.attributes and info.is_of_object:
             return None
         general = Instantiation(info, bound)
         value = general.value(value)

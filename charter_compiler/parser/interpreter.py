@@ -55,6 +55,7 @@ class Interpreter(ProjectCalls):
     def __init__(self, project: Project, changed: Callable[[FunctionInfo], None]) -> None:
         super().__init__(changed)
         self.project = project
+        self.given_up: dict[tuple[str, int], str] = {}
         self._nested: list[FunctionInfo] = []
         self._globals: dict[tuple[int, str], list[Value]] = defaultdict(list)
         self._definitions: dict[str, tuple[FunctionInfo, ...]] = {}
@@ -91,7 +92,14 @@ class Interpreter(ProjectCalls):
         fuel, self.fuel = self.fuel, FUEL
         try:
             with self._reading(Frame("<module>", env, module), env), self.collecting() as sites:
-                self.executor.block([node for node in tree.body if not (imported and _is_main(node))])
+                for node in tree.body:
+                    if imported and _is_main(node):
+                        continue
+                    try:
+                        if not self.executor.statement(node):
+                            break
+                    except RecursionError:
+                        self.given_up[module.label, node.lineno] = "nested too deeply to be followed"
                 return sites
         finally:
             module.running = False
@@ -141,12 +149,7 @@ class Interpreter(ProjectCalls):
             if len(modules) <= CANDIDATE_LIMIT:
                 for module in modules:
                     self.environment(module)
-                found = [
-                    info
-                    for module in modules
-                    for info in module.functions.values()
-                    if info.name.rpartition(".")[2] == name
-                ]
+                found = [info for module in modules for info in module.functions_named(name)]
                 known = tuple(found) if len(found) <= CANDIDATE_LIMIT else ()
                 if any(module.running for module in modules):
                     del self._definitions[name]  # there may be more once they have run

@@ -136,7 +136,7 @@ class LibraryObjects(Attributes):
         if isinstance(first, FilePath):
             file = self.interpreter.file(first.path, self.frame.module)
             return prompt_files.loaded(path, file) if file is not None else None
-        return None
+        return prompt_files.parsed(path, first) if isinstance(first, Text) else None
 
     def _called_by(self, path: str, arguments: Arguments, span: Span) -> Value | None:
         """Functions that call another one: ``map(f, xs)``, ``asyncio.to_thread(f, x)``."""

@@ -86,7 +86,6 @@ def interpret_loop(
     heads = _heads(executor, node, header, start)
     executor.evaluator.env = Environment(before)
     executor.env.names.update({name: head.start for name, head in heads.items()})
-    entry = executor.env
     exits, ended = _turn(executor, node, header, start)
     executor.evaluator.env = before
     left: list[Environment | None] = [_outside(path, before) for path in exits.breaks]
@@ -96,7 +95,7 @@ def interpret_loop(
         # Names that only the body binds hold what its last turn left.
         for path in (ended, *exits.continues):
             for name, value in _outside(path, before).names.items() if path is not None else ():
-                if entry.get(name) is None:
+                if before.get(name) is None:
                     normal.names.setdefault(name, value)
         executor.evaluator.env = normal
         reached = executor.block(node.orelse)

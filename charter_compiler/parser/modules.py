@@ -70,6 +70,8 @@ class Module:
     rebound: frozenset[str] = frozenset()
     lines: int = 0
     shared: frozenset[str] | None = None
+    _indexed: int = 0
+    _by_bare_name: dict[str, list[FunctionInfo]] = field(default_factory=lambda: defaultdict(list), repr=False)
     _positions: Positions | None = field(default=None, repr=False)
     _units: tuple[Unit, ...] | None = field(default=None, repr=False)
 
@@ -91,6 +93,15 @@ class Module:
         if self.tree is None:
             self.tree = parse(self.source, self.label)
         return self.tree
+
+    def functions_named(self, name: str) -> list[FunctionInfo]:
+        """The functions and methods of that name."""
+        if len(self.functions) != self._indexed:
+            self._by_bare_name.clear()
+            for info in self.functions.values():
+                self._by_bare_name[info.name.rpartition(".")[2]].append(info)
+            self._indexed = len(self.functions)
+        return self._by_bare_name.get(name, [])
 
     def imports(self) -> Iterator[tuple[int, str]]:
         """(leading dots, dotted name) of what the module imports, read off its text."""
@@ -131,7 +142,7 @@ class Project:
             module.lines = module.source.count("\n")
             self.modules[module.label] = module
             parts = _parts(module.label)
-            if parts:
+            if parts and not module.label.endswith(".ipynb"):
                 self._by_name[parts[-1]].append(module)
 
     def mentioning(self, name: str) -> list[Module]:

@@ -113,8 +113,7 @@ class ProjectCalls(Inlining):
         self, node: ast.Call, callee: Value, receiver: Value | None, arguments: Arguments, span: Span
     ) -> Value | None:
         """The value of a call of a model or of the project's own; ``None`` for any other call."""
-        awaited, self.awaiting = self.awaiting is node, None
-        wanted, self.discarded = self.discarded is not node, None
+        awaited, wanted = self.awaiting is node, self.discarded is not node
         if isinstance(callee, External) and callee.path == "builtins.super":
             return None
         callee = self._known(callee)

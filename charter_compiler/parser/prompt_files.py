@@ -97,6 +97,17 @@ def loaded(loader: str, file: Path) -> Value | None:
     return _value(data, _span(file, text))
 
 
+def parsed(loader: str, text: Text) -> Value | None:
+    """What the loader gives for a constant text; ``None`` where it does not parse."""
+    constant = constant_text(text)
+    if constant is None or not text.segments or len(constant) > SIZE_LIMIT:
+        return None
+    try:
+        return _value(_LOADERS[loader](constant), text.segments[0].span)
+    except (ValueError, yaml.YAMLError, RecursionError):
+        return None
+
+
 def is_loader(path: str) -> bool:
     """Whether a function reads structured data from a file or a text."""
     return path in _LOADERS

@@ -13,7 +13,7 @@ from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Par
 from charter_compiler.parser import sdk
 from charter_compiler.parser.carriers import CHAIN, carried, chain_messages, is_model_chain
 from charter_compiler.parser.effects import effects_of
-from charter_compiler.parser.messages import content_of, is_cached, looks_like_prompt, messages_of
+from charter_compiler.parser.messages import ROLES, content_of, is_cached, looks_like_prompt, messages_of
 from charter_compiler.parser.sdk import injected
 from charter_compiler.parser.sdk.signature import Signature, Slot
 from charter_compiler.parser.strings import Arguments, constant_text
@@ -23,6 +23,7 @@ from charter_compiler.parser.values import (
     Either,
     External,
     Input,
+    Item,
     Opaque,
     Plain,
     Record,
@@ -206,6 +207,7 @@ def root_site(
         segments = content_of(system, arguments.spans.get(signature.system or 0, span)).segments
         before += (Message("system", segments, is_cached(system)),) if segments else ()
         sources.append(system)
+    before = tuple(dict.fromkeys(before))  # a crew holds its agents, and so does each task
     if before or (signature.form == "either" and signature is not injected.SIGNATURE):
         messages = _as_user(messages)
     messages = before + messages
@@ -221,7 +223,7 @@ def root_site(
         callee=ast.unparse(node.func),
         messages=messages,
         deps=results_of(*sources),
-        flows=_flows(messages, sources),
+        flows=_flows([("system", system), *((None, each) for each in sources if each is not system)], messages),
         model=_model(callee, arguments),
         effects=_tool_effects(callee, arguments),
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,
@@ -254,7 +256,7 @@ def wrapper_site(
         callee=ast.unparse(node.func),
         messages=messages,
         deps=results_of(*values),
-        flows=_flows(messages, values),
+        flows=_flows([(role, value) for role, value, _ in prompts], messages),
         model=_model(None, arguments),
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,
         temperature=None if temperature is None else float(temperature),
@@ -267,13 +269,31 @@ def _as_user(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return tuple(replace(message, role="user") if message.role == "raw" else message for message in messages)
 
 
-def _flows(messages: tuple[Message, ...], sources: Iterable[Value | None]) -> dict[str, str]:
-    """The role in which the content of each parameter reaches the model: that of the one message, or unknown."""
-    role = messages[0].role if len(messages) == 1 else "user" if messages else "unknown"
+def _flows(sources: Iterable[tuple[str | None, Value | None]], messages: tuple[Message, ...]) -> dict[str, str]:
+    """The role in which the content of each parameter reaches the model; unknown where it does in several, or where it
+    is a list of messages itself."""
+    found: dict[str, str] = {}
+    for role, source in sources:
+        for each, value in _with_roles(role or _only_role(messages), source):
+            for dep in deps_of(value):
+                if dep.startswith(FLOW):
+                    found[dep] = each if found.get(dep, each) == each else "unknown"
+    return dict(sorted(found.items()))
+
+
+def _only_role(messages: tuple[Message, ...]) -> str:
     roles = {message.role for message in messages}
-    if len(messages) > 1 and "unknown" in roles:
-        role = "unknown"
-    return {dep: role for dep in sorted(deps_of(*sources)) if dep.startswith(FLOW)}
+    return roles.pop() if len(roles) == 1 else "unknown" if "unknown" in roles else "user"
+
+
+def _with_roles(role: str, value: Value | None) -> Iterator[tuple[str, Item | None]]:
+    """The parts of a list of messages with the roles that they have there; any other value with ``role``."""
+    if not isinstance(value, Series):
+        yield role, value
+        return
+    for item in value.items:
+        name = item.get("role") if isinstance(item, Record) else None
+        yield ROLES.get(constant_text(name) or "", role) if name is not None else role, item
 
 
 def _tool_effects(callee: Value, arguments: Arguments) -> tuple[str, ...]:

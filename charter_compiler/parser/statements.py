@@ -124,8 +124,14 @@ class Executor:
                 self.bind(inner, Opaque("the rest of an unpacking", deps_of(value)))
             case ast.Subscript(value=owner, slice=key):
                 self._store(self.evaluator.evaluate(owner), self.evaluator.evaluate(key), value)
-            case ast.Attribute(value=owner):
-                self._store(self.evaluator.evaluate(owner), None, value)
+            case ast.Attribute(value=owner, attr=attribute):
+                held = self.evaluator.evaluate(owner)
+                if isinstance(held, Instance) and held.attributes is not None:
+                    attributes = {**dict(held.attributes), attribute: value}
+                    changed = Instance(held.cls, tuple(sorted(attributes.items())))
+                    self.env.replace(held, changed, self.frame.base)
+                else:
+                    self._store(held, None, value)
 
     def _unpack(self, elements: list[ast.expr], value: Value) -> None:
         items = value.items if isinstance(value, Series) else ()
@@ -150,8 +156,6 @@ class Executor:
 
     def _store(self, owner: Value, key: Value | None, value: Value) -> None:
         """``owner[key] = value``; without a key, an assignment to an attribute."""
-        if isinstance(owner, Instance) and owner.attributes is not None:
-            return
         if not isinstance(owner, Series | Record | Input | Either):
             return
         name = None if key is None else constant_text(key)

@@ -360,9 +360,20 @@ def percent_text(template: Text, value: Value, fields: dict[str, str], span: Spa
                     except (TypeError, ValueError, OverflowError, MemoryError):
                         return None
                     continue
+                parts.append(_shown_by(match["spec"], match["kind"], taken, span))
+                continue
             parts.append(text_of(taken, span))
         parts.append(Text(normal((Const(segment.text[end:], segment.span),))))
     return concat(parts, span)
+
+
+def _shown_by(spec: str, kind: str, value: Value, span: Span) -> Text:
+    """A value in a field such as ``%r`` or ``%d``; one with a width or precision is not the value as it stands."""
+    if not spec and kind in "rad" and kind != "d":
+        return format_value(value, kind, "", span)
+    if not spec and kind in "di":
+        return text_of(value, span)
+    return text_of(Opaque(f"a value formatted with '%{spec}{kind}'", deps_of(value)), span)
 
 
 def _place(text: Text, span: Span) -> Span:

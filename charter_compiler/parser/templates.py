@@ -122,14 +122,14 @@ def _jinja_body(body: Iterable[nodes.Node], arguments: Arguments, place: Span, s
                     if isinstance(part, nodes.TemplateData):
                         yield Text(normal((Const(part.data, place),)))
                     else:
-                        yield text_of(_jinja_value(part, arguments), span)
+                        yield text_of(_jinja_value(part, arguments, place), span)
             case nodes.If():
                 options = [concat(_jinja_body(node.body, arguments, place, span), span)]
                 options += [concat(_jinja_body(each.body, arguments, place, span), span) for each in node.elif_]
                 options.append(concat(_jinja_body(node.else_, arguments, place, span), span))
                 yield limited(choice([option.segments for option in options], span), deps_of(*options), span)
             case nodes.For():
-                items = _jinja_value(node.iter, arguments)
+                items = _jinja_value(node.iter, arguments, place)
                 targets = [node.target] if isinstance(node.target, nodes.Name) else node.target.find_all(nodes.Name)
                 item = Opaque(f"an item of {_written(node.iter)}", deps_of(items))
                 known = {**arguments.keywords, **{name.name: item for name in targets}}
@@ -142,17 +142,17 @@ def _jinja_body(body: Iterable[nodes.Node], arguments: Arguments, place: Span, s
                 yield Text((Unknown(f"a Jinja {type(node).__name__.lower()} block", span),))
 
 
-def _jinja_value(node: nodes.Node, arguments: Arguments) -> Value:
+def _jinja_value(node: nodes.Node, arguments: Arguments, place: Span) -> Value:
     match node:
         case nodes.Name(name=name):
             return _value(name, arguments)
-        case nodes.Const(value=str(text)):
-            return Opaque(f"the constant {text!r}")
+        case nodes.Const(value=constant):
+            return Text(normal((Const(str(constant), place),)))
         case nodes.Getattr(node=inner, attr=key) | nodes.Getitem(node=inner, arg=nodes.Const(value=str(key))):
-            value = _jinja_value(inner, arguments)
+            value = _jinja_value(inner, arguments, place)
             return value.part(f".{key}") if isinstance(value, Result) else entry(value, key, arguments.fields)
         case nodes.Filter(node=nodes.Node() as inner, name="trim" | "safe" | "string" | "e" | "escape"):
-            return _jinja_value(inner, arguments)
+            return _jinja_value(inner, arguments, place)
     values = [_value(name.name, arguments) for name in node.find_all(nodes.Name)]
     return Opaque(f"{_written(node)} is computed by Jinja", deps_of(*values))
 

@@ -31,6 +31,10 @@ GIVEN_LIMIT, WEIGHT_LIMIT, PATH_LIMIT = 24, 300, 400
 """Arguments, values in them and characters that an object from outside keeps of how it was made."""
 
 
+TEXT_LIMIT = 1_000_000
+"""Characters of constant text beyond which a text is not spelled out: a few lines can double it again and again."""
+
+
 OPTION_LIMIT = 32
 """More alternatives than this are ``Unknown``: each further branch would compare with all of them."""
 
@@ -467,6 +471,8 @@ def concat(texts: Iterable[Text], span: Span) -> Text:
 def limited(segments: tuple[Segment, ...], deps: frozenset[str], span: Span) -> Text:
     """A text, or an unknown one where it has more than ``SEGMENT_LIMIT`` parts."""
     text = Text(segments, deps)
+    if sum(len(segment.text) for segment in segments if isinstance(segment, Const)) > TEXT_LIMIT:
+        return Text((Unknown(f"a text of more than {TEXT_LIMIT} characters", span),), deps_of(text))
     if next(islice(walk(segments), SEGMENT_LIMIT, None), None) is not None:
         return Text((Unknown(f"a text of more than {SEGMENT_LIMIT} parts", span),), deps_of(text))
     return text
@@ -523,6 +529,8 @@ def join(values: Sequence[Value], span: Span) -> Value:
         for option in value.options if isinstance(value, Either) else (value,):
             if option not in distinct:
                 distinct.append(option)
+        if len(distinct) > OPTION_LIMIT:
+            return Opaque(f"more than {OPTION_LIMIT} alternatives meet here", deps_of(*values))
     if len(distinct) == 1:
         return distinct[0]
     texts = [value for value in distinct if isinstance(value, Text)]

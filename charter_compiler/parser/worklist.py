@@ -7,6 +7,7 @@ that name it are read again, until nothing changes. What is known only grows, so
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterator
 
@@ -47,7 +48,6 @@ class Worklist:
         self._units: dict[tuple[int, int], tuple[Module, Unit]] = {}
         self._found: dict[tuple[int, int], dict[str, Site]] = {}
         self._calls: dict[tuple[int, int], tuple[set[FunctionInfo], set[str]]] = {}
-        self.given_up: dict[tuple[str, int], str] = {}
 
     def run(self) -> list[Site]:
         """All sites of the project."""
@@ -101,7 +101,7 @@ class Worklist:
             except RecursionError:
                 # Expressions nested hundreds deep. What was found in an earlier reading stands.
                 line = unit.node.lineno if unit.node is not None else 1
-                self.given_up[module.label, line] = "nested too deeply to be followed"
+                self.interpreter.given_up[module.label, line] = "nested too deeply to be followed"
 
     def _read(self, module: Module, unit: Unit) -> dict[str, Site]:
         if unit.node is None:
@@ -127,8 +127,14 @@ class Worklist:
             return
         name = info.bare
         for module in self.project.mentioning(name):
+            aliases = set(
+                re.findall(rf"\b{name}[ \t]+as[ \t]+(\w+)|(\w+)[ \t]*=[ \t]*(?:\w+\.)*{name}\b(?!\()", module.source)
+            )
+            others = {each for pair in aliases for each in pair if each}
             for unit in module.units:
                 if name not in unit.text:
+                    if others and not others.isdisjoint(unit.words) and _key(module, unit) not in self._calls:
+                        self._enqueue(module, unit)
                     continue
                 calls = self._calls.get(_key(module, unit))
                 if calls is None:
@@ -138,6 +144,12 @@ class Worklist:
                     wanted = info in calls[0] or name in calls[1] or info.name.rpartition(".")[2] in calls[1]
                 if wanted:
                     self._enqueue(module, unit)
+
+
+def _aliases(name: str, source: str) -> set[str]:
+    """Other names that a module gives to a function: ``import ask as tell``, ``tell = ask``."""
+    pattern = rf"\b{name}[ \t]+as[ \t]+(\w+)|(\w+)[ \t]*=[ \t]*(?:\w+\.)*{name}\b(?!\()"
+    return {each for pair in re.findall(pattern, source) for each in pair if each}
 
 
 def _key(module: Module, unit: Unit) -> tuple[int, int]:

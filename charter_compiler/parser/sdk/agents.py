@@ -1,5 +1,4 @@
-"""More agent frameworks: Agno and Phidata, CAMEL, Strands, Claude Agent SDK, Swarm, Langroid, Aider (their API
-references)."""
+"""More agent frameworks: Agno, CAMEL, Strands, Claude Agent SDK, Swarm, Langroid, Aider (their API references)."""
 
 from __future__ import annotations
 
