@@ -83,7 +83,7 @@ def bind(ref: FunctionRef, arguments: Arguments, span: Span) -> Bound:
         if isinstance(value, Series) and not any(isinstance(each, Repeated) for each in elements):
             given.extend((each, place) for each in elements if not isinstance(each, Repeated))
         else:
-            rest = Opaque("unpacked from a list", deps_of(value))
+            rest = value if isinstance(value, Input) else Opaque("unpacked from a list", deps_of(value))
             given.extend((rest, place) for _ in range(max(0, len(positional) - len(given))))
     for name, (value, place) in zip(positional, given, strict=False):
         bound.values[name], bound.places[name] = bounded(value), place

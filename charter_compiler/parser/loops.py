@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Choice, Param, Repeat, Segment, Unknown
 from charter_compiler.parser.expressions import Evaluator
-from charter_compiler.parser.scope import Environment, Frame, LoopExits, changed_names
+from charter_compiler.parser.scope import Environment, Frame, LoopExits, changed_names, used_objects
 from charter_compiler.parser.values import (
     Chain,
     Either,
@@ -125,13 +125,21 @@ def _heads(executor: StatementReader, node: LoopNode, header: Span, start: Calla
         return {}
     names = changed_names(node, executor.frame.own)
     initial = {name: value for name in names if (value := executor.env.get(name)) is not None}
+    # An object may be changed by any of its methods: after the first turn, nothing of how it was made is certain.
+    objects = {
+        name: Head.of(Instance(value.cls))
+        for name in used_objects(node)
+        if isinstance(value := executor.env.get(name), Instance) and value.attributes is not None
+    }
+    initial = {name: value for name, value in initial.items() if name not in objects}
     if not initial:
-        return {}
+        return objects
     if len(executor.frame.loops) >= DEPTH_LIMIT:
         reason = f"changed in a loop inside {DEPTH_LIMIT} others"
-        return {name: Head.of(Opaque(reason, deps_of(value))) for name, value in initial.items()}
+        return objects | {name: Head.of(Opaque(reason, deps_of(value))) for name, value in initial.items()}
     before = executor.env
     base = Environment(before)
+    base.names.update((name, head.start) for name, head in objects.items())
     marks = {name: f"\0{name}\0{header.line}:{header.column}" for name in initial}
     for name, value in initial.items():
         base.set(name, _marked(value, marks[name], header))
@@ -144,7 +152,9 @@ def _heads(executor: StatementReader, node: LoopNode, header: Span, start: Calla
     paths = [path.onto(merged, since=base) for path in (ended, *exits.continues) if path is not None]
     executor.meet(paths, header)
     executor.evaluator.env = before
-    return {name: _head(name, value, merged.get(name), marks[name], header) for name, value in initial.items()}
+    return objects | {
+        name: _head(name, value, merged.get(name), marks[name], header) for name, value in initial.items()
+    }
 
 
 def _marked(value: Value, mark: str, span: Span) -> Value:

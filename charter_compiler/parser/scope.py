@@ -142,6 +142,20 @@ def changed_names(statement: ast.stmt, own: str | None) -> Counter[str]:
     return count
 
 
+def used_objects(statement: ast.stmt) -> set[str]:
+    """Names of which a method is called, or an attribute assigned, in a statement."""
+    found: set[str] = set()
+    for node in own_statements([statement]):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name))):
+                found.add(name)
+            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store()):
+                found.add(name)
+            case ast.Call(args=arguments):
+                found.update(each.id for each in arguments if isinstance(each, ast.Name))
+    return found
+
+
 _CHANGED: dict[int, tuple[ast.stmt, str | None, Counter[str]]] = {}
 """What was found out of a statement: it is read many times over. The statement is kept, so that its identity stays."""
 

@@ -120,28 +120,30 @@ class Worklist:
 
     def _changed(self, info: FunctionInfo) -> None:
         """More is known of a function: read again it, what stands in it, and all that names it."""
-        for unit in info.module.units:
-            if unit.node is not None and _outermost(info) is unit.node and info.given:
+        concerned = {id(_outermost(info))} if info.given else set()
+        if info.given and info.is_constructor and info.cls is not None:
+            # What the constructor is given, the methods call.
+            concerned |= {id(method.node) for method in info.cls.methods.values()}
+        for unit in info.module.units if concerned else ():
+            if id(unit.node) in concerned:
                 self._enqueue(info.module, unit)
         if not info.prompts:
             return
         name = info.bare
         for module in self.project.mentioning(name):
-            aliases = set(
-                re.findall(rf"\b{name}[ \t]+as[ \t]+(\w+)|(\w+)[ \t]*=[ \t]*(?:\w+\.)*{name}\b(?!\()", module.source)
-            )
-            others = {each for pair in aliases for each in pair if each}
+            others = _aliases(name, module.source)
+            in_table = any(unit.node is None and name in unit.handed for unit in module.units)
             for unit in module.units:
-                if name not in unit.text:
-                    if others and not others.isdisjoint(unit.words) and _key(module, unit) not in self._calls:
-                        self._enqueue(module, unit)
-                    continue
                 calls = self._calls.get(_key(module, unit))
-                if calls is None:
-                    wanted = name in unit.called or name in unit.handed
-                else:
+                if calls is not None:
                     # It was read: that tells what it calls, where the name alone does not.
                     wanted = info in calls[0] or name in calls[1] or info.name.rpartition(".")[2] in calls[1]
+                else:
+                    wanted = (
+                        in_table
+                        or (name in unit.text and (name in unit.called or name in unit.handed))
+                        or bool(others and not others.isdisjoint(unit.words))
+                    )
                 if wanted:
                     self._enqueue(module, unit)
 

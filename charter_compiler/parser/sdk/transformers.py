@@ -50,7 +50,7 @@ SDK = Sdk(
             api="transformers.generate",
             callees=methods(_OBJECTS, ".generate", ".chat"),
             prompt=("inputs", "input_ids", 0),
-            form="either",
+            form="text",
             max_tokens=("max_new_tokens", "max_length"),
             texts=("", "[0]"),
         ),
