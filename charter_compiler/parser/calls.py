@@ -126,7 +126,12 @@ def carried_prompts(function: FunctionInfo, bound: Bound) -> list[tuple[str, Val
         value = bound.values.get(parameter.arg)
         if role is None or value is None or not _has_content(value):
             continue
-        found.append((role, value, bound.places[parameter.arg]))
+        place = bound.places[parameter.arg]
+        if parameter is function.node.args.vararg and isinstance(value, Series):
+            each = [item for item in value.items if not isinstance(item, Repeated) and _has_content(item)]
+            found.extend((role, item, place) for item in each)
+        else:
+            found.append((role, value, place))
     # What is sent as the system's message comes first, wherever the parameter stands.
     return sorted(found, key=lambda each: each[0] != "system")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode, mutated_name
 from charter_compiler.parser.modules import Module
-from charter_compiler.parser.values import Opaque, Record, Series, Value
+from charter_compiler.parser.values import Either, Opaque, Record, Series, Value
 
 
 class Environment:
@@ -54,13 +54,15 @@ class Environment:
         return moved
 
     def replace(self, old: Value, new: Value, base: Environment | None) -> None:
-        """Bind to ``new`` every name, up to the function's own ``base``, that holds the very object ``old``."""
+        """Bind to ``new`` every name, up to the function's own ``base``, that holds the very object ``old``, or may."""
         seen: set[str] = set()
         scope: Environment | None = self
         while scope is not None:
             for name, value in list(scope.names.items()):
                 if name not in seen and value is old:
                     self.names[name] = new
+                elif name not in seen and isinstance(value, Either) and any(each is old for each in value.options):
+                    self.names[name] = Either(tuple(new if each is old else each for each in value.options))
                 seen.add(name)
             if scope is base:
                 return

@@ -489,6 +489,8 @@ def normal(segments: Iterable[Segment]) -> tuple[Segment, ...]:
             if isinstance(last, Const) and last.span == segment.span:
                 result[-1] = Const(last.text + segment.text, last.span)
                 continue
+        elif isinstance(segment, Unknown) and result and result[-1] == segment:
+            continue
         result.append(segment)
     return tuple(result)
 
