@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _CALLED = re.compile(r"([A-Za-z_]\w*)\s*\(")
 _HANDED = re.compile(r"(?:[(,=\[:|]|\breturn|\blambda[^:\n]*:)\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\s*(?=[,)\]|\n}]|$)")
+_ALIASES = re.compile(r"\b(\w+)[ \t]+as[ \t]+(\w+)|(\w+)[ \t]*=[ \t]*(?:\w+\.)*(\w+)\b(?!\()")
 _IMPORTS = re.compile(r"^[ \t]*(?:from[ \t]+(\.*)([\w.]*)[ \t]+import|import[ \t]+(\.*)([\w.]+))", re.MULTILINE)
 
 
@@ -72,6 +73,10 @@ class Module:
     shared: frozenset[str] | None = None
     _indexed: int = 0
     _by_bare_name: dict[str, list[FunctionInfo]] = field(default_factory=lambda: defaultdict(list), repr=False)
+    _by_node: dict[int, Unit] | None = field(default=None, repr=False)
+    _users: dict[str, list[Unit]] | None = field(default=None, repr=False)
+    _aliases: dict[str, set[str]] = field(default_factory=dict, repr=False)
+    _table: frozenset[str] = frozenset()
     _positions: Positions | None = field(default=None, repr=False)
     _units: tuple[Unit, ...] | None = field(default=None, repr=False)
 
@@ -102,6 +107,30 @@ class Module:
                 self._by_bare_name[info.name.rpartition(".")[2]].append(info)
             self._indexed = len(self.functions)
         return self._by_bare_name.get(name, [])
+
+    def unit_of(self, node: ast.AST) -> Unit | None:
+        """The unit of a function that stands in no other."""
+        if self._by_node is None:
+            self._by_node = {id(unit.node): unit for unit in self.units if unit.node is not None}
+        return self._by_node.get(id(node))
+
+    def users(self, name: str) -> list[Unit]:
+        """The units that call a function of that name or hand it on, under that name or another one that the module
+        gives it; all of them where the module itself puts it somewhere, such as in a table."""
+        if self._users is None:
+            self._users = defaultdict(list)
+            for unit in self.units:
+                for word in unit.called | unit.handed:
+                    self._users[word].append(unit)
+            for one, other, new, old in _ALIASES.findall(self.source):
+                self._aliases.setdefault(one or old, set()).add(other or new)
+            self._table = next((unit.handed for unit in self.units if unit.node is None), frozenset())
+        if name in self._table:
+            return list(self.units)
+        found = list(self._users.get(name, ()))
+        for alias in self._aliases.get(name, ()):
+            found.extend(unit for unit in self._users.get(alias, ()) if unit not in found)
+        return found
 
     def imports(self) -> Iterator[tuple[int, str]]:
         """(leading dots, dotted name) of what the module imports, read off its text."""

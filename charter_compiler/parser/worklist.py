@@ -7,8 +7,8 @@ that name it are read again, until nothing changes. What is known only grows, so
 
 from __future__ import annotations
 
-import re
-from collections import deque
+import ast
+from collections import defaultdict, deque
 from collections.abc import Iterator
 
 from charter_compiler.parser import sdk
@@ -47,7 +47,9 @@ class Worklist:
         self._rounds: dict[tuple[int, int], int] = {}
         self._units: dict[tuple[int, int], tuple[Module, Unit]] = {}
         self._found: dict[tuple[int, int], dict[str, Site]] = {}
-        self._calls: dict[tuple[int, int], tuple[set[FunctionInfo], set[str]]] = {}
+        self._callers: dict[FunctionInfo, set[tuple[int, int]]] = defaultdict(set)
+        self._by_name: dict[str, set[tuple[int, int]]] = defaultdict(set)
+        self._read_once: set[tuple[int, int]] = set()
 
     def run(self) -> list[Site]:
         """All sites of the project."""
@@ -97,7 +99,11 @@ class Worklist:
             self.interpreter.called, self.interpreter.unresolved = set(), set()
             try:
                 self._found[key] = self._read(module, unit)
-                self._calls[key] = self.interpreter.called, self.interpreter.unresolved
+                for info in self.interpreter.called:
+                    self._callers[info].add(key)
+                for name in self.interpreter.unresolved:
+                    self._by_name[name].add(key)
+                self._read_once.add(key)
             except RecursionError:
                 # Expressions nested hundreds deep. What was found in an earlier reading stands.
                 line = unit.node.lineno if unit.node is not None else 1
@@ -120,45 +126,33 @@ class Worklist:
 
     def _changed(self, info: FunctionInfo) -> None:
         """More is known of a function: read again it, what stands in it, and all that names it."""
-        concerned = {id(_outermost(info))} if info.given else set()
-        if info.given and info.is_constructor and info.cls is not None:
-            # What the constructor is given, the methods call.
-            concerned |= {id(method.node) for method in info.cls.methods.values()}
-        for unit in info.module.units if concerned else ():
-            if id(unit.node) in concerned:
-                self._enqueue(info.module, unit)
+        if info.given:
+            concerned = [_outermost(info)]
+            if info.is_constructor and info.cls is not None:
+                # What the constructor is given, the methods call.
+                concerned.extend(method.node for method in info.cls.methods.values())
+            for node in concerned:
+                unit = info.module.unit_of(node)
+                if unit is not None:
+                    self._enqueue(info.module, unit)
         if not info.prompts:
             return
         name = info.bare
+        # Of a function that was read it is known what it calls; of others, what they name.
+        readers = self._callers[info] | self._by_name[name] | self._by_name[info.name.rpartition(".")[2]]
+        for key in list(readers):
+            self._enqueue(*self._units[key])
         for module in self.project.mentioning(name):
-            others = _aliases(name, module.source)
-            in_table = any(unit.node is None and name in unit.handed for unit in module.units)
-            for unit in module.units:
-                calls = self._calls.get(_key(module, unit))
-                if calls is not None:
-                    # It was read: that tells what it calls, where the name alone does not.
-                    wanted = info in calls[0] or name in calls[1] or info.name.rpartition(".")[2] in calls[1]
-                else:
-                    wanted = (
-                        in_table
-                        or (name in unit.text and (name in unit.called or name in unit.handed))
-                        or bool(others and not others.isdisjoint(unit.words))
-                    )
-                if wanted:
+            for unit in module.users(name):
+                if _key(module, unit) not in self._read_once:
                     self._enqueue(module, unit)
-
-
-def _aliases(name: str, source: str) -> set[str]:
-    """Other names that a module gives to a function: ``import ask as tell``, ``tell = ask``."""
-    pattern = rf"\b{name}[ \t]+as[ \t]+(\w+)|(\w+)[ \t]*=[ \t]*(?:\w+\.)*{name}\b(?!\()"
-    return {each for pair in re.findall(pattern, source) for each in pair if each}
 
 
 def _key(module: Module, unit: Unit) -> tuple[int, int]:
     return id(module), id(unit.node) if unit.node is not None else 0
 
 
-def _outermost(info: FunctionInfo) -> object:
+def _outermost(info: FunctionInfo) -> ast.AST:
     while info.around is not None:
         info = info.around
     return info.node
