@@ -489,8 +489,8 @@ def normal(segments: Iterable[Segment]) -> tuple[Segment, ...]:
             if isinstance(last, Const) and last.span == segment.span:
                 result[-1] = Const(last.text + segment.text, last.span)
                 continue
-        elif isinstance(segment, Unknown) and result and result[-1] == segment:
-            continue
+        elif isinstance(segment, Unknown) and result and result[-1] == segment and segment.reason[0] != "\0":
+            continue  # said once; but the marks of a loop (``loops``) are counted
         result.append(segment)
     return tuple(result)
 
