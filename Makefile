@@ -21,7 +21,7 @@ TEST := $(VENV)/.stamp-test
 PEER := $(PEER_VENV)/.stamp-vllm
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer soak bench-flips bench-cache check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer soak bench-flips bench-frontend bench-cache check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/r
 
 bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outputs differ
 	$(BIN)/python benchmarks/determinism/flips.py $(BENCH_ARGS)
+
+bench-frontend: $(TEST) ## the front end against labels made by hand; FRONTEND_REPOS is the folder of the checkouts
+	$(BIN)/python benchmarks/frontend/score.py --repos $(FRONTEND_REPOS) benchmarks/frontend/labels/*.json $(BENCH_ARGS)
 
 bench-cache: $(PEER) ## how fast the cache model is; CACHE_TRACE names the Mooncake synthetic trace
 	$(PEER_VENV)/bin/python benchmarks/cache/vllm_peer.py -o benchmarks/cache/vllm_equality.jsonl $(BENCH_ARGS)
