@@ -48,6 +48,7 @@ from charter_compiler.parser.values import (
     Value,
     concat,
     deps_of,
+    is_short,
     is_text,
     item_of,
     join,
@@ -267,7 +268,9 @@ class Evaluator(LibraryObjects):
                 return Series((repeated(item_of(items)),))
             case Series():
                 return Series(value.items)
-            case Text(segments=segments) if constant_text(value) is None and key is None and segments:
+            case Text(segments=segments) if (
+                constant_text(value) is None and key is None and segments and is_short(segments)
+            ):
                 return Text(
                     (*segments, *text_of(Opaque("the text is cut here"), segments[-1].span).segments), value.deps
                 )

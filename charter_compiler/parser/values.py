@@ -35,6 +35,10 @@ TEXT_LIMIT = 1_000_000
 """Characters of constant text beyond which a text is not spelled out: a few lines can double it again and again."""
 
 
+CUT_LIMIT = 64
+"""Parts of a text that is cut, beyond which nothing of it is kept."""
+
+
 OPTION_LIMIT = 32
 """More alternatives than this are ``Unknown``: each further branch would compare with all of them."""
 
@@ -476,6 +480,11 @@ def limited(segments: tuple[Segment, ...], deps: frozenset[str], span: Span) -> 
     if next(islice(walk(segments), SEGMENT_LIMIT, None), None) is not None:
         return Text((Unknown(f"a text of more than {SEGMENT_LIMIT} parts", span),), deps_of(text))
     return text
+
+
+def is_short(segments: tuple[Segment, ...]) -> bool:
+    """Whether a text has few enough parts to be kept where it is cut: what is cut over and over would grow for ever."""
+    return next(islice(walk(segments), CUT_LIMIT, None), None) is None
 
 
 def normal(segments: Iterable[Segment]) -> tuple[Segment, ...]:
