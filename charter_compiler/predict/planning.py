@@ -9,6 +9,7 @@ from pathlib import Path
 from charter_compiler.analysis.pattern_detector import SequencePatternDetector
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixAnalyzer, PrefixOpportunity
+from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.dag.builder import CallGraph, DAGBuilder
 from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.ir.nodes import Call
@@ -31,13 +32,15 @@ def calls_of_entry(entry: str) -> tuple[Call, ...]:
     calls = AgentASTParser().parse_file(path).require().calls
     check_entry(path, name)
     by_id = {call.id: call for call in calls}
-    wanted = {call.id for call in calls if call.function == name or call.function.startswith(f"{name}.")}
+    # A call of a function that makes a prompt of its own is no request: the call inside that function is.
+    sent = engine_calls(calls)
+    wanted = {call.id for call in sent if call.function == name or call.function.startswith(f"{name}.")}
     waiting = list(wanted)
     while waiting:
         new = set(by_id[waiting.pop()].depends_on) - wanted
         wanted |= new
         waiting.extend(new)
-    return tuple(call for call in calls if call.id in wanted) or calls
+    return tuple(call for call in calls if call.id in wanted) or sent or calls
 
 
 @dataclass(frozen=True, slots=True)
