@@ -1,8 +1,9 @@
 """Calls of the project's own functions: which of them carry a prompt to a model, and what they return.
 
-A function is read twice over. On its own, with its parameters as values from outside: that finds its call sites and
-which parameters travel to a model (``FunctionInfo.prompts``). And at each call of it, inline, with the values of that
-call: that gives the value it returns. The second is bounded by depth and by the number of statements.
+A function is read on its own, with its parameters as values from outside: that finds its call sites, which parameters
+travel to a model (``FunctionInfo.prompts``), and what it returns in general. ``Instantiation`` puts the arguments of a
+call into that. Only where it loses something is the function read again for the call, inline (``inlining``), bounded by
+depth and by the number of statements.
 """
 
 from __future__ import annotations
