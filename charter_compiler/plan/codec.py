@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from enum import StrEnum
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 def encode(value: Any) -> Any:
-    """JSON form of a dataclass made of dataclasses, tuples and scalars."""
+    """JSON form of a dataclass made of dataclasses, tuples, string enumerations and scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple):
@@ -43,6 +44,10 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
         if not isinstance(value, list):
             raise PlanError(f"{path} is not a list")
         return tuple(_decode(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if issubclass(kind, StrEnum):
+        if value not in list(kind):
+            raise PlanError(f"{path} is none of {', '.join(kind)}")
+        return kind(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise PlanError(f"{path} is not of type {kind.__name__}")
     return value

@@ -12,10 +12,11 @@ from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.diagnostics.errors import PlanError
 from charter_compiler.ir.nodes import CallRef, Param, walk
 from charter_compiler.plan.codec import decode, encode
+from charter_compiler.plan.hints import CallHints
 from charter_compiler.plan.sources import SourceHash, check_sources, hash_sources
 from charter_compiler.tokens.blocks import cache_id
 
-VERSION = 2
+VERSION = 3
 """Grows with every change of the format; a plan of another version is refused, not guessed at."""
 
 
@@ -42,7 +43,8 @@ class ExecutionPlan:
 
     ``entry`` is ``file.py:Qualified.name``; ``model`` and ``tokenizer`` (a fingerprint) say what the tokens were
     counted with; ``block_size`` is in tokens, ``capacity_blocks`` ``None`` where the target does not say.
-    ``warms`` is false where the prediction showed that computing prefixes beforehand saves nothing.
+    ``warms`` is false where the prediction showed that computing prefixes beforehand saves nothing. ``hints`` has one
+    entry a call site, in the order of an item: what an engine may be told of the future.
     """
 
     entry: str
@@ -54,6 +56,7 @@ class ExecutionPlan:
     sources: tuple[SourceHash, ...]
     prefixes: tuple[PlannedPrefix, ...]
     warms: bool = True
+    hints: tuple[CallHints, ...] = ()
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:
@@ -125,6 +128,7 @@ def make_plan(
     sources: Iterable[Path],
     root: Path,
     opportunities: Iterable[PrefixOpportunity],
+    hints: Iterable[CallHints] = (),
 ) -> ExecutionPlan:
     """The plan of an analysed agent; it warms prefixes until a prediction speaks against it.
 
@@ -140,6 +144,7 @@ def make_plan(
         capacity_blocks=capacity_blocks,
         sources=hash_sources(sources, root),
         prefixes=tuple(_prefix(opportunity) for opportunity in opportunities),
+        hints=tuple(hints),
     )
 
 

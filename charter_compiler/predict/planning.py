@@ -14,6 +14,7 @@ from charter_compiler.dag.builder import CallGraph, DAGBuilder
 from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.ir.nodes import Call
 from charter_compiler.parser.ast_parser import AgentASTParser
+from charter_compiler.plan.derive_hints import derive_hints
 from charter_compiler.plan.execution_plan import ExecutionPlan, make_plan
 from charter_compiler.predict.effects import project_files
 from charter_compiler.predict.entry_source import check_entry
@@ -82,4 +83,5 @@ def plan_entry(
         sources=project_files(path, package_root(path)),
         root=Path.cwd(),
         opportunities=analysis.opportunities,
+        hints=derive_hints(analysis.graph, analysis.opportunities, tokenizer.chat_template),
     )
