@@ -1,0 +1,281 @@
+"""The layout pass: blocks of prompts in the order of how long they stay the same.
+
+A prefix cache reuses leading tokens only, so what stays the same longest comes first. All call sites that share a value
+get one common order, the one with the highest estimated hit rate of the whole program. It changes what the model is
+asked, if only in order: it runs only when asked for.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from charter_compiler.analysis.prompt_text import engine_calls
+from charter_compiler.ir.nodes import Agent, Call, Const, Message, Segment
+from charter_compiler.passes.blocks import Blocks, split_message
+from charter_compiler.passes.order import arrange, can_say_above, keeps_order
+from charter_compiler.passes.render import MessageOrder, render
+from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate
+from charter_compiler.passes.values import AGENT, CONSTANT, RESULT, Values
+from charter_compiler.passes.wording import Wording, find_wordings
+
+MODES = ("as written", "constants first", "shared values first")
+"""How a call site may be laid out. *Constants first*: by lifetime alone. *Shared values first*: values that several
+call sites have in common before the instructions of one of them, so that these sites begin alike."""
+
+_MIN_GAIN = 1e-9
+ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LayoutOptions:
+    """``wording``: labels of one value that differ in wording or white space are made one ("Source document:" and
+    "Document:"), and "the document below" becomes "the document above" where the document moved up. ``length``: tokens
+    of a value, where something is known of the inputs."""
+
+    wording: bool = True
+    length: Length = assumed_length
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLayout:
+    """What was done at one call site. ``kept`` says why blocks stayed where they stood, or the whole was left alone.
+    ``reworded``: old and new words. ``before`` and ``after`` are the messages' segments."""
+
+    call: Call
+    mode: str
+    after: tuple[tuple[Segment, ...], ...]
+    kept: tuple[str, ...] = ()
+    reworded: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        return texts(self.after) != texts(message.segments for message in self.call.messages)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The result: the rewritten agent, and what happened at each site. ``before`` and ``after`` are estimates from the
+    templates; the figures that count are those of a prediction over inputs."""
+
+    agent: Agent
+    sites: tuple[SiteLayout, ...]
+    before: Reuse
+    after: Reuse
+
+    @property
+    def changed(self) -> tuple[SiteLayout, ...]:
+        return tuple(site for site in self.sites if site.changed)
+
+
+def texts(messages: Sequence[Sequence[Segment]] | object) -> tuple[tuple[object, ...], ...]:
+    """The messages without spans: constants merged, holes as they are."""
+    found = []
+    for segments in messages:  # type: ignore[attr-defined]
+        merged: list[object] = []
+        for segment in segments:
+            if isinstance(segment, Const) and merged and isinstance(merged[-1], str):
+                merged[-1] += segment.text
+            else:
+                merged.append(segment.text if isinstance(segment, Const) else segment)
+        found.append(tuple(merged))
+    return tuple(found)
+
+
+def layout(agent: Agent, options: LayoutOptions | None = None) -> Layout:
+    """Lay out every prompt of an agent. Pure; an agent with nothing to gain comes back as it is."""
+    options = options or LayoutOptions()
+    program = _Program(agent, options)
+    chosen = program.choose()
+    sites = [program.result(call_id, mode) for call_id, mode in chosen.items()]
+    by_id = {site.call.id: site for site in sites if site.changed}
+    calls = tuple(_rewrite(call, by_id.get(call.id)) for call in agent.calls)
+    before = program.value(dict.fromkeys(chosen, MODES[0]))
+    return Layout(Agent(agent.name, calls), tuple(sites), before, program.value(chosen))
+
+
+def _rewrite(call: Call, site: SiteLayout | None) -> Call:
+    if site is None:
+        return call
+    messages = zip(call.messages, site.after, strict=True)
+    return replace(call, messages=tuple(replace(message, segments=after) for message, after in messages))
+
+
+Choice: TypeAlias = dict[str, str]
+"""The mode of each call site, by its id."""
+
+
+class _Program:
+    """The call sites of an agent that reach an engine, each in every mode that is possible for it."""
+
+    def __init__(self, agent: Agent, options: LayoutOptions) -> None:
+        self._options = options
+        self._values = Values(agent.calls)
+        self._calls = {call.id: call for call in engine_calls(agent.calls)}
+        self._blocks: dict[str, tuple[Blocks | None, ...]] = {
+            call.id: tuple(split_message(message) for message in call.messages) for call in self._calls.values()
+        }
+        self._wording = find_wordings(self._calls, self._blocks, self._values) if options.wording else Wording()
+        self._shared = self._count_values()
+        self._constants = self._count_constants()
+        self._sites = {
+            (call_id, mode): self._lay_out(call_id, mode) for call_id in self._calls for mode in MODES
+        }
+
+    # Choice
+
+    def value(self, choice: Mapping[str, str]) -> Reuse:
+        sites = [Site(self._calls[call_id], self._sites[call_id, mode].after) for call_id, mode in choice.items()]
+        return estimate(sites, self._values, self._options.length)
+
+    def choose(self) -> Choice:
+        """The best uniform choice of each group of sites that share something, then site by site, then what does not
+        help is put back."""
+        best: Choice = dict.fromkeys(self._calls, MODES[0])
+        for group in self._groups():
+            candidates = [best | dict.fromkeys(group, mode) for mode in MODES]
+            best = max(candidates, key=lambda each: (self.value(each).found, -self._moves(each)))
+            for _ in range(ROUNDS if len(group) > 1 else 0):
+                before = best
+                for call_id in group:
+                    candidates = [best | {call_id: mode} for mode in MODES]
+                    best = max(candidates, key=lambda each: (self.value(each).found, -self._moves(each)))
+                if best == before:
+                    break
+        return best
+
+    def _moves(self, choice: Choice) -> int:
+        return sum(self._sites[call_id, mode].changed for call_id, mode in choice.items())
+
+    def _groups(self) -> list[list[str]]:
+        """Call sites that share a value, or begin with the same constant block, directly or through others."""
+        owner: dict[Hashable, str] = {}
+        parent = {call_id: call_id for call_id in self._calls}
+
+        def root(call_id: str) -> str:
+            while parent[call_id] != call_id:
+                call_id = parent[call_id]
+            return call_id
+
+        for call_id, call in self._calls.items():
+            names: list[Hashable] = [
+                self._values.name(segment, call)
+                for message in call.messages
+                for segment in message.segments
+                if not isinstance(segment, Const)
+            ]
+            names += [block.text for blocks in self._blocks[call_id] if blocks for block in blocks.blocks]
+            for name in names:
+                if name is not None:
+                    parent[root(call_id)] = root(owner.setdefault(name, call_id))
+        groups: dict[str, list[str]] = {}
+        for call_id in self._calls:
+            groups.setdefault(root(call_id), []).append(call_id)
+        return list(groups.values())
+
+    # One site in one mode
+
+    def result(self, call_id: str, mode: str) -> SiteLayout:
+        return self._sites[call_id, mode]
+
+    def _lay_out(self, call_id: str, mode: str) -> SiteLayout:
+        call = self._calls[call_id]
+        written = tuple(message.segments for message in call.messages)
+        if mode == MODES[0]:
+            return SiteLayout(call, mode, written)
+        after: list[tuple[Segment, ...]] = []
+        kept: list[str] = []
+        reworded: list[tuple[str, str]] = []
+        for number, message in enumerate(call.messages):
+            blocks = self._blocks[call_id][number]
+            if blocks is None:
+                after.append(message.segments)
+                continue
+            order = self._order(call, number, blocks, mode, kept)
+            after.append(render(blocks, order))
+            reworded += order.reworded(blocks)
+        return SiteLayout(call, mode, tuple(after), tuple(dict.fromkeys(kept)), tuple(reworded))
+
+    def _order(self, call: Call, number: int, blocks: Blocks, mode: str, kept: list[str]) -> MessageOrder:
+        shared_first = mode == MODES[2]
+        items = blocks.blocks
+        reasons = {
+            (i, j): keeps_order(items[i], items[j]) for i, j in itertools.combinations(range(len(items)), 2)
+        }
+        turned: dict[int, set[int]] = {}
+        if shared_first and self._options.wording:
+            for (i, j), reason in reasons.items():
+                shared = self._shared_block(call, blocks, j)
+                if reason and shared and can_say_above(items[i], items[j], self._nouns(call, blocks, j)):
+                    turned.setdefault(i, set()).add(j)
+                    reasons[i, j] = ""
+
+        def before(i: int, j: int) -> bool:
+            return bool(reasons[i, j])
+
+        def priority(index: int) -> tuple[float, ...]:
+            return self._priority(call, blocks, index, shared_first)
+
+        order = arrange(len(items), before, priority)
+        place = {index: position for position, index in enumerate(order)}
+        texts_of = {}
+        for index, block in enumerate(items):
+            text = block.text
+            if any(place[j] < place[index] for j in turned.get(index, ())):
+                text = say_above(text)
+            texts_of[index] = self._wording.label(call.id, number, index, text) if shared_first else text
+        for (i, j), reason in reasons.items():
+            if reason and priority(j) < priority(i) and not items[i].persona and not items[j].cue:
+                kept.append(reason)
+        return MessageOrder(order, texts_of)
+
+    def _priority(self, call: Call, blocks: Blocks, index: int, shared_first: bool) -> tuple[float, ...]:
+        """What comes first: a lower tuple. Of one lifetime, values of more call sites come first."""
+        block = blocks.blocks[index]
+        life = max((self._values.lifetime(blocks.flat.holes[hole], call) for hole in block.holes), default=CONSTANT)
+        if life <= AGENT:
+            alone = block.constant and self._constants[block.text] < 2
+            # Behind the values of the item, before those of a loop: its turns share the instructions too.
+            return (2.0, RESULT + 0.5, 0.0) if shared_first and alone else (0.0, float(life), 0.0)
+        names = [self._values.name(blocks.flat.holes[hole], call) for hole in block.holes]
+        sharing = min((len(self._shared.get(name, ())) for name in names), default=0)
+        if sharing < 2:
+            return (2.0, float(life), 0.0)
+        return (1.0 if shared_first else 2.0, float(life), -float(sharing))
+
+    def _shared_block(self, call: Call, blocks: Blocks, index: int) -> bool:
+        names = [self._values.name(blocks.flat.holes[hole], call) for hole in blocks.blocks[index].holes]
+        return bool(names) and all(len(self._shared.get(name, ())) > 1 for name in names)
+
+    def _nouns(self, call: Call, blocks: Blocks, index: int) -> list[str]:
+        """Words that name the value of a block: the last of its label, and the hole's own name."""
+        label = blocks.blocks[index].text.partition(":")[0].split()
+        names = [getattr(blocks.flat.holes[hole], "name", "") for hole in blocks.blocks[index].holes]
+        return [word.lower() for word in (label[-1:] + names) if word]
+
+    def _count_values(self) -> dict[Hashable, set[str]]:
+        """The call sites that each named value stands in."""
+        found: dict[Hashable, set[str]] = {}
+        for call_id, call in self._calls.items():
+            for message in call.messages:
+                for segment in message.segments:
+                    name = None if isinstance(segment, Const) else self._values.name(segment, call)
+                    if name is not None:
+                        found.setdefault(name, set()).add(call_id)
+        return found
+
+    def _count_constants(self) -> Counter[str]:
+        return Counter(
+            text
+            for call_blocks in self._blocks.values()
+            for text in {block.text for blocks in call_blocks if blocks for block in blocks.blocks if block.constant}
+        )
+
+
+def say_above(text: str) -> str:
+    """The text with its one "below" as "above"."""
+    head, _, tail = text.rpartition("below")
+    return f"{head}above{tail}"

@@ -1,0 +1,142 @@
+"""What a piece of a prompt says about its place: cues, announcements ("the following"), references back ("it").
+
+Word lists of English, read conservatively: where a word may refer to another block, the two keep their order. To keep
+an order costs tokens; to break a reference changes the question.
+"""
+
+from __future__ import annotations
+
+import re
+
+from charter_compiler.passes.flat import has_hole, is_hole
+
+CUE_WORDS = 8
+"""A last line of so many words or fewer that ends with a colon asks for the answer."""
+
+_CUE_START = re.compile(
+    r"(?:let'?s|let us|begin|start|go|now)\b|(?:assistant|ai|bot|answer|output|response|a)\s*:", re.IGNORECASE
+)
+_BACK = re.compile(
+    r"\b(?:above|preceding|previous(?:ly)?|earlier|aforementioned|foregoing|latter|the same(?! \w+ as\b)|such a)\b",
+    re.IGNORECASE,
+)
+_BACK_IN_LABEL = re.compile(r"\b(?:above|preceding|aforementioned|foregoing)\b", re.IGNORECASE)
+_SEQUENCE = re.compile(
+    r"(?:then|next|finally|afterwards?|after that|also|in addition|otherwise|however|therefore|thus|hence|but|and|"
+    r"based on (?:this|that|it|these)|if so|once (?:done|you have)|second(?:ly)?|third(?:ly)?|lastly|step [2-9])\b",
+    re.IGNORECASE,
+)
+_FIRST = re.compile(r"(?:first(?:ly)?\b|to begin\b|step 1\b)", re.IGNORECASE)
+_AHEAD = re.compile(
+    r"\b(?:the following|following|below|beneath|underneath|(?:here|this|these) (?:is|are)|here's|as follows)\b",
+    re.IGNORECASE,
+)
+_PRONOUN = re.compile(r"\b(?:it|its|they|them|their|theirs|he|she|him|his|her|this|these|those)\b", re.IGNORECASE)
+_STARTS_WITH_THAT = re.compile(r"(?:that|those)\b(?! (?:is|are) )", re.IGNORECASE)
+_NOUN_PHRASE = re.compile(
+    r"\b(?:the|a|an|each|every|any|all|no|your|some|both|two|three|one|whose|which)\s+\w+|\b[a-z]{3,}(?<!ss)s\b",
+    re.IGNORECASE,
+)
+_NOT_NOUNS = re.compile(r"\b(?:in|within|with|using) (?:one|two|three|a|an|\d+) \w+|\b(?:this|always|as|is)\b")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
+_EXAMPLE = re.compile(
+    r"^(?:example|sample|input|output|q|a|question|answer|user|assistant)\b[^\n:]{0,30}:.*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Lines of examples: what they say is not said to the model."""
+_DEMONSTRATIVES = ("this", "these", "those")
+_HEADING = re.compile(r"(?:#{1,6} .+|\*\*[^*\n]+\*\*:?|={2,} .+ ={2,}|-{2,} .+ -{2,}|\[[A-Z][^\]\n]*\])\s*")
+_RULER = re.compile(r"[-=*_#~]{3,}\s*")
+_LAST_BELOW = re.compile(r"\b(?P<noun>[A-Za-z]+) below\b")
+
+
+def is_heading(text: str) -> bool:
+    """One line that names what comes after it."""
+    return "\n" not in text.strip() and _HEADING.fullmatch(text.strip()) is not None
+
+
+def is_ruler(text: str) -> bool:
+    """A line of punctuation between parts."""
+    return _RULER.fullmatch(text.strip()) is not None
+
+
+def is_cue(text: str) -> bool:
+    """Whether a last block must stand last: it opens the answer."""
+    line = text.strip()
+    if not line or has_hole(line):
+        return False
+    if is_heading(line) or line.endswith(("```", "<", "{", "[")) or re.fullmatch(r"<[^/<>][^<>]*>|```\w*", line):
+        return True
+    if "\n" in line:
+        return False
+    short = len(line.split()) <= CUE_WORDS
+    return (short and line.endswith(":")) or (short and _CUE_START.match(line) is not None)
+
+
+def announces(text: str) -> bool:
+    """Whether a block announces what comes after it: it ends with a colon, or says "the following" and holds no hole
+    behind these words."""
+    stripped = text.rstrip()
+    if stripped.endswith(":"):
+        return True
+    return _open_announcement(stripped)
+
+
+def _open_announcement(text: str) -> bool:
+    for match in _AHEAD.finditer(text):
+        rest = text[match.end() :]
+        sentence = _SENTENCE_END.split(rest)[0]
+        # "Use the following format:" with the format behind it in the same block, or a value there.
+        if not (sentence.endswith(":") and rest[len(sentence) :].strip()) and not has_hole(rest):
+            return True
+    return False
+
+
+def says_below(text: str) -> re.Match[str] | None:
+    """The one "<noun> below" of a block that announces nothing else; it can be said otherwise ("above")."""
+    found = list(_LAST_BELOW.finditer(text))
+    if len(found) != 1:
+        return None
+    without = text[: found[0].end() - len("below")] + text[found[0].end() :]
+    return None if _open_announcement(without) or text.rstrip().endswith(":") else found[0]
+
+
+def opens_sequence(text: str) -> bool:
+    """Whether a block is the first of steps that are told in order."""
+    return _FIRST.match(text.strip()) is not None
+
+
+def points_back(text: str) -> bool:
+    """Whether constant text refers to something before it."""
+    body = _EXAMPLE.sub(" ", text).strip()
+    if _BACK.search(body) or _SEQUENCE.match(body) or _STARTS_WITH_THAT.match(body):
+        return True
+    position = 0
+    for sentence in _SENTENCE_END.split(body):
+        start = body.index(sentence, position)
+        position = start + len(sentence)
+        for match in _PRONOUN.finditer(sentence):
+            before = body[:start] + sentence[: match.start()]
+            if not _resolved(match[0].lower(), before, sentence, match.end(), body):
+                return True
+    return False
+
+
+def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str) -> bool:
+    """Whether what a pronoun stands for is in the block itself."""
+    if pronoun in _DEMONSTRATIVES:
+        noun = re.match(r"\s+([A-Za-z]+)", sentence[end:])
+        if noun is not None:
+            stem = noun[1].lower().removesuffix("s")
+            if re.search(rf"\b{re.escape(stem)}", before, re.IGNORECASE):
+                return True
+            rest = sentence[end:]
+            position = body.index(sentence) + len(sentence)
+            return ":" in rest and bool(rest.partition(":")[2].strip() or body[position:].strip())
+    return _NOUN_PHRASE.search(_NOT_NOUNS.sub(" ", before)) is not None
+
+
+def label_points_away(text: str) -> bool:
+    """Whether the words around a hole refer to other blocks."""
+    words = "".join(" " if is_hole(char) else char for char in text)
+    return _BACK_IN_LABEL.search(words) is not None or _open_announcement(text)

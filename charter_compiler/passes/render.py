@@ -1,0 +1,92 @@
+"""A message put together again from its blocks in a new order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charter_compiler.ir.nodes import Const, Segment
+from charter_compiler.passes.blocks import Blocks
+from charter_compiler.passes.flat import hole_index, is_hole, merge_constants
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOrder:
+    """The blocks' numbers in their new order, and each block's text, which may be worded anew."""
+
+    order: tuple[int, ...]
+    texts: dict[int, str]
+
+    def reworded(self, blocks: Blocks) -> list[tuple[str, str]]:
+        """Old and new text of each block that is worded anew, holes as spaces."""
+        pairs = [(block.text, self.texts[index]) for index, block in enumerate(blocks.blocks)]
+        return [(_plain(old), _plain(new)) for old, new in pairs if old != new]
+
+
+def _plain(text: str) -> str:
+    return "".join(" " if is_hole(char) else char for char in text).strip()
+
+
+def gaps(blocks: Blocks, order: tuple[int, ...]) -> list[str]:
+    """The white space between the blocks in their new order. Blocks that were neighbours keep theirs; else the larger
+    of what stood behind the first and before the second: no separator is lost."""
+    found = []
+    for left, right in zip(order, order[1:], strict=False):
+        if right == left + 1:
+            found.append(blocks.blocks[right].gap)
+            continue
+        behind = blocks.blocks[left + 1].gap if left + 1 < len(blocks.blocks) else ""
+        candidates = (behind, blocks.blocks[right].gap)
+        found.append(max(candidates, key=lambda gap: (gap.count("\n"), len(gap))))
+    return found
+
+
+def render(blocks: Blocks, order: MessageOrder) -> tuple[Segment, ...]:
+    """The segments of the message in the new order."""
+    if order.order == tuple(range(len(blocks.blocks))) and all(
+        order.texts[index] == block.text for index, block in enumerate(blocks.blocks)
+    ):
+        return blocks.flat.segments(0, len(blocks.flat.text))
+    flat = blocks.flat
+    segments: list[Segment] = list(flat.segments(0, len(blocks.head)))
+    between = ["", *gaps(blocks, order.order)]
+    for gap, index in zip(between, order.order, strict=True):
+        block = blocks.blocks[index]
+        if gap:
+            segments.append(Const(gap, _gap_span(blocks, index)))
+        if order.texts[index] == block.text:
+            segments += flat.segments(block.start, block.end)
+        else:
+            segments += _worded(blocks, index, order.texts[index])
+    segments += flat.segments(len(flat.text) - len(blocks.tail), len(flat.text))
+    return merge_constants(segments)
+
+
+def _span_of(blocks: Blocks, start: int, end: int):  # type: ignore[no-untyped-def]
+    return next((source.span for source in blocks.flat.origin[start:end] if source is not None), None)
+
+
+def _gap_span(blocks: Blocks, index: int):  # type: ignore[no-untyped-def]
+    """White space belongs to the constant that some gap of the message stands in."""
+    start = blocks.blocks[index].start
+    gap = blocks.blocks[index].gap
+    if gap:
+        return _span_of(blocks, start - len(gap), start)
+    after = blocks.blocks[index].end
+    return _span_of(blocks, after, after + 1)
+
+
+def _worded(blocks: Blocks, index: int, text: str) -> list[Segment]:
+    """A block with other words: its constants take the span of the block's first constant."""
+    block = blocks.blocks[index]
+    span = _span_of(blocks, block.start, block.end)
+    segments: list[Segment] = []
+    words = ""
+    for char in text:
+        if not is_hole(char):
+            words += char
+            continue
+        if words:
+            segments.append(Const(words, span))
+            words = ""
+        segments.append(blocks.flat.holes[hole_index(char)])
+    return [*segments, Const(words, span)] if words else segments

@@ -1,0 +1,109 @@
+"""How much of a program's prompts a prefix cache would find, from the templates and assumed lengths of the values.
+
+A small run of the program is played: two items, three turns of each loop. Prompts are sequences of words and values;
+the cache keeps every prefix. Only what the second item finds is counted, so that what is computed once a run is free.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from charter_compiler.ir.nodes import Call, Const, Segment
+from charter_compiler.passes.values import CALL, ITEM, LOOP, Values
+
+CHARACTERS_A_TOKEN = 4.0
+VALUE_TOKENS = 100.0
+"""Assumed for a value of which nothing is known."""
+ITEMS = 2
+TURNS = 3
+
+Length: TypeAlias = Callable[[Segment], float]
+"""Tokens of a hole's value."""
+_WORD = re.compile(r"\s*\S+|\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A call site with the segments of its prompt, message by message."""
+
+    call: Call
+    messages: tuple[tuple[Segment, ...], ...]
+
+
+def assumed_length(segment: Segment) -> float:
+    """``VALUE_TOKENS`` for every value."""
+    return VALUE_TOKENS
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """Tokens of the second item's prompts, and those of them that the cache holds."""
+
+    tokens: float
+    found: float
+
+    @property
+    def rate(self) -> float:
+        return self.found / self.tokens if self.tokens else 0.0
+
+
+def estimate(sites: Sequence[Site], values: Values, length: Length = assumed_length) -> Reuse:
+    """Play the program over its sites, which stand in source order."""
+    trie: dict[Hashable, dict] = {}  # type: ignore[type-arg]  # a trie: its values are tries
+    tokens = found = 0.0
+    serial = 0
+    for item in range(ITEMS):
+        for turns, group in _loops(sites):
+            for turn in range(turns):
+                for site in group:
+                    serial += 1
+                    node, matching = trie, True
+                    for key, weight in _elements(site, (item, turn, serial), values, length):
+                        if item == ITEMS - 1:
+                            tokens += weight
+                            found += weight if matching and key in node else 0.0
+                        matching = matching and key in node
+                        node = node.setdefault(key, {})
+    return Reuse(tokens, found)
+
+
+def _loops(sites: Sequence[Site]) -> Iterator[tuple[int, list[Site]]]:
+    """Turns, and the sites that stand in one outermost loop, or none."""
+    group: list[Site] = []
+    for site in sites:
+        loops = site.call.loops[:1]
+        if group and (not loops or group[-1].call.loops[:1] != loops):
+            yield TURNS if group[0].call.in_loop else 1, group
+            group = []
+        group.append(site)
+    if group:
+        yield TURNS if group[0].call.in_loop else 1, group
+
+
+def _elements(
+    site: Site, moment: tuple[int, int, int], values: Values, length: Length
+) -> Iterator[tuple[Hashable, float]]:
+    for number, message in enumerate(site.messages):
+        yield ("role", number, site.call.messages[number].role), 1.0
+        text = ""
+        for segment in (*message, None):
+            if isinstance(segment, Const):
+                text += segment.text
+                continue
+            for word in _WORD.findall(text):
+                yield word, len(word) / CHARACTERS_A_TOKEN
+            text = ""
+            if segment is not None:
+                yield _value(segment, site.call, moment, values), length(segment)
+
+
+def _value(segment: Segment, call: Call, moment: tuple[int, int, int], values: Values) -> Hashable:
+    """What identifies a value at run time: equal only where the texts are surely equal."""
+    item, turn, serial = moment
+    name, life = values.name(segment, call), values.lifetime(segment, call)
+    if name is None:
+        return serial
+    return (name, item if life >= ITEM else 0, turn if life >= LOOP else 0, serial if life >= CALL else 0)

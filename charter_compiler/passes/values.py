@@ -1,0 +1,58 @@
+"""The values that fill a prompt's holes: what names them, and how long they stay the same."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
+
+CONSTANT, AGENT, ITEM, RESULT, LOOP, TURN_RESULT, CALL = range(7)
+"""How long a text stays the same, longest first: for ever; the whole run; an item; an item, but known only once an
+earlier call has answered; a turn of a loop; a turn, after a call in it; not from call to call."""
+
+_SCOPES = {"agent": AGENT, "item": ITEM, "loop": LOOP, "call": CALL}
+
+
+class Values:
+    """Names and lifetimes of the values in the prompts of one agent's calls."""
+
+    def __init__(self, calls: Iterable[Call]) -> None:
+        self._looped = frozenset(call.id for call in calls if call.in_loop)
+
+    def name(self, segment: Segment, call: Call) -> Hashable:
+        """The name of a value: within one item and turn, equal names mean equal texts. ``None``: nothing is known."""
+        match segment:
+            case Param(name=name, scope=scope):
+                owner = call.function.rpartition(".")[0] if scope == "agent" else call.function
+                loops = call.loops if scope in ("loop", "call") else ()
+                return ("param", call.span.file, owner, name, loops)
+            case CallRef(id=name, derived=False):
+                return ("call", name)
+            case Repeat(segments=segments, span=span):
+                return ("repeat", span, tuple(self.name(inner, call) for inner in segments))
+            case Unknown(cause="", span=span):
+                return ("unknown", span)
+            case _:
+                return None
+
+    def lifetime(self, segment: Segment, call: Call) -> int:
+        """``CONSTANT`` to ``CALL``."""
+        match segment:
+            case Const():
+                return CONSTANT
+            case Param(scope=scope):
+                return _SCOPES[scope]
+            case CallRef(id=name):
+                return TURN_RESULT if call.in_loop and name in self._looped else RESULT
+            case Choice(options=options):
+                return max((self.lifetime(inner, call) for option in options for inner in option), default=ITEM)
+            case Repeat(segments=segments):
+                # As long as what it repeats; that it is built from an item's list is at least as short.
+                return max(ITEM, *(self._repeated(inner, call) for inner in segments))
+            case Unknown(cause=cause):
+                return CALL if cause or call.in_loop else RESULT
+
+    def _repeated(self, segment: Segment, call: Call) -> int:
+        """Inside a repetition the turns are those of its own loop, unless the call stands in one."""
+        life = self.lifetime(segment, call)
+        return ITEM if life >= LOOP and not call.in_loop else life

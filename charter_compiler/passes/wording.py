@@ -1,0 +1,66 @@
+"""Labels of one value that differ from call site to call site, made one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+from charter_compiler.ir.nodes import Call
+from charter_compiler.passes.blocks import Block, Blocks
+from charter_compiler.passes.flat import has_hole
+from charter_compiler.passes.values import Values
+
+LABEL_WORDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """New labels, by call id, number of the message and number of the block."""
+
+    labels: Mapping[tuple[str, int, int], tuple[str, str]] = field(default_factory=dict)
+
+    def label(self, call_id: str, message: int, block: int, text: str) -> str:
+        """The text of a block with its new label, if it gets one."""
+        old, new = self.labels.get((call_id, message, block), ("", ""))
+        return new + text.removeprefix(old) if text.startswith(old) else text
+
+
+def find_wordings(
+    calls: Mapping[str, Call], blocks_of: Mapping[str, tuple[Blocks | None, ...]], values: Values
+) -> Wording:
+    """Where a value of several call sites stands behind labels with the same last word ("Source document:",
+    "Document:"), all of them get the first one's, white space included. A label that names another block of the same
+    message as well is left alone: the two could no longer be told apart."""
+    first: dict[Hashable, str] = {}
+    labels: dict[tuple[str, int, int], tuple[str, str]] = {}
+    for call_id, call in calls.items():
+        for number, blocks in enumerate(blocks_of[call_id]):
+            if blocks is None:
+                continue
+            for index, block in enumerate(blocks.blocks):
+                label = label_of(block)
+                if label is None:
+                    continue
+                name = values.name(blocks.flat.holes[block.holes[0]], call)
+                if name is None:
+                    continue
+                wanted = first.setdefault((name, _head(label)), label)
+                others = [other.text for i, other in enumerate(blocks.blocks) if i != index]
+                if wanted != label and not any(other.startswith(wanted.rstrip()) for other in others):
+                    labels[call_id, number, index] = (label, wanted)
+    return Wording(labels)
+
+
+def label_of(block: Block) -> str | None:
+    """The label of a block that is one line of a few words with a colon, and one value."""
+    if len(block.holes) != 1:
+        return None
+    label, _, rest = block.text.partition(next(char for char in block.text if has_hole(char)))
+    words = label.strip()
+    if rest or not words.endswith(":") or "\n" in words or len(words.split()) > LABEL_WORDS:
+        return None
+    return label
+
+
+def _head(label: str) -> str:
+    return label.strip().rstrip(":").split()[-1].lower() if label.strip().rstrip(":").split() else ""
