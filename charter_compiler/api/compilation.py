@@ -16,6 +16,7 @@ from charter_compiler.config.trtllm_config import TRTLLMConfigGenerator
 from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.executor.results import write_json
 from charter_compiler.ir.nodes import Call
+from charter_compiler.passes.layout import Layout
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.prediction import Prediction
 from charter_compiler.report.html import write_report
@@ -63,7 +64,7 @@ class Rates:
 class Compilation:
     """What the compiler found and decided. ``root`` is the folder that the agent's imports start from. ``inputs`` is
     the number of rows that the rates were predicted over; with 0 they come from the templates. ``notes`` are lines for
-    the user: what was left out, and why."""
+    the user: what was left out, and why. ``layout`` is what the layout pass did; ``None`` where none was asked for."""
 
     plan: ExecutionPlan
     root: Path
@@ -76,6 +77,7 @@ class Compilation:
     as_written: Rates = Rates()
     planned: Rates = Rates()
     passes: tuple[PassSaving, ...] = ()
+    layout: Layout | None = None
 
     def prediction_json(self) -> dict[str, Any]:
         """The object in ``DIR/prediction.json``."""

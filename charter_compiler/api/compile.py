@@ -12,6 +12,7 @@ from charter_compiler.api.template_rates import template_hit_rate
 from charter_compiler.diagnostics.errors import EntryError, UsageError
 from charter_compiler.executor.entry import load_entry, package_root, split_entry
 from charter_compiler.executor.inputs import InputRow, read_inputs
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import (
@@ -24,8 +25,10 @@ from charter_compiler.executor.targets import (
 )
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
+from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.effects import possible_effects
+from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
 from charter_compiler.report.model import PassSaving
@@ -33,6 +36,7 @@ from charter_compiler.serve.discovery import find_running
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer, load_tokenizer
 
+LAYOUT = "layout: what stays the same longest comes first"
 SCHEDULE = "schedule: single-flight, item by item, admission by capacity"
 WARM_UP = "warm-up of constant prefixes"
 _TEMPLATES_ALONE = "the hit rate is that of the templates' constant text alone"
@@ -44,7 +48,8 @@ class CompileRequest:
 
     ``inputs`` (JSON Lines) are what the predictions are made over; without them rates come from the templates alone.
     ``block_size`` and ``capacity_blocks`` override the target's. ``allow_effects``: predict although the agent's code,
-    which a prediction runs, may act on the outside. ``options`` say how the plan will be run.
+    which a prediction runs, may act on the outside. ``options`` say how the plan will be run. ``layout``: prompts may
+    be put into another order, and, with ``wording``, labels of one value made one; see ``passes.layout``.
     """
 
     entry: str
@@ -56,6 +61,8 @@ class CompileRequest:
     capacity_blocks: int | None = None
     limit: int | None = None
     allow_effects: bool = False
+    layout: bool = False
+    wording: bool = True
 
 
 def compile_agent(request: CompileRequest) -> Compilation:
@@ -79,7 +86,9 @@ def compile_agent(request: CompileRequest) -> Compilation:
         )
     rows = _read_rows(request)
     target = _describe_target(request)
-    analysis = analyse(calls, target.tokenizer, target.engine.tokens_per_block)
+    layout = lay_out_entry(request.entry, calls, rows, wording=request.wording) if request.layout else None
+    sent = calls if layout is None else layout.agent.calls
+    analysis = analyse(sent, target.tokenizer, target.engine.tokens_per_block)
     plan = plan_entry(
         request.entry,
         analysis,
@@ -88,6 +97,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         tokenizer=target.tokenizer,
         block_size=target.engine.tokens_per_block,
         capacity_blocks=target.engine.capacity_blocks,
+        layouts=() if layout is None else planned_layouts(layout),
     )
     notes = [] if config_name(request.target) else [f"no engine configuration is written for {request.target}"]
     prediction = _predict(request, rows, target, plan, calls, notes)
@@ -99,10 +109,14 @@ def compile_agent(request: CompileRequest) -> Compilation:
         patterns=analysis.patterns,
         tokenizer=target.tokenizer,
         notes=tuple(notes),
+        layout=layout,
     )
     if prediction is None:
-        rates = Rates(template_hit_rate(calls, analysis.opportunities, target.tokenizer))
-        return replace(found, as_written=rates, planned=rates)
+        planned = Rates(template_hit_rate(sent, analysis.opportunities, target.tokenizer))
+        if layout is None:
+            return replace(found, as_written=planned, planned=planned)
+        written = analyse(calls, target.tokenizer, target.engine.tokens_per_block).opportunities
+        return replace(found, as_written=Rates(template_hit_rate(calls, written, target.tokenizer)), planned=planned)
     return replace(
         found,
         plan=replace(plan, warms=prediction.warms),
@@ -211,32 +225,51 @@ def _predict(
     for row in rows:
         entry.bind(row.values, f"{request.inputs}:{row.line}")
 
-    def predict(mode: Mode, warm_ups: Sequence[GenerationRequest] = ()) -> Prediction:
-        options = replace(request.options, mode=mode)
-        return predict_run(entry, rows, target.tokenizer, target.engine, options, warm_ups=warm_ups, calls=calls)
+    def predict(
+        mode: Mode, warm_ups: Sequence[GenerationRequest] = (), layouts: Sequence[PlannedLayout] = ()
+    ) -> Prediction:
+        return predict_run(
+            entry,
+            rows,
+            target.tokenizer,
+            target.engine,
+            replace(request.options, mode=mode),
+            warm_ups=warm_ups,
+            calls=calls,
+            layouts=PromptLayouts(layouts, calls),
+        )
 
     steps = [predict(Mode.BASELINE), predict(Mode.OPTIMIZED)]
+    names = [SCHEDULE]
+    if plan.layouts:
+        steps.append(predict(Mode.OPTIMIZED, layouts=plan.layouts))
+        names.append(LAYOUT)
     if plan.warm_up:
         warm_ups = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.warm_up)
-        steps.append(predict(Mode.OPTIMIZED, warm_ups))
+        steps.append(predict(Mode.OPTIMIZED, warm_ups, plan.layouts))
+        names.append(WARM_UP)
     problem = next((step.problem for step in steps if step.problem), None)
     if problem is not None:
         notes.append(f"no prediction over the inputs: {problem}; {_TEMPLATES_ALONE}")
         return None
     notes.extend({f"predictions leave calls out: {step.refused}" for step in steps if step.refused})
-    return _decide(*(Rates.of(step) for step in steps), notes=notes)
+    return _decide(names, [Rates.of(step) for step in steps], notes)
 
 
-def _decide(written: Rates, scheduled: Rates, warmed: Rates | None = None, *, notes: list[str]) -> _Predicted:
-    """What the passes save, each beside those before it, and whether the warm-up stays in the plan."""
-    schedule = PassSaving(SCHEDULE, _saved(written, scheduled))
-    if warmed is None:
-        return _Predicted(written, scheduled, (schedule,))
-    saved = _saved(scheduled, warmed)
-    if saved > 0:
-        return _Predicted(written, warmed, (schedule, PassSaving(WARM_UP, saved)))
+def _decide(names: Sequence[str], rates: Sequence[Rates], notes: list[str]) -> _Predicted:
+    """What the passes save, each beside those before it, and whether the warm-up, the last, stays in the plan.
+
+    ``rates`` has one more than ``names``: the run as written comes first.
+    """
+    passes = tuple(
+        PassSaving(name, _saved(before, after)) for name, before, after in zip(names, rates, rates[1:], strict=False)
+    )
+    if names[-1] != WARM_UP or passes[-1].saved_tokens > 0:
+        return _Predicted(rates[0], rates[-1], passes)
+    saved = passes[-1].saved_tokens
     notes.append(f"the plan leaves the warm-up out: over these inputs it would compute {-saved} more prompt tokens")
-    return _Predicted(written, scheduled, (schedule, PassSaving(f"{WARM_UP}, left out", saved)), warms=False)
+    left_out = PassSaving(f"{WARM_UP}, left out", saved)
+    return _Predicted(rates[0], rates[-2], (*passes[:-1], left_out), warms=False)
 
 
 def _saved(before: Rates, after: Rates) -> int:

@@ -12,10 +12,11 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 
-from charter_compiler.diagnostics.errors import CharterError
+from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
 from charter_compiler.executor.journal import Journal, JournalState, check_journal, journal_path
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.metrics import RunMetrics, Tally, build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, recording_path
@@ -25,8 +26,11 @@ from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, 
 from charter_compiler.executor.threads import in_daemon_thread
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
+from charter_compiler.passes.template import PlannedLayout
+from charter_compiler.plan.codec import encode
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.effects import possible_effects
+from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
 
@@ -34,6 +38,10 @@ WARM_SERVER = (
     "the embedded server was running already: what earlier prompts left in its cache counts as measured, but not as "
     "predicted or attainable (--fresh-server starts one with an empty cache)"
 )
+
+
+LENGTH_ROWS = 200
+"""Rows that the layout looks at for the values' lengths."""
 
 
 class PredictWhen(StrEnum):
@@ -56,6 +64,8 @@ class RunRequest:
         target: as ``executor.targets`` names it.
         plan: the plan to follow; made for the target if there is none.
         limit: only so many rows from the start of the inputs.
+        layout: send prompts in the order that the layout pass finds, in baseline mode too.
+        wording: the layout may change words, see ``passes.layout``; for a plan that is made here.
         resume: go on with the journal beside ``output``.
     """
 
@@ -69,6 +79,8 @@ class RunRequest:
     predict: PredictWhen = PredictWhen.PURE
     limit: int | None = None
     record: bool = False
+    layout: bool = False
+    wording: bool = True
     resume: bool = False
 
 
@@ -153,20 +165,27 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
     if request.resume:
         check_journal(journal_file, identity)  # before a server is started for nothing
     calls = calls_of_entry(request.entry)
+    if request.layout and request.plan is not None and not request.plan.layouts:
+        raise PlanError(
+            "the plan holds no layout: none was asked for, or the prompts are in their best order",
+            remedy="compile it with --layout, or run without --layout",
+        )
     observer.opening(request.target)
     async with open_target(request.target, request.target_options) as target:
         if request.plan is not None:
             check_plan(request.plan, target)
-        plan = request.plan or _plan(request.entry, calls, target)
+        planned, laid_out = _lay_out(request, calls)
+        plan = request.plan or _plan(request.entry, laid_out, planned, target)
+        layouts = PromptLayouts(planned, calls)
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
         observer.predicting(items)
-        prediction, notes = await _predict(request, entry, calls, target, warm_ups)
+        prediction, notes = await _predict(request, entry, calls, planned, target, warm_ups)
         if request.options.mode is Mode.OPTIMIZED:
             notes = [*target.limits, *notes]
         if target.facts.embedded and target.server is None:
             notes = [*notes, WARM_SERVER]
-        identity |= _target_identity(target, texts)
+        identity |= _target_identity(target, texts, planned)
         with ExitStack() as stack:
             # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
             journal, state = (
@@ -182,6 +201,7 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
                 target.tokenizer,
                 warm_ups if _is_cold(target, state, items) else (),
                 calls,
+                layouts,
                 state,
                 observer.progress,
                 observer.interrupted,
@@ -191,10 +211,29 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
             outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)
         observer.finished()
         stopped = None if outcome.stopped is None else await asyncio.to_thread(target.explain, outcome.stopped)
-    return _report(request, outcome, stopped, plan, prediction, notes)
+    if layouts.counts.left:
+        notes = [
+            *notes,
+            f"{layouts.counts.left} prompts were sent as written, since their text does not match the template in "
+            f"exactly one way; {layouts.counts.applied} in the new order",
+        ]
+    return _report(request, outcome, stopped, plan, prediction, notes, bool(planned))
 
 
-def _plan(entry: str, calls: Sequence[Call], target: OpenTarget) -> ExecutionPlan | None:
+def _lay_out(request: RunRequest, calls: Sequence[Call]) -> tuple[tuple[PlannedLayout, ...], tuple[Call, ...]]:
+    """The layouts that the run applies, and the calls as they are sent then. A plan is obeyed in optimized mode."""
+    if request.plan is not None:
+        obeyed = request.layout or request.options.mode is Mode.OPTIMIZED
+        return request.plan.layouts if obeyed else (), tuple(calls)
+    if not request.layout:
+        return (), tuple(calls)
+    found = lay_out_entry(request.entry, calls, tuple(islice(_rows(request), LENGTH_ROWS)), wording=request.wording)
+    return planned_layouts(found), found.agent.calls
+
+
+def _plan(
+    entry: str, calls: Sequence[Call], layouts: Sequence[PlannedLayout], target: OpenTarget
+) -> ExecutionPlan | None:
     if target.tokenizer is None or target.facts.tokens_per_block is None:
         return None
     block_size = target.facts.tokens_per_block
@@ -206,6 +245,7 @@ def _plan(entry: str, calls: Sequence[Call], target: OpenTarget) -> ExecutionPla
         tokenizer=target.tokenizer,
         block_size=block_size,
         capacity_blocks=target.facts.capacity_blocks,
+        layouts=layouts,
     )
 
 
@@ -216,6 +256,7 @@ def _report(
     plan: ExecutionPlan | None,
     prediction: Prediction | None,
     notes: Sequence[str],
+    layout: bool,
 ) -> RunReport:
     metrics = build_metrics(
         outcome.tally,
@@ -223,6 +264,7 @@ def _report(
         target=request.target,
         wall_s=outcome.wall_s,
         predicted_hit_rate=None if prediction is None else prediction.hit_rate,
+        layout=layout,
     )
     write_json(metrics_path(request.output), metrics.to_json())
     return RunReport(
@@ -243,6 +285,7 @@ async def _predict(
     request: RunRequest,
     entry: Entry,
     calls: Sequence[Call],
+    layouts: Sequence[PlannedLayout],
     target: OpenTarget,
     warm_ups: Sequence[GenerationRequest],
 ) -> tuple[Prediction | None, list[str]]:
@@ -258,7 +301,16 @@ async def _predict(
             return None, [f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"]
 
     def work() -> Prediction:
-        return predict_run(entry, _rows(request), tokenizer, engine, request.options, warm_ups=warm_ups, calls=calls)
+        return predict_run(
+            entry,
+            _rows(request),
+            tokenizer,
+            engine,
+            request.options,
+            warm_ups=warm_ups,
+            calls=calls,
+            layouts=PromptLayouts(layouts, calls),
+        )
 
     prediction = await in_daemon_thread(work, "charter-predict")
     notes = [f"no prediction: {prediction.problem}"] if prediction.problem else []
@@ -280,12 +332,16 @@ def _identity(request: RunRequest) -> dict[str, object]:
     }
 
 
-def _target_identity(target: OpenTarget, warm_ups: Sequence[str]) -> dict[str, object]:
-    """The rest of it: what the target serves, and the plan's warm-ups. ``None`` for what the target does not state."""
+def _target_identity(
+    target: OpenTarget, warm_ups: Sequence[str], layouts: Sequence[PlannedLayout]
+) -> dict[str, object]:
+    """The rest of it: what the target serves, and the plan's warm-ups and layouts. ``None`` for what the target
+    does not state."""
     return {
         "model": target.facts.model,
         "tokenizer": None if target.tokenizer is None else target.tokenizer.fingerprint,
         "warm_ups": hashlib.sha256(json.dumps(warm_ups).encode()).hexdigest(),
+        "layouts": hashlib.sha256(json.dumps(encode(tuple(layouts))).encode()).hexdigest(),
     }
 
 

@@ -14,6 +14,7 @@ from charter_compiler.cli.arguments import positive
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.report.layout_text import layout_lines
 from charter_compiler.report.metrics import count
 from charter_compiler.report.terminal import comparison_table
 from charter_compiler.tokens.models import DEFAULT_MODEL
@@ -48,13 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-effects", action="store_true", help="predict even if the agent's code may act on the outside"
     )
-    parser.add_argument("--layout", action="store_true", help="not in this version: prompts stay as written")
+    parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
+    parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile, write, and say what was found. Returns 0; raises what ``compile_agent`` does."""
-    if args.layout:
-        raise UsageError("--layout is not in this version: prompts stay as written", remedy="leave it out")
+    if args.keep_wording and not args.layout:
+        raise UsageError("--keep-wording says how to lay out prompts", remedy="give --layout too")
     compilation = compile_agent(
         CompileRequest(
             entry=args.entry,
@@ -66,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
             capacity_blocks=args.capacity_blocks,
             limit=args.limit,
             allow_effects=args.allow_effects,
+            layout=args.layout,
+            wording=not args.keep_wording,
         )
     )
     written = compilation.write(args.output)
@@ -94,6 +98,9 @@ def print_compilation(console: Console, compilation: Compilation) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if compilation.layout is not None:
+        for line in layout_lines(compilation.layout):
+            console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
     if compilation.inputs:
         console.print(comparison_table(compilation.report().runs, title=f"predicted over {compilation.inputs} rows"))
     for saving in compilation.passes:

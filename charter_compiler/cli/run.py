@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=str(Mode.OPTIMIZED),
         help="baseline sends calls as the agent makes them (default: %(default)s)",
     )
-    parser.add_argument("--layout", action="store_true", help="not in this version: prompts are sent as written")
+    parser.add_argument(
+        "--layout",
+        action="store_true",
+        help="send prompts in the order that reuses most of the cache; changes what the model is asked",
+    )
+    parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
     parser.add_argument(
         "--concurrency",
         type=positive,
@@ -77,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run and show the figures. Returns 0 if every item succeeded, 1 if one failed, 130 after Ctrl-C; raises what
     ``measured_run`` does, and why the run ended early if it did."""
-    if args.layout:
-        raise UsageError("--layout is not in this version: prompts are sent as written", remedy="leave it out")
+    if args.keep_wording and not args.layout:
+        raise UsageError("--keep-wording says how to lay out prompts", remedy="give --layout too")
     console = Console(stderr=True)
     with ConsoleObserver(console, args.mode) as observer:
         report = measured_run(make_request(args), observer)
@@ -128,6 +133,8 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         predict=when,
         limit=args.limit,
         record=args.record,
+        layout=args.layout,
+        wording=not args.keep_wording,
         resume=args.resume,
     )
 

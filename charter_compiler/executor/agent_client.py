@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from charter_compiler.diagnostics.errors import CharterError, RequestCancelledError
 from charter_compiler.executor.calls import AgentCall, CallSite, CallSites
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
 DEFAULT_MAX_TOKENS = 256
@@ -37,11 +38,19 @@ class AgentClient:
     They raise ``TargetError`` where the server cannot answer; an agent that does not catch it fails its item alone.
     """
 
-    def __init__(self, item: int, backend: CallBackend, sites: CallSites, max_tokens_cap: int | None = None) -> None:
+    def __init__(
+        self,
+        item: int,
+        backend: CallBackend,
+        sites: CallSites,
+        max_tokens_cap: int | None = None,
+        layouts: PromptLayouts | None = None,
+    ) -> None:
         self._item = item
         self._backend = backend
         self._sites = sites
         self._cap = max_tokens_cap
+        self._layouts = layouts or PromptLayouts()
         self._ordinals = itertools.count()
         self._failures: list[tuple[BaseException, CallSite | None]] = []
         self._closed = False
@@ -126,7 +135,8 @@ class AgentClient:
             stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
             timeout=timeout,
         )
-        return AgentCall(self._item, next(self._ordinals), self._sites.here(), request)
+        site = self._sites.here()
+        return AgentCall(self._item, next(self._ordinals), site, self._layouts.apply(site, request))
 
 
 def _prompt(prompt: object) -> str:

@@ -146,12 +146,13 @@ def build_metrics(
     target: str,
     wall_s: float,
     predicted_hit_rate: float | None,
+    layout: bool = False,
 ) -> RunMetrics:
-    """The metrics of a run that took ``wall_s`` seconds. There is no layout and no memo store yet: none is counted."""
+    """The metrics of a run that took ``wall_s`` seconds. There is no memo store yet: no memoized call is counted."""
     return RunMetrics(
         mode=mode,
         target=target,
-        layout=False,
+        layout=layout,
         items=tally.items,
         failed=tally.failed,
         calls=len(tally.calls),

@@ -19,6 +19,7 @@ from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.item import invoke, row_error
 from charter_compiler.executor.journal import FinishedItem, Journal, JournalState
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.metrics import CallFigures, Tally
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.recording import Recorder
@@ -73,8 +74,8 @@ class RunContext:
     """What a run needs beside the agent and the target.
 
     ``warm_ups`` are prompts that are computed before the items, in optimized mode, in a resumed run too; ``calls`` the
-    agent's call sites in the IR, for ids; ``resumed`` what an earlier run finished; ``on_progress`` is told after each
-    item and call, ``on_interrupt`` how often Ctrl-C was pressed.
+    agent's call sites in the IR, for ids; ``layouts`` the orders that prompts are sent in; ``resumed`` what an earlier
+    run finished; ``on_progress`` is told after each item and call, ``on_interrupt`` how often Ctrl-C was pressed.
     """
 
     options: RunOptions
@@ -82,6 +83,7 @@ class RunContext:
     tokenizer: Tokenizer | None = None
     warm_ups: Sequence[GenerationRequest] = ()
     calls: Sequence[Call] = ()
+    layouts: PromptLayouts = field(default_factory=PromptLayouts)
     resumed: JournalState = field(default_factory=JournalState)
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_interrupt: Callable[[int], None] = lambda times: None
@@ -178,7 +180,8 @@ class _Run:
         return not self._ending
 
     async def _run_item(self, row: InputRow, arguments: Mapping[str, Any]) -> None:
-        client = AgentClient(row.index, self._dispatcher, self._sites, self._options.max_tokens)
+        layouts = self._context.layouts
+        client = AgentClient(row.index, self._dispatcher, self._sites, self._options.max_tokens, layouts)
         calls = self._item_calls[row.index] = []
         output, error = None, None
         try:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from charter_compiler.analysis.prompt_text import engine_calls
-from charter_compiler.ir.nodes import Agent, Call, Const, Message, Segment
+from charter_compiler.ir.nodes import Agent, Call, Const, Segment
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.order import arrange, can_say_above, keeps_order
 from charter_compiler.passes.render import MessageOrder, render
 from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate
+from charter_compiler.passes.template import message_layout
 from charter_compiler.passes.values import AGENT, CONSTANT, RESULT, Values
 from charter_compiler.passes.wording import Wording, find_wordings
 
@@ -71,14 +72,15 @@ class Layout:
         return tuple(site for site in self.sites if site.changed)
 
 
-def texts(messages: Sequence[Sequence[Segment]] | object) -> tuple[tuple[object, ...], ...]:
-    """The messages without spans: constants merged, holes as they are."""
+def texts(messages: Iterable[Sequence[Segment]]) -> tuple[tuple[str | Segment, ...], ...]:
+    """The messages without the spans of constants, which are merged; holes as they are."""
     found = []
-    for segments in messages:  # type: ignore[attr-defined]
-        merged: list[object] = []
+    for segments in messages:
+        merged: list[str | Segment] = []
         for segment in segments:
-            if isinstance(segment, Const) and merged and isinstance(merged[-1], str):
-                merged[-1] += segment.text
+            last = merged[-1] if merged else None
+            if isinstance(segment, Const) and isinstance(last, str):
+                merged[-1] = last + segment.text
             else:
                 merged.append(segment.text if isinstance(segment, Const) else segment)
         found.append(tuple(merged))
@@ -121,9 +123,7 @@ class _Program:
         self._wording = find_wordings(self._calls, self._blocks, self._values) if options.wording else Wording()
         self._shared = self._count_values()
         self._constants = self._count_constants()
-        self._sites = {
-            (call_id, mode): self._lay_out(call_id, mode) for call_id in self._calls for mode in MODES
-        }
+        self._sites = {(call_id, mode): self._lay_out(call_id, mode) for call_id in self._calls for mode in MODES}
 
     # Choice
 
@@ -179,7 +179,12 @@ class _Program:
     # One site in one mode
 
     def result(self, call_id: str, mode: str) -> SiteLayout:
-        return self._sites[call_id, mode]
+        """What is done at a site; where that is nothing, why: what kept it in every other mode."""
+        site = self._sites[call_id, mode]
+        if site.changed:
+            return site
+        kept = tuple(dict.fromkeys(reason for each in MODES for reason in self._sites[call_id, each].kept))
+        return replace(site, mode=MODES[0], kept=kept)
 
     def _lay_out(self, call_id: str, mode: str) -> SiteLayout:
         call = self._calls[call_id]
@@ -197,14 +202,17 @@ class _Program:
             order = self._order(call, number, blocks, mode, kept)
             after.append(render(blocks, order))
             reworded += order.reworded(blocks)
+        if any(
+            message_layout(message.role, message.segments, new) is None
+            for message, new in zip(call.messages, after, strict=True)
+        ):
+            return SiteLayout(call, mode, written, ("nothing tells where one value ends and the next begins",))
         return SiteLayout(call, mode, tuple(after), tuple(dict.fromkeys(kept)), tuple(reworded))
 
     def _order(self, call: Call, number: int, blocks: Blocks, mode: str, kept: list[str]) -> MessageOrder:
         shared_first = mode == MODES[2]
         items = blocks.blocks
-        reasons = {
-            (i, j): keeps_order(items[i], items[j]) for i, j in itertools.combinations(range(len(items)), 2)
-        }
+        reasons = {(i, j): keeps_order(items[i], items[j]) for i, j in itertools.combinations(range(len(items)), 2)}
         turned: dict[int, set[int]] = {}
         if shared_first and self._options.wording:
             for (i, j), reason in reasons.items():

@@ -32,7 +32,7 @@ _AHEAD = re.compile(
     re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"\b(?:it|its|they|them|their|theirs|he|she|him|his|her|this|these|those)\b", re.IGNORECASE)
-_STARTS_WITH_THAT = re.compile(r"(?:that|those)\b(?! (?:is|are) )", re.IGNORECASE)
+_STARTS_WITH_THAT = re.compile(r"(?:that|those)\b", re.IGNORECASE)
 _NOUN_PHRASE = re.compile(
     r"\b(?:the|a|an|each|every|any|all|no|your|some|both|two|three|one|whose|which)\s+\w+|\b[a-z]{3,}(?<!ss)s\b",
     re.IGNORECASE,

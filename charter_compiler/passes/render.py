@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
+from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const, Segment
 from charter_compiler.passes.blocks import Blocks
 from charter_compiler.passes.flat import hole_index, is_hole, merge_constants
@@ -30,7 +32,7 @@ def gaps(blocks: Blocks, order: tuple[int, ...]) -> list[str]:
     """The white space between the blocks in their new order. Blocks that were neighbours keep theirs; else the larger
     of what stood behind the first and before the second: no separator is lost."""
     found = []
-    for left, right in zip(order, order[1:], strict=False):
+    for left, right in itertools.pairwise(order):
         if right == left + 1:
             found.append(blocks.blocks[right].gap)
             continue
@@ -61,18 +63,17 @@ def render(blocks: Blocks, order: MessageOrder) -> tuple[Segment, ...]:
     return merge_constants(segments)
 
 
-def _span_of(blocks: Blocks, start: int, end: int):  # type: ignore[no-untyped-def]
-    return next((source.span for source in blocks.flat.origin[start:end] if source is not None), None)
+def _span_of(blocks: Blocks, start: int, end: int) -> Span:
+    """The place of the first constant in a range that holds one."""
+    return next(source.span for source in blocks.flat.origin[start:end] if source is not None)
 
 
-def _gap_span(blocks: Blocks, index: int):  # type: ignore[no-untyped-def]
-    """White space belongs to the constant that some gap of the message stands in."""
-    start = blocks.blocks[index].start
-    gap = blocks.blocks[index].gap
-    if gap:
-        return _span_of(blocks, start - len(gap), start)
-    after = blocks.blocks[index].end
-    return _span_of(blocks, after, after + 1)
+def _gap_span(blocks: Blocks, index: int) -> Span:
+    """The place of the white space before a block, of that behind it for the first."""
+    block = blocks.blocks[index]
+    if block.gap:
+        return _span_of(blocks, block.start - len(block.gap), block.start)
+    return _span_of(blocks, block.end, block.end + 1)
 
 
 def _worded(blocks: Blocks, index: int, text: str) -> list[Segment]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from charter_compiler.diagnostics.errors import PlanError
 
@@ -44,6 +44,10 @@ def _decode(kind: Any, value: Any, path: str) -> Any:
         if not isinstance(value, list):
             raise PlanError(f"{path} is not a list")
         return tuple(_decode(arguments[0], item, f"{path}[{index}]") for index, item in enumerate(value))
+    if origin is Literal:
+        if value not in arguments:
+            raise PlanError(f"{path} is none of {', '.join(map(repr, arguments))}")
+        return value
     if issubclass(kind, StrEnum):
         if value not in list(kind):
             raise PlanError(f"{path} is none of {', '.join(kind)}")

@@ -11,12 +11,13 @@ from typing import Any
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.diagnostics.errors import PlanError
 from charter_compiler.ir.nodes import CallRef, Param, walk
+from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.codec import decode, encode
 from charter_compiler.plan.hints import CallHints
 from charter_compiler.plan.sources import SourceHash, check_sources, hash_sources
 from charter_compiler.tokens.blocks import cache_id
 
-VERSION = 3
+VERSION = 4
 """Grows with every change of the format; a plan of another version is refused, not guessed at."""
 
 
@@ -44,7 +45,8 @@ class ExecutionPlan:
     ``entry`` is ``file.py:Qualified.name``; ``model`` and ``tokenizer`` (a fingerprint) say what the tokens were
     counted with; ``block_size`` is in tokens, ``capacity_blocks`` ``None`` where the target does not say.
     ``warms`` is false where the prediction showed that computing prefixes beforehand saves nothing. ``hints`` has one
-    entry a call site, in the order of an item: what an engine may be told of the future.
+    entry a call site, in the order of an item: what an engine may be told of the future. ``layouts``: the call sites
+    whose prompts are sent in another order than written; empty unless a layout was asked for.
     """
 
     entry: str
@@ -57,6 +59,7 @@ class ExecutionPlan:
     prefixes: tuple[PlannedPrefix, ...]
     warms: bool = True
     hints: tuple[CallHints, ...] = ()
+    layouts: tuple[PlannedLayout, ...] = ()
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:
@@ -129,6 +132,7 @@ def make_plan(
     root: Path,
     opportunities: Iterable[PrefixOpportunity],
     hints: Iterable[CallHints] = (),
+    layouts: Iterable[PlannedLayout] = (),
 ) -> ExecutionPlan:
     """The plan of an analysed agent; it warms prefixes until a prediction speaks against it.
 
@@ -145,6 +149,7 @@ def make_plan(
         sources=hash_sources(sources, root),
         prefixes=tuple(_prefix(opportunity) for opportunity in opportunities),
         hints=tuple(hints),
+        layouts=tuple(layouts),
     )
 
 

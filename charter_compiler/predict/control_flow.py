@@ -13,6 +13,7 @@ from charter_compiler.executor.calls import AgentCall, CallSites
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.item import row_error
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.results import RowError
 from charter_compiler.executor.types import GenerationResult
 from charter_compiler.ir.nodes import Call
@@ -91,6 +92,7 @@ def trace_agent(
     *,
     max_tokens: int | None = None,
     calls: Sequence[Call] = (),
+    layouts: PromptLayouts | None = None,
     on_item: Callable[[int], None] = lambda item: None,
 ) -> list[ItemTrace]:
     """Run the agent over the rows, one after the other, without a model. What it prints is dropped.
@@ -105,7 +107,7 @@ def trace_agent(
     for row in rows:
         arguments = entry.bind(row.values, f"line {row.line} of the inputs")
         tracer = _Tracer(outputs)
-        client = AgentClient(row.index, tracer, sites, max_tokens)
+        client = AgentClient(row.index, tracer, sites, max_tokens, layouts)
         error: RowError | None = None
         try:
             with contextlib.redirect_stdout(io.StringIO()):

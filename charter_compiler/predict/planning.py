@@ -14,6 +14,7 @@ from charter_compiler.dag.builder import CallGraph, DAGBuilder
 from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.ir.nodes import Call
 from charter_compiler.parser.ast_parser import AgentASTParser
+from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.derive_hints import derive_hints
 from charter_compiler.plan.execution_plan import ExecutionPlan, make_plan
 from charter_compiler.predict.effects import project_files
@@ -69,6 +70,7 @@ def plan_entry(
     tokenizer: Tokenizer,
     block_size: int,
     capacity_blocks: int | None,
+    layouts: Sequence[PlannedLayout] = (),
 ) -> ExecutionPlan:
     """The plan of an analysed entry, for a target with this tokenizer and these block sizes. Its sources are the
     entry's file and the files of its project that it imports; their paths are relative to the current folder."""
@@ -84,4 +86,5 @@ def plan_entry(
         root=Path.cwd(),
         opportunities=analysis.opportunities,
         hints=derive_hints(analysis.graph, analysis.opportunities, tokenizer.chat_template),
+        layouts=layouts,
     )

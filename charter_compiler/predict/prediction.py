@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from charter_compiler.diagnostics.errors import TokenizerError
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
@@ -60,6 +61,7 @@ def predict_run(
     *,
     warm_ups: Sequence[GenerationRequest] = (),
     calls: Sequence[Call] = (),
+    layouts: PromptLayouts | None = None,
     outputs: OutputSource | None = None,
     costs: Costs | None = None,
 ) -> Prediction:
@@ -73,7 +75,7 @@ def predict_run(
         InputsError, EntryError: a row is broken or does not fit the entry.
     """
     source = outputs or SyntheticOutputs(tokenizer)
-    traces = trace_agent(entry, rows, source, max_tokens=options.max_tokens, calls=calls)
+    traces = trace_agent(entry, rows, source, max_tokens=options.max_tokens, calls=calls, layouts=layouts)
     problem = _problem_of_traces(traces)
     if problem is not None:
         return Prediction(len(traces), problem=problem)

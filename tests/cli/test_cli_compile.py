@@ -224,3 +224,33 @@ def test_bad_input_is_one_line(
     assert message in errors
     assert errors.count("\n") == 1
     assert not Path("out").exists()
+
+
+def test_layout_is_off_unless_asked_for_and_then_in_plan_and_prediction(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"document": f"{PREFIX}{n} {PREFIX}"} for n in range(3)]
+    Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    plain = compiled("--inputs", "in.jsonl", output="plain")
+    assert plan_in(plain).layouts == ()
+    capsys.readouterr()
+    laid = compiled("--inputs", "in.jsonl", "--layout", output="laid")
+    said = capsys.readouterr().out
+    assert "reworded 'Source document:' to 'Document:'" in said
+    assert "document_processor.py:23 shared values first" in said
+    assert len(plan_in(laid).layouts) == 3
+    before, after = prediction_in(plain)["planned"], prediction_in(laid)["planned"]
+    assert after["hit_rate"] > before["hit_rate"] + 0.1
+    assert prediction_in(laid)["as_written"] == prediction_in(plain)["as_written"]
+    saved = {each["name"].partition(":")[0]: each["saved_tokens"] for each in prediction_in(laid)["passes"]}
+    assert saved["layout"] > 0
+
+
+def test_layout_says_why_it_leaves_a_prompt_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = write_agent(
+        "def process(document, llm):\n"
+        '    return llm.generate(f"Text:\\n{document}\\n\\nSummarize it in two sentences.\\n\\nSummary:")\n'
+    )
+    assert plan_in(compiled("--layout", entry=entry)).layouts == ()
+    assert "left as written: no other order reuses more" not in (said := capsys.readouterr().out)
+    assert "left as written: the second refers to what stands before it" in said

@@ -1,0 +1,60 @@
+"""The layout pass on the templates whose expected order was written before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from layout_cases import Case, cases, shown
+
+from charter_compiler.ir.nodes import Call, Const
+from charter_compiler.ir.text import parse_agent, print_agent
+from charter_compiler.ir.verify import verify
+from charter_compiler.passes.layout import layout
+
+CASES = cases()
+IDS = [f"{case.shape}: {case.title}" for case in CASES]
+
+
+def test_there_are_thirty_templates_of_eight_shapes() -> None:
+    assert (len(CASES), len({case.shape for case in CASES})) == (30, 8)
+    assert sum(case.expected is None for case in CASES) >= 6
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_order_is_the_expected_one(case: Case, tmp_path: Path) -> None:
+    agent = case.agent(tmp_path)
+    found = layout(agent)
+    assert [shown(call, agent.calls) for call in found.agent.calls] == case.wanted(agent)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_ir_after_the_pass_verifies_prints_and_parses_back(case: Case, tmp_path: Path) -> None:
+    agent = layout(case.agent(tmp_path)).agent
+    verify(agent)
+    assert parse_agent(print_agent(agent)) == agent
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_nothing_but_white_space_is_lost_or_added(case: Case, tmp_path: Path) -> None:
+    """Also says that the pass is stable: run on its own result it changes nothing more."""
+    agent = case.agent(tmp_path)
+    after = layout(agent).agent
+    for old, new in zip(agent.calls, after.calls, strict=True):
+        words = [sorted("".join(_texts(call)).split()) for call in (old, new)]
+        assert words[0] == words[1]
+        holes = [
+            sorted(str(part) for message in call.messages for part in message.segments if not isinstance(part, Const))
+            for call in (old, new)
+        ]
+        assert holes[0] == holes[1]
+    again = layout(after)
+    assert [shown(call, agent.calls) for call in again.agent.calls] == [shown(c, agent.calls) for c in after.calls]
+
+
+def _texts(call: Call) -> list[str]:
+    return [
+        part.text if isinstance(part, Const) else " "
+        for message in call.messages
+        for part in (*message.segments, Const("\n", call.span))
+    ]
