@@ -1,0 +1,88 @@
+"""A value of a configuration and why it is what it is; values that a person decided instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import yaml
+
+from charter_compiler.diagnostics.errors import ConfigError
+
+Scalar: TypeAlias = str | int | float | bool
+ScalarT = TypeVar("ScalarT", bound=Scalar)
+
+OVERRIDES_FILE = "overrides.yaml"
+PRIORITY = "priority."
+"""Before a prefix's cache id: the priority of its hints, from 0 to 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value and why it is what it is. ``name`` is dotted where the file nests."""
+
+    name: str
+    value: Scalar
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """Values decided by hand, by the names of ``Sizes``' fields, and priorities by cache id."""
+
+    values: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def decide(self, name: str, computed: ScalarT, reason: str) -> Setting:
+        """The value of ``name``: the one given by hand, else the computed one."""
+        if name not in self.values:
+            return Setting(name, computed, reason)
+        return Setting(name, self.values[name], f"Set by hand in {OVERRIDES_FILE}; computed: {computed}. {reason}")
+
+    def priority(self, cache_id: int, computed: int) -> int:
+        return int(self.values.get(f"{PRIORITY}{cache_id}", computed))
+
+
+def read_overrides(folder: Path, known: Mapping[str, type]) -> Overrides:
+    """What stands in ``folder/overrides.yaml``; nothing if there is no such file.
+
+    Args:
+        known: the names that may stand there, and their types.
+
+    Raises:
+        ConfigError: the file cannot be read, or a name or a value is wrong.
+    """
+    path = folder / OVERRIDES_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Overrides()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", place=str(path)) from error
+    try:
+        values: Any = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not YAML: {' '.join(str(error).split())}", place=str(path)) from error
+    if not isinstance(values, dict):
+        raise ConfigError("is not a mapping of names to values", place=str(path))
+    return Overrides({str(name): _checked(str(name), value, known, path) for name, value in values.items()})
+
+
+def _checked(name: str, value: Any, known: Mapping[str, type], path: Path) -> Scalar:
+    kind = int if name.removeprefix(PRIORITY).isdigit() else known.get(name)
+    if kind is None:
+        raise ConfigError(
+            f"there is no setting {name!r}",
+            place=str(path),
+            remedy=f"one of {', '.join(sorted(known))}, or {PRIORITY}CACHE_ID",
+        )
+    number: Any = float(value) if kind is float and isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(number, kind) or (isinstance(number, bool) and kind is not bool):
+        raise ConfigError(f"{name} is not of type {kind.__name__}", place=str(path))
+    if name.startswith(PRIORITY) and not 0 <= number <= 100:
+        raise ConfigError(f"{name} is not from 0 to 100", place=str(path))
+    if not isinstance(number, bool | str) and number < 0:
+        raise ConfigError(f"{name} is below 0", place=str(path))
+    checked: Scalar = number
+    return checked
