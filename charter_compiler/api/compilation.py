@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.api.environment import describe_environment
-from charter_compiler.config.trtllm_config import TRTLLMConfigGenerator
+from charter_compiler.config.engines import EngineConfigs, Evidence, overrides_template
+from charter_compiler.config.files import write_files
+from charter_compiler.config.settings import OVERRIDES_FILE, read_overrides
+from charter_compiler.config.sizes import SIZES
+from charter_compiler.config.target import EngineName, EngineTarget
 from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.executor.results import write_json
 from charter_compiler.ir.nodes import Call
@@ -64,7 +68,8 @@ class Rates:
 class Compilation:
     """What the compiler found and decided. ``root`` is the folder that the agent's imports start from. ``inputs`` is
     the number of rows that the rates were predicted over; with 0 they come from the templates. ``notes`` are lines for
-    the user: what was left out, and why. ``layout`` is what the layout pass did; ``None`` where none was asked for."""
+    the user: what was left out, and why. ``layout`` is what the layout pass did; ``None`` where none was asked for.
+    Configuration is written of ``engines``, for ``engine_target``, with the ``evidence`` of predicted requests."""
 
     plan: ExecutionPlan
     root: Path
@@ -78,6 +83,9 @@ class Compilation:
     planned: Rates = Rates()
     passes: tuple[PassSaving, ...] = ()
     layout: Layout | None = None
+    engine_target: EngineTarget = field(default_factory=EngineTarget)
+    engines: tuple[EngineName, ...] = tuple(EngineName)
+    evidence: Evidence = field(default_factory=Evidence)
 
     def prediction_json(self) -> dict[str, Any]:
         """The object in ``DIR/prediction.json``."""
@@ -119,13 +127,15 @@ class Compilation:
         """Write plan, prediction, report, configuration and the agent's sources below ``folder``; returns the paths.
 
         The sources are copied byte for byte: no pass of this version rewrites them. Agent and configuration of an
-        earlier compilation in the same folder are removed first.
+        earlier compilation in the same folder are removed first; ``overrides.yaml`` is a person's, and is kept.
 
         Raises:
             OutputError, ConfigError: something cannot be written, or would replace files that no compilation wrote.
         """
-        name = config_name(self.plan.target)
-        self._remove_earlier(folder, [folder / "agent", *([folder / "config" / name] if name else [])])
+        config = folder / "config" / config_name(self.plan.target)
+        configs = self._configs(config)
+        by_hand = _text_of(config / OVERRIDES_FILE) or overrides_template(self.plan)
+        self._remove_earlier(folder, [folder / "agent", config])
         plan, prediction, report = folder / "plan.json", folder / "prediction.json", folder / "report.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -137,8 +147,14 @@ class Compilation:
             ) from error
         write_json(prediction, self.prediction_json())
         write_report(self.report(), report)
-        config = TRTLLMConfigGenerator().generate(self.plan).write(folder / "config" / name) if name else ()
-        return (plan, prediction, report, *config, *agent)
+        written = write_files(config, {**configs, OVERRIDES_FILE: by_hand})
+        return (plan, prediction, report, *written, *agent)
+
+    def _configs(self, folder: Path) -> dict[str, str]:
+        """Configuration of each engine, by path below ``folder``; values decided by hand there count."""
+        overrides = read_overrides(folder, SIZES)
+        made = EngineConfigs(self.plan, self.engine_target, self.evidence, overrides)
+        return {f"{engine}/{path}": text for engine in self.engines for path, text in made.files(engine).items()}
 
     def _remove_earlier(self, folder: Path, owned: Sequence[Path]) -> None:
         full = [path for path in owned if path.is_dir() and any(path.iterdir())]
@@ -165,10 +181,13 @@ class Compilation:
         return Path(shutil.copyfile(source, copy))
 
 
-def config_name(target: str) -> str | None:
-    """Folder of a target's configuration; ``None`` for a target whose engine this version writes none for."""
-    scheme = target.partition("://")[0]
-    return scheme if scheme in ("local", "triton") else None
+def config_name(target: str) -> str:
+    """Folder of a target's configuration: its scheme."""
+    return target.partition("://")[0]
+
+
+def _text_of(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def _is_compiled(folder: Path) -> bool:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from charter_compiler.api.compilation import Compilation, Rates, config_name
+from charter_compiler.api.compilation import Compilation, Rates
+from charter_compiler.api.engine_target import ConfigOptions, describe_engine_target
 from charter_compiler.api.template_rates import template_hit_rate
+from charter_compiler.config.engines import Evidence
 from charter_compiler.diagnostics.errors import EntryError, UsageError
 from charter_compiler.executor.entry import load_entry, package_root, split_entry
 from charter_compiler.executor.inputs import InputRow, read_inputs
@@ -27,10 +29,13 @@ from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.predict.control_flow import trace_agent
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
+from charter_compiler.predict.evidence import evidence_of
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
+from charter_compiler.predict.synthetic import SyntheticOutputs
 from charter_compiler.report.model import PassSaving
 from charter_compiler.serve.discovery import find_running
 from charter_compiler.serve.engine.interface import EngineConfig
@@ -48,8 +53,9 @@ class CompileRequest:
 
     ``inputs`` (JSON Lines) are what the predictions are made over; without them rates come from the templates alone.
     ``block_size`` and ``capacity_blocks`` override the target's. ``allow_effects``: predict although the agent's code,
-    which a prediction runs, may act on the outside. ``options`` say how the plan will be run. ``layout``: prompts may
-    be put into another order, and, with ``wording``, labels of one value made one; see ``passes.layout``.
+    which a prediction runs, may act on the outside. ``options`` say how the plan will be run, ``config`` for which
+    engines and GPUs configuration is written. ``layout``: prompts may be put into another order, and, with ``wording``,
+    labels of one value made one; see ``passes.layout``.
     """
 
     entry: str
@@ -57,6 +63,7 @@ class CompileRequest:
     target: str = LOCAL
     target_options: TargetOptions = field(default_factory=TargetOptions)
     options: RunOptions = field(default_factory=RunOptions)
+    config: ConfigOptions = field(default_factory=ConfigOptions)
     block_size: int | None = None
     capacity_blocks: int | None = None
     limit: int | None = None
@@ -74,6 +81,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         UsageError: the target is unknown, or states no block size and none is given.
         EntryError, SourceError, InputsError: the entry or its inputs are wrong, or its file has no model call.
         TargetError: the target does not answer.
+        ConfigError: the engines, versions or GPUs that configuration is asked for are not known.
     """
     check_target(request.target)
     calls = calls_of_entry(request.entry)
@@ -99,7 +107,9 @@ def compile_agent(request: CompileRequest) -> Compilation:
         capacity_blocks=target.engine.capacity_blocks,
         layouts=() if layout is None else planned_layouts(layout),
     )
-    notes = [] if config_name(request.target) else [f"no engine configuration is written for {request.target}"]
+    notes: list[str] = []
+    local = request.target_options.model if request.target == LOCAL else None
+    engine_target, engines = describe_engine_target(request.config, local, notes)
     prediction = _predict(request, rows, target, plan, calls, notes)
     found = Compilation(
         plan=plan,
@@ -110,6 +120,8 @@ def compile_agent(request: CompileRequest) -> Compilation:
         tokenizer=target.tokenizer,
         notes=tuple(notes),
         layout=layout,
+        engine_target=engine_target,
+        engines=engines,
     )
     if prediction is None:
         planned = Rates(template_hit_rate(sent, analysis.opportunities, target.tokenizer))
@@ -124,6 +136,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         as_written=prediction.as_written,
         planned=prediction.planned,
         passes=prediction.passes,
+        evidence=prediction.evidence,
     )
 
 
@@ -192,12 +205,14 @@ def _read_rows(request: CompileRequest) -> list[InputRow]:
 
 @dataclass(frozen=True, slots=True)
 class _Predicted:
-    """The run as written and as planned, and what each pass saves. ``warms``: the plan is to warm its prefixes."""
+    """The run as written and as planned, and what each pass saves. ``warms``: the plan is to warm its prefixes.
+    ``evidence`` are the requests themselves, for engine configuration."""
 
     as_written: Rates
     planned: Rates
     passes: tuple[PassSaving, ...]
     warms: bool = True
+    evidence: Evidence = field(default_factory=Evidence)
 
 
 def _predict(
@@ -253,7 +268,11 @@ def _predict(
         notes.append(f"no prediction over the inputs: {problem}; {_TEMPLATES_ALONE}")
         return None
     notes.extend({f"predictions leave calls out: {step.refused}" for step in steps if step.refused})
-    return _decide(names, [Rates.of(step) for step in steps], notes)
+    layouts = PromptLayouts(plan.layouts, calls)
+    source = SyntheticOutputs(target.tokenizer)
+    traces = trace_agent(entry, rows, source, max_tokens=request.options.max_tokens, calls=calls, layouts=layouts)
+    evidence = evidence_of(traces, plan, target.tokenizer, request.options.concurrency)
+    return replace(_decide(names, [Rates.of(step) for step in steps], notes), evidence=evidence)
 
 
 def _decide(names: Sequence[str], rates: Sequence[Rates], notes: list[str]) -> _Predicted:

@@ -10,7 +10,9 @@ from rich.console import Console
 
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import CompileRequest, compile_agent
-from charter_compiler.cli.arguments import positive
+from charter_compiler.api.engine_target import ConfigOptions
+from charter_compiler.cli.arguments import natural, positive
+from charter_compiler.config.target import EngineName
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
@@ -49,6 +51,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-effects", action="store_true", help="predict even if the agent's code may act on the outside"
     )
+    parser.add_argument(
+        "--engine",
+        action="append",
+        default=[],
+        metavar="NAME[=VERSION]",
+        help=f"write configuration for this engine (several times; default: all of {', '.join(EngineName)})",
+    )
+    parser.add_argument("--gpu", metavar="NAME", help="GPU that sizes are computed for, as in charter size")
+    parser.add_argument("--gpus", type=positive, default=1, metavar="N", help="GPUs of one server (%(default)s)")
+    parser.add_argument(
+        "--model-files", type=Path, metavar="PATH", help="folder with config.json, or GGUF file, of the model to serve"
+    )
+    parser.add_argument("--model-path", metavar="PATH|HUB", help="where the server finds the model (/models/weights)")
+    parser.add_argument(
+        "--prompt-table", type=natural, default=0, metavar="ROWS", help="room for prompt tuning (TensorRT-LLM engine)"
+    )
     parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
 
@@ -67,6 +85,14 @@ def run(args: argparse.Namespace) -> int:
             block_size=args.block_size,
             capacity_blocks=args.capacity_blocks,
             limit=args.limit,
+            config=ConfigOptions(
+                engines=tuple(args.engine),
+                gpu=args.gpu,
+                gpus=args.gpus,
+                model_files=args.model_files,
+                model_path=args.model_path,
+                prompt_embedding_table=args.prompt_table,
+            ),
             allow_effects=args.allow_effects,
             layout=args.layout,
             wording=not args.keep_wording,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 CANDIDATES = (16, 32, 64, 128)
@@ -33,7 +33,7 @@ class BlockChoice:
     @property
     def reason(self) -> str:
         if not any(tokens for _, tokens in self.reuse):
-            return "no constant prefix fills a block of any size, so this is TensorRT-LLM's own default"
+            return "no constant prefix fills a block of any size, so this is a default"
         figures = ", ".join(f"{size}: {tokens}" for size, tokens in self.reuse)
         return (
             f"tokens reused by one prompt of each call, by block size: {figures}; "
@@ -41,7 +41,7 @@ class BlockChoice:
         )
 
 
-def choose_block_size(prefixes: Iterable[ConstantPrefix]) -> BlockChoice:
+def choose_block_size(prefixes: Iterable[ConstantPrefix], sizes: Sequence[int] = CANDIDATES) -> BlockChoice:
     """The largest candidate that keeps ``KEPT_REUSE`` of the best reuse; the default where there is nothing to reuse.
 
     A call that begins with several of the prefixes, one inside the other, counts with the longest.
@@ -50,8 +50,9 @@ def choose_block_size(prefixes: Iterable[ConstantPrefix]) -> BlockChoice:
     for prefix in prefixes:
         for node in prefix.nodes:
             longest[node] = max(longest.get(node, 0), prefix.tokens)
-    reuse = tuple((size, sum(tokens // size * size for tokens in longest.values())) for size in CANDIDATES)
+    reuse = tuple((size, sum(tokens // size * size for tokens in longest.values())) for size in sizes)
     best = max(tokens for _, tokens in reuse)
     if not best:
-        return BlockChoice(DEFAULT_TOKENS_PER_BLOCK, reuse)
+        default = DEFAULT_TOKENS_PER_BLOCK if DEFAULT_TOKENS_PER_BLOCK in sizes else min(sizes)
+        return BlockChoice(default, reuse)
     return BlockChoice(max(size for size, tokens in reuse if tokens >= KEPT_REUSE * best), reuse)

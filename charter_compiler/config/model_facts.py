@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ def load_model_facts(path: str | Path, name: str | None = None) -> ModelFacts:
     file = place / "config.json" if place.is_dir() else place
     whole: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     config: Mapping[str, Any] = whole.get("text_config") or whole
+    if kv.weight_bytes is None:
+        kv = replace(kv, weight_bytes=_indexed_bytes(file.parent / "model.safetensors.index.json"))
     licence, gated = _card(file.parent / "README.md")
     try:
         heads = int(config["num_attention_heads"])
@@ -102,6 +104,17 @@ def _from_gguf(header: GGUFMetadata, path: Path, kv: KVShape, name: str | None) 
         gated=_gated(licence),
         kv=kv,
     )
+
+
+def _indexed_bytes(path: Path) -> int | None:
+    """Size of the weights as their index tells it, where the weights themselves do not lie beside it."""
+    if not path.is_file():
+        return None
+    try:
+        size = json.loads(path.read_text(encoding="utf-8"))["metadata"]["total_size"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"does not tell the size of the weights: {error}", place=str(path)) from error
+    return int(size)
 
 
 def _card(path: Path) -> tuple[str | None, bool | None]:

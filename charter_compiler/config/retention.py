@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from charter_compiler.cache.retention import DEFAULT_PRIORITY
 from charter_compiler.config.block_size import ConstantPrefix
-
-DEFAULT_PRIORITY = 35
-"""TensorRT-LLM's priority, 0 to 100, of blocks that nobody spoke for."""
+from charter_compiler.config.settings import Overrides
+from charter_compiler.plan.hints import CallHints, HintAction
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,39 @@ def _ranges(prefixes: Iterable[ConstantPrefix], tokens_per_block: int) -> tuple[
         TokenRange(start, end, max(by_end[behind] for behind in ends if behind >= end))
         for start, end in zip(starts, ends, strict=False)
     )
+
+
+def hinted_retention(
+    hints: Iterable[CallHints], tokens_per_block: int, overrides: Overrides
+) -> tuple[CallRetention, ...]:
+    """For each call the ranges of its constant prefixes, with the priorities of the plan's hints. What depends on the
+    run's values is said with each request (``config.hints.retention``)."""
+    calls = (CallRetention(one.call, _hinted(one, tokens_per_block, overrides)) for one in hints)
+    return tuple(one for one in calls if one.ranges)
+
+
+def _hinted(hints: CallHints, tokens_per_block: int, overrides: Overrides) -> tuple[TokenRange, ...]:
+    ranges: list[TokenRange] = []
+    start = 0
+    for hint in hints.hints:
+        future = None if hint.future is None else hints.futures[hint.future]
+        if future is None or future.parameters or hint.action is HintAction.RELEASE:
+            break
+        end = future.tokens // tokens_per_block * tokens_per_block
+        if end > start:
+            ranges.append(TokenRange(start, end, overrides.priority(future.cache_id, hint.priority)))
+            start = end
+    return tuple(ranges)
+
+
+def retention_json(retention: Iterable[CallRetention]) -> str:
+    """By call, the tensors of the inner ``tensorrt_llm`` model that carry its retention ranges, as JSON."""
+    calls = {
+        one.call: {
+            "retention_token_range_starts": [part.start for part in one.ranges],
+            "retention_token_range_ends": [part.end for part in one.ranges],
+            "retention_token_range_priorities": [part.priority for part in one.ranges],
+        }
+        for one in retention
+    }
+    return json.dumps(calls, indent=2, sort_keys=True, ensure_ascii=False) + "\n"

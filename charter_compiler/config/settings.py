@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import yaml
 
+from charter_compiler.cache.retention import MAX_PRIORITY
 from charter_compiler.diagnostics.errors import ConfigError
 
 Scalar: TypeAlias = str | int | float | bool
@@ -70,19 +71,20 @@ def read_overrides(folder: Path, known: Mapping[str, type]) -> Overrides:
 
 
 def _checked(name: str, value: Any, known: Mapping[str, type], path: Path) -> Scalar:
-    kind = int if name.removeprefix(PRIORITY).isdigit() else known.get(name)
+    kind: Any = int if name.removeprefix(PRIORITY).isdigit() else known.get(name)
     if kind is None:
         raise ConfigError(
             f"there is no setting {name!r}",
             place=str(path),
             remedy=f"one of {', '.join(sorted(known))}, or {PRIORITY}CACHE_ID",
         )
-    number: Any = float(value) if kind is float and isinstance(value, int) and not isinstance(value, bool) else value
-    if not isinstance(number, kind) or (isinstance(number, bool) and kind is not bool):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise ConfigError(f"{name} is not of type {kind.__name__}", place=str(path))
-    if name.startswith(PRIORITY) and not 0 <= number <= 100:
-        raise ConfigError(f"{name} is not from 0 to 100", place=str(path))
-    if not isinstance(number, bool | str) and number < 0:
+    if name.startswith(PRIORITY) and not 0 <= value <= MAX_PRIORITY:
+        raise ConfigError(f"{name} is not from 0 to {MAX_PRIORITY}", place=str(path))
+    if not isinstance(value, str) and value < 0:
         raise ConfigError(f"{name} is below 0", place=str(path))
-    checked: Scalar = number
+    checked: Scalar = value
     return checked

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from charter_compiler.cli.main import main
+from charter_compiler.config.triton_interfaces import engine_interfaces
 from charter_compiler.plan.execution_plan import ExecutionPlan
 
 AGENTS = Path(__file__).parents[2] / "examples" / "agents"
@@ -94,10 +95,19 @@ def test_files_of_a_compilation(folder: Path, capsys: pytest.CaptureFixture[str]
         "prediction.json",
         "report.html",
         "agent/document_processor.py",
-        "config/local/engine/trtllm-build.args",
-        "config/local/engine/tensorrt_llm/config.pbtxt.part",
-        "config/local/engine/retention.json",
-        "config/local/llmapi/model.yaml",
+        "config/local/overrides.yaml",
+        *(f"config/local/engine/{name}" for name in ("build.sh", "run.sh", "retention.json", "hints.json")),
+        *(f"config/local/engine/repository/{name}/config.pbtxt" for name in engine_interfaces()),
+        *(f"config/local/llmapi/{name}" for name in ("serve.yaml", "serve.args", "hints.json")),
+        "config/local/llmapi/repository/tensorrt_llm/config.pbtxt",
+        "config/local/llmapi/repository/tensorrt_llm/1/model.yaml",
+        *(f"config/local/vllm/{name}" for name in ("serve.yaml", "serve.args", "hints.json")),
+        *(
+            f"config/local/{engine}/{name}"
+            for engine in ("sglang", "llamacpp")
+            for name in ("serve.args", "hints.json")
+        ),
+        *(f"config/local/hosted/{name}.json" for name in ("anthropic", "openai", "gemini", "hints")),
     }
     listed = {line for line in capsys.readouterr().out.splitlines() if line.startswith("out/")}
     assert {f"out/{name}" for name in written} == listed
@@ -179,6 +189,35 @@ def test_an_earlier_compilation_is_replaced(folder: Path) -> None:
     compiled(entry=write_agent("def process(document, llm):\n    return llm.generate('Hello ' + document)\n"))
     assert [path.name for path in Path("out/agent").iterdir()] == ["agent.py"]
     assert not stale.exists()
+
+
+def test_a_value_decided_by_hand_is_kept_when_the_folder_is_written_anew(folder: Path) -> None:
+    path = compiled() / "config/local/overrides.yaml"
+    path.write_text("# because of our other job\nmemory_fraction: 0.5\n", encoding="utf-8")
+    for _ in range(2):
+        config = compiled() / "config/local"
+        assert path.read_text(encoding="utf-8") == "# because of our other job\nmemory_fraction: 0.5\n"
+        assert "gpu-memory-utilization: 0.5" in (config / "vllm/serve.yaml").read_text(encoding="utf-8")
+        assert "free_gpu_memory_fraction: 0.5" in (config / "llmapi/serve.yaml").read_text(encoding="utf-8")
+
+
+def test_engines_versions_and_gpus_can_be_chosen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = Path(__file__).parents[1] / "fixtures" / "models"
+    chosen = ("--engine", "vllm", "--engine", "llmapi=1.0", "--gpu", "h100-sxm", "--model-files")
+    out = compiled(*chosen, str(models / "llama-3-8b"), "--model-path", "meta-llama/Meta-Llama-3-8B")
+    assert {path.name for path in (out / "config/local").iterdir()} == {"vllm", "llmapi", "overrides.yaml"}
+    assert "tokens of KV fit beside the weights" in (out / "config/local/vllm/serve.args").read_text(encoding="utf-8")
+    arguments = (out / "config/local/llmapi/serve.args").read_text(encoding="utf-8")
+    assert "trtllm-serve meta-llama/Meta-Llama-3-8B" in arguments
+    assert "--extra_llm_api_options" in arguments
+    for wrong, message in [
+        (("--engine", "tgi"), "there is no engine 'tgi' (known are engine, llmapi"),
+        (("--engine", "vllm=9"), "version 9 of vllm is not known (known are 0.32)"),
+        (("--gpu", "h1"), "there is no GPU 'h1' in the table"),
+        (("--model-files", "nowhere"), "nowhere: there is no such file"),
+    ]:
+        assert main(["compile", ENTRY, "-o", "out", *wrong]) > 0
+        assert message in capsys.readouterr().err
 
 
 def test_files_of_others_are_not_removed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""Hints in the words of engines, routers and providers, and which of them a target takes."""

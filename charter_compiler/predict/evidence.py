@@ -1,0 +1,58 @@
+"""The requests of a planned run as evidence for engine configuration: their tokens, their order, and their hints."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+from charter_compiler.config.engines import Evidence
+from charter_compiler.config.hints.worth import HintedRequest
+from charter_compiler.config.workload import Workload
+from charter_compiler.executor.prompts import PromptTokens
+from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.plan.hint_ranges import resolve_hints
+from charter_compiler.plan.hints import CallHints
+from charter_compiler.predict.control_flow import ItemTrace, TracedCall
+from charter_compiler.tokens.tokenizer import Tokenizer
+
+
+def evidence_of(traces: Sequence[ItemTrace], plan: ExecutionPlan, tokenizer: Tokenizer, concurrency: int) -> Evidence:
+    """What traced items would send. Calls whose tokens are not known (a chat without a template) are left out."""
+    requests = tuple(hinted_requests(in_flight(traces, concurrency), plan.hints, tokenizer))
+    if not requests:
+        return Evidence()
+    prompts, answers = tuple(one.prompt for one in requests), tuple(len(one.answer) for one in requests)
+    return Evidence(Workload(prompts, answers, len(traces)), requests, concurrency)
+
+
+def in_flight(traces: Iterable[ItemTrace], concurrency: int) -> Iterator[TracedCall]:
+    """The calls of all items in turn: ``concurrency`` items are open, each makes its next call when all others have
+    made theirs, and the next item starts when one ends."""
+    waiting = deque(deque(trace.calls) for trace in traces if trace.calls)
+    turn = deque(waiting.popleft() for _ in range(min(concurrency, len(waiting))))
+    while turn:
+        calls = turn.popleft()
+        yield calls.popleft()
+        if calls:
+            turn.append(calls)
+        elif waiting:
+            turn.append(waiting.popleft())
+
+
+def hinted_requests(
+    calls: Iterable[TracedCall], hints: Iterable[CallHints], tokenizer: Tokenizer
+) -> Iterator[HintedRequest]:
+    """Each call as the engine gets it, with the hints of its call site."""
+    prompts = PromptTokens(tokenizer, None)
+    by_site = {one.call: one for one in hints}
+    for traced in calls:
+        request = traced.call.request
+        tokens = prompts.tokens(request)
+        if tokens is None:
+            continue
+        text = request.prompt if request.prompt is not None else tokenizer.render_chat(request.messages or [])
+        site = traced.call.site
+        own = None if site is None or site.id is None else by_site.get(site.id)
+        resolved = None if own is None else resolve_hints(own, text, tokens, tokenizer)
+        answer = tokenizer.encode(traced.output)[: request.max_tokens]
+        yield HintedRequest(tuple(tokens), tuple(answer), resolved)
