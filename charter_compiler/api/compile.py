@@ -31,8 +31,8 @@ from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.control_flow import trace_agent
 from charter_compiler.predict.effects import possible_effects
-from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.evidence import evidence_of
+from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, predict_run
 from charter_compiler.predict.synthetic import SyntheticOutputs
