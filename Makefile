@@ -21,10 +21,10 @@ TEST := $(VENV)/.stamp-test
 PEER := $(PEER_VENV)/.stamp-vllm
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer soak bench-flips bench-frontend bench-cache check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer soak bench-flips bench-frontend bench-cache bench-prediction check format lock build clean weights system-programs platform
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: platform $(RUNTIME) weights ## the main job on the embedded Triton server: baseline against optimized
 	$(BIN)/charter demo $(DEMO_ARGS)
@@ -51,6 +51,13 @@ bench-cache: $(PEER) ## how fast the cache model is; CACHE_TRACE names the Moonc
 	$(PEER_VENV)/bin/python benchmarks/cache/vllm_peer.py -o benchmarks/cache/vllm_equality.jsonl $(BENCH_ARGS)
 	$(PEER_VENV)/bin/python benchmarks/cache/kvcache_peer.py -o benchmarks/cache/kvcache_simulator.jsonl
 	$(PEER_VENV)/bin/python benchmarks/cache/speed.py -o benchmarks/cache/speed.jsonl $(if $(CACHE_TRACE),--trace $(CACHE_TRACE))
+
+bench-prediction: platform $(TEST) $(PEER) weights ## predicted against measured hit rates, embedded server and vLLM
+	$(PEER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/prediction/peer-requirements.txt
+	rm -f benchmarks/prediction/results.jsonl
+	$(BIN)/python benchmarks/prediction/measure.py -o benchmarks/prediction/results.jsonl \
+		--vllm-python $(PEER_VENV)/bin/python $(BENCH_ARGS)
+	$(BIN)/python benchmarks/prediction/table.py > docs/predicted-and-measured.md
 
 check: $(TEST) ## lint, format and strict types
 	$(BIN)/ruff check .

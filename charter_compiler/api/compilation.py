@@ -11,6 +11,7 @@ from typing import Any
 
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
+from charter_compiler.api.details import Details
 from charter_compiler.api.environment import describe_environment
 from charter_compiler.config.engines import EngineConfigs, Evidence, overrides_template
 from charter_compiler.config.files import write_files
@@ -67,8 +68,9 @@ class Rates:
 @dataclass(frozen=True, slots=True)
 class Compilation:
     """What the compiler found and decided. ``root`` is the folder that the agent's imports start from. ``inputs`` is
-    the number of rows that the rates were predicted over; with 0 they come from the templates. ``notes`` are lines for
-    the user: what was left out, and why. ``layout`` is what the layout pass did; ``None`` where none was asked for.
+    the number of rows that the rates were predicted over; with 0 they come from the templates, and there are no
+    ``details``. ``notes`` are lines for the user: what was left out, and why. ``layout`` is what the layout pass did;
+    ``None`` where none was asked for.
     Configuration is written of ``engines``, for ``engine_target``, with the ``evidence`` of predicted requests."""
 
     plan: ExecutionPlan
@@ -86,6 +88,7 @@ class Compilation:
     engine_target: EngineTarget = field(default_factory=EngineTarget)
     engines: tuple[EngineName, ...] = tuple(EngineName)
     evidence: Evidence = field(default_factory=Evidence)
+    details: Details | None = None
 
     def prediction_json(self) -> dict[str, Any]:
         """The object in ``DIR/prediction.json``."""
@@ -115,6 +118,7 @@ class Compilation:
                 for label, rates in figures
             ),
             passes=self.passes,
+            misses=() if self.details is None else self.details.sites,
             environment=describe_environment(),
             calls=self.calls,
             count_tokens=lambda text: len(self.tokenizer.encode(text)),
@@ -146,9 +150,19 @@ class Compilation:
                 f"cannot be written: {error.strerror}", place=str(folder), remedy="choose another folder with -o"
             ) from error
         write_json(prediction, self.prediction_json())
+        details = self._write_details(folder)
         write_report(self.report(), report)
         written = write_files(config, {**configs, OVERRIDES_FILE: by_hand})
-        return (plan, prediction, report, *written, *agent)
+        return (plan, prediction, *details, report, *written, *agent)
+
+    def _write_details(self, folder: Path) -> tuple[Path, ...]:
+        """``details.json``, or none: then one of an earlier compilation is removed."""
+        path = folder / "details.json"
+        if self.details is None:
+            path.unlink(missing_ok=True)
+            return ()
+        write_json(path, self.details.to_json())
+        return (path,)
 
     def _configs(self, folder: Path) -> dict[str, str]:
         """Configuration of each engine, by path below ``folder``; values decided by hand there count."""

@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from charter_compiler.api.calibration import find_calibration
 from charter_compiler.api.compilation import Compilation, Rates
+from charter_compiler.api.details import Details, prefix_rates
 from charter_compiler.api.engine_target import ConfigOptions, describe_engine_target
+from charter_compiler.api.prediction_details import (
+    SizingRequest,
+    note_of_missing,
+    output_source,
+    predicted_seconds,
+    size_cache,
+)
 from charter_compiler.api.template_rates import template_hit_rate
 from charter_compiler.config.engines import Evidence
 from charter_compiler.diagnostics.errors import EntryError, UsageError
@@ -22,6 +31,7 @@ from charter_compiler.executor.targets import (
     OpenTarget,
     TargetOptions,
     check_target,
+    engine_config,
     open_target,
     served_tokenizer,
 )
@@ -29,16 +39,16 @@ from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.execution_plan import ExecutionPlan
-from charter_compiler.predict.control_flow import trace_agent
+from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.evidence import evidence_of
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
-from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
-from charter_compiler.predict.prediction import Prediction, predict_run
-from charter_compiler.predict.synthetic import SyntheticOutputs
+from charter_compiler.predict.planning import Analysis, analyse, calls_of_entry, plan_entry
+from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
 from charter_compiler.report.model import PassSaving
 from charter_compiler.serve.discovery import find_running
 from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.tokens.models import find_model
 from charter_compiler.tokens.tokenizer import Tokenizer, load_tokenizer
 
 LAYOUT = "layout: what stays the same longest comes first"
@@ -55,7 +65,8 @@ class CompileRequest:
     ``block_size`` and ``capacity_blocks`` override the target's. ``allow_effects``: predict although the agent's code,
     which a prediction runs, may act on the outside. ``options`` say how the plan will be run, ``config`` for which
     engines and GPUs configuration is written. ``layout``: prompts may be put into another order, and, with ``wording``,
-    labels of one value made one; see ``passes.layout``.
+    labels of one value made one; see ``passes.layout``. ``outputs_of``: the rows of an earlier run, whose recorded
+    outputs stand in for the model's. ``sizing``: search for the cache's size too.
     """
 
     entry: str
@@ -70,6 +81,8 @@ class CompileRequest:
     allow_effects: bool = False
     layout: bool = False
     wording: bool = True
+    outputs_of: Path | None = None
+    sizing: SizingRequest | None = None
 
 
 def compile_agent(request: CompileRequest) -> Compilation:
@@ -110,7 +123,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
     notes: list[str] = []
     local = request.target_options.model if request.target == LOCAL else None
     engine_target, engines = describe_engine_target(request.config, local, notes)
-    prediction = _predict(request, rows, target, plan, calls, notes)
+    prediction = _predict(request, rows, target, plan, calls, analysis, notes)
     found = Compilation(
         plan=plan,
         root=package_root(path),
@@ -137,6 +150,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         planned=prediction.planned,
         passes=prediction.passes,
         evidence=prediction.evidence,
+        details=prediction.details,
     )
 
 
@@ -145,6 +159,7 @@ class _Target:
     model: str
     tokenizer: Tokenizer
     engine: EngineConfig
+    profile: str | None = None
 
 
 def _describe_target(request: CompileRequest) -> _Target:
@@ -178,7 +193,8 @@ def _require_tokenizer(tokenizer: Tokenizer | None, request: CompileRequest) -> 
 async def _ask_target(request: CompileRequest) -> _Target:
     async with open_target(request.target, request.target_options) as target:
         tokenizer = _require_tokenizer(target.tokenizer, request)
-        return _Target(target.facts.model, tokenizer, target.engine or _engine_from(request, target))
+        engine = target.engine or _engine_from(request, target)
+        return _Target(target.facts.model, tokenizer, engine, target.facts.engine)
 
 
 def _engine_from(request: CompileRequest, target: OpenTarget) -> EngineConfig:
@@ -188,8 +204,7 @@ def _engine_from(request: CompileRequest, target: OpenTarget) -> EngineConfig:
             place=request.target,
             remedy="give --block-size and --capacity-blocks",
         )
-    context = target.facts.max_context or request.block_size * request.capacity_blocks
-    return EngineConfig(request.block_size, request.capacity_blocks, max_context=context)
+    return engine_config(target.facts, request.block_size, request.capacity_blocks)
 
 
 def _read_rows(request: CompileRequest) -> list[InputRow]:
@@ -213,6 +228,7 @@ class _Predicted:
     passes: tuple[PassSaving, ...]
     warms: bool = True
     evidence: Evidence = field(default_factory=Evidence)
+    details: Details | None = None
 
 
 def _predict(
@@ -221,6 +237,7 @@ def _predict(
     target: _Target,
     plan: ExecutionPlan,
     calls: Sequence[Call],
+    analysis: Analysis,
     notes: list[str],
 ) -> _Predicted | None:
     """The run as written and with each pass added; ``None``, and a note why, if there are no predictions."""
@@ -240,39 +257,59 @@ def _predict(
     for row in rows:
         entry.bind(row.values, f"{request.inputs}:{row.line}")
 
+    outputs = output_source(request.outputs_of, target.tokenizer)
+
+    def trace(layouts: Sequence[PlannedLayout]) -> list[ItemTrace]:
+        most = request.options.max_tokens
+        return trace_agent(entry, rows, outputs, max_tokens=most, calls=calls, layouts=PromptLayouts(layouts, calls))
+
+    as_written = trace(())
+    as_planned = trace(plan.layouts) if plan.layouts else as_written
+    notes.extend(note_of_missing(outputs))
+    calibration = find_calibration(request.target, target.model)
+    costs = None if calibration is None else calibration.costs
+    warm_ups = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.warm_up)
+
+    def simulation(mode: Mode) -> Simulation:
+        return Simulation(target.tokenizer, target.engine, replace(request.options, mode=mode), costs, target.profile)
+
     def predict(
-        mode: Mode, warm_ups: Sequence[GenerationRequest] = (), layouts: Sequence[PlannedLayout] = ()
+        mode: Mode, traces: Sequence[ItemTrace] = as_written, warm_ups: Sequence[GenerationRequest] = ()
     ) -> Prediction:
-        return predict_run(
-            entry,
-            rows,
-            target.tokenizer,
-            target.engine,
-            replace(request.options, mode=mode),
-            warm_ups=warm_ups,
-            calls=calls,
-            layouts=PromptLayouts(layouts, calls),
-        )
+        sent = tuple(analysis.graph.calls.values()) if traces is as_planned else calls
+        return predict_traces(traces, rows, simulation(mode), warm_ups=warm_ups, calls=sent, explained=True)
 
     steps = [predict(Mode.BASELINE), predict(Mode.OPTIMIZED)]
     names = [SCHEDULE]
     if plan.layouts:
-        steps.append(predict(Mode.OPTIMIZED, layouts=plan.layouts))
+        steps.append(predict(Mode.OPTIMIZED, as_planned))
         names.append(LAYOUT)
-    if plan.warm_up:
-        warm_ups = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.warm_up)
-        steps.append(predict(Mode.OPTIMIZED, warm_ups, plan.layouts))
+    if warm_ups:
+        steps.append(predict(Mode.OPTIMIZED, as_planned, warm_ups))
         names.append(WARM_UP)
     problem = next((step.problem for step in steps if step.problem), None)
     if problem is not None:
         notes.append(f"no prediction over the inputs: {problem}; {_TEMPLATES_ALONE}")
         return None
     notes.extend({f"predictions leave calls out: {step.refused}" for step in steps if step.refused})
-    layouts = PromptLayouts(plan.layouts, calls)
-    source = SyntheticOutputs(target.tokenizer)
-    traces = trace_agent(entry, rows, source, max_tokens=request.options.max_tokens, calls=calls, layouts=layouts)
-    evidence = evidence_of(traces, plan, target.tokenizer, request.options.concurrency)
-    return replace(_decide(names, [Rates.of(step) for step in steps], notes), evidence=evidence)
+    evidence = evidence_of(as_planned, plan, target.tokenizer, request.options.concurrency)
+    decided = _decide(names, [Rates.of(step) for step in steps], notes)
+    planned = steps[-1] if decided.warms else steps[-2]
+    sizing = None
+    if request.sizing is not None:
+        model = request.config.model_files
+        if model is None and request.target == LOCAL:
+            model = find_model(request.target_options.model)
+        used = warm_ups if decided.warms else ()
+        chosen = simulation(Mode.OPTIMIZED)
+        sizing = size_cache(request.sizing, chosen, as_planned, used, model, request.config.gpu, notes)
+    details = Details(
+        planned.explained,
+        prefix_rates(analysis.opportunities, planned.explained),
+        predicted_seconds(calibration, steps[0], planned),
+        sizing,
+    )
+    return replace(decided, evidence=evidence, details=details)
 
 
 def _decide(names: Sequence[str], rates: Sequence[Rates], notes: list[str]) -> _Predicted:

@@ -310,6 +310,7 @@ async def _predict(
             warm_ups=warm_ups,
             calls=calls,
             layouts=PromptLayouts(layouts, calls),
+            profile=target.facts.engine,
         )
 
     prediction = await in_daemon_thread(work, "charter-predict")

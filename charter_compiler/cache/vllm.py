@@ -62,12 +62,15 @@ class VllmCache:
         """Blocks that can be found, held or not."""
         return len(self._key_of)
 
-    def start(self, request: Request, first_chunk: int | None = None) -> VllmLease | None:
+    def start(
+        self, request: Request, first_chunk: int | None = None, *, whole_must_fit: bool = False
+    ) -> VllmLease | None:
         """See ``EngineProfile.start``. ``first_chunk`` tokens after the cached ones are computed now, and only their
-        blocks taken; None: the whole prompt."""
+        blocks taken; None: the whole prompt. ``whole_must_fit``: not before there is room for the whole prompt, which
+        is what vLLM's scheduler asks for (``scheduler_reserve_full_isl``)."""
         prompt, size = request.prompt, self.tokens_per_block
         length = len(prompt)
-        self._require_fit(length)
+        self.require_fit(length)
         root = root_key(request.salt)
         keys = chain(prompt, size, root) if request.names is None else list(request.names)
         hits = self._match(keys, (length - 1) // size)
@@ -78,7 +81,7 @@ class VllmCache:
         for block in hits:
             if not refs[block]:
                 idle += 1
-        if not self._queue.has(-(-stop // size) - len(hits) + idle):
+        if not self._queue.has(-(-(length if whole_must_fit else stop) // size) - len(hits) + idle):
             return None
         self._queue.free -= idle
         for block in hits:
@@ -122,7 +125,8 @@ class VllmCache:
         self._queue.push_back(last)
         lease.blocks = []
 
-    def _require_fit(self, length: int) -> None:
+    def require_fit(self, length: int) -> None:
+        """Raises ContextLengthError where so many tokens exceed the whole cache."""
         if self.capacity_blocks is None:
             return
         usable = self.capacity_blocks - NULL_BLOCKS

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from charter_compiler.analysis.gpu_memory import GPUS
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import CompileRequest, compile_agent
 from charter_compiler.api.engine_target import ConfigOptions
+from charter_compiler.api.prediction_details import SizingRequest
 from charter_compiler.cli.arguments import natural, positive
+from charter_compiler.cli.details import print_details
 from charter_compiler.config.target import EngineName
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
@@ -19,6 +22,7 @@ from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOption
 from charter_compiler.report.layout_text import layout_lines
 from charter_compiler.report.metrics import count
 from charter_compiler.report.terminal import comparison_table
+from charter_compiler.tokens.kv_shape import KVDtype
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
 
@@ -58,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[=VERSION]",
         help=f"write configuration for this engine (several times; default: all of {', '.join(EngineName)})",
     )
-    parser.add_argument("--gpu", metavar="NAME", help="GPU that sizes are computed for, as in charter size")
+    parser.add_argument(
+        "--gpu", metavar="NAME", help=f"GPU that sizes are computed for: {', '.join(gpu.name for gpu in GPUS)}"
+    )
     parser.add_argument("--gpus", type=positive, default=1, metavar="N", help="GPUs of one server (%(default)s)")
     parser.add_argument(
         "--model-files", type=Path, metavar="PATH", help="folder with config.json, or GGUF file, of the model to serve"
@@ -66,6 +72,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model-path", metavar="PATH|HUB", help="where the server finds the model (/models/weights)")
     parser.add_argument(
         "--prompt-table", type=natural, default=0, metavar="ROWS", help="room for prompt tuning (TensorRT-LLM engine)"
+    )
+    parser.add_argument(
+        "--outputs-of",
+        type=Path,
+        metavar="OUT.jsonl",
+        help="outputs of this run (charter run --record) in place of synthetic ones",
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="say which token first differs at each miss, and what put it there"
+    )
+    parser.add_argument(
+        "--size", action="store_true", help="search for the cache's size by simulation; memory and price with --gpu"
+    )
+    parser.add_argument(
+        "--kv-dtype", choices=[str(dtype) for dtype in KVDtype], help="with --size: how KV is stored (the model's own)"
     )
     parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
@@ -96,10 +117,14 @@ def run(args: argparse.Namespace) -> int:
             allow_effects=args.allow_effects,
             layout=args.layout,
             wording=not args.keep_wording,
+            outputs_of=args.outputs_of,
+            sizing=SizingRequest(args.kv_dtype and KVDtype(args.kv_dtype)) if args.size else None,
         )
     )
     written = compilation.write(args.output)
     print_compilation(Console(), compilation)
+    if compilation.details is not None:
+        print_details(Console(), compilation.details, explain=args.explain)
     for note in compilation.notes:
         print(f"charter: note: {note}", file=sys.stderr)
     for path in written:

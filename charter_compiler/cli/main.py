@@ -14,6 +14,7 @@ COMMANDS = {
     "inspect": "find every model call, its template and the graph; runs nothing",
     "compile": "predict, optimize, and write plan, report and engine configuration",
     "run": "run an agent over inputs and measure",
+    "calibrate": "probe a target for a minute, so that compile predicts seconds too",
     "simulate": "replay a recorded trace through the model of an engine's cache",
     "demo": "the main job on the embedded server, start to end",
     "serve": "the embedded Triton server",

@@ -33,6 +33,7 @@ class AgentClient:
     - ``max_tokens``: the longest answer, in tokens; 256 if not given; ``--max-tokens`` caps it for the whole run.
     - ``temperature``, ``top_k``, ``top_p``, ``seed``: sampling; greedy if none is given.
     - ``stop``: a text or several, at which the answer ends; they are not part of it.
+    - ``response_format``: OpenAI's (``{"type": "json_schema", ...}``), on targets that can hold outputs to it.
     - ``timeout``: seconds for the whole call.
 
     They raise ``TargetError`` where the server cannot answer; an agent that does not catch it fails its item alone.
@@ -118,6 +119,7 @@ class AgentClient:
         top_p: float | None = None,
         stop: str | Sequence[str] | None = None,
         seed: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
         timeout: float | None = None,
     ) -> AgentCall:
         if self._closed:
@@ -133,6 +135,7 @@ class AgentClient:
             top_p=top_p,
             seed=seed,
             stop=() if stop is None else (stop,) if isinstance(stop, str) else tuple(stop),
+            response_format=response_format,
             timeout=timeout,
         )
         site = self._sites.here()

@@ -31,6 +31,7 @@ from charter_compiler.executor.openai_wire import (
     error_for,
     parse_target,
     request_body,
+    vllm_sizes,
 )
 from charter_compiler.executor.retry import RetryPolicy
 from charter_compiler.executor.triton_channel import Endpoint
@@ -122,7 +123,8 @@ class OpenAITarget:
             await asyncio.sleep(delay)
 
     async def facts(self) -> TargetFacts:
-        """See ``AsyncTarget``; from ``/models``, where vLLM and SGLang tell the context's length.
+        """See ``AsyncTarget``; from ``/models``, where vLLM and SGLang tell the context's length, and for vLLM from
+        ``/metrics``, which has the sizes of its cache.
 
         Raises:
             UnknownModelError: the server does not list the model.
@@ -147,12 +149,31 @@ class OpenAITarget:
                 place=self._address.base_url,
                 remedy=f"it has {names}",
             )
-        length = models[self._address.model].get("max_model_len")
+        entry = models[self._address.model]
+        length, root = entry.get("max_model_len"), entry.get("root")
+        is_vllm = entry.get("owned_by") == "vllm"
+        sizes = vllm_sizes(await self._metrics_if_any()) if is_vllm else None
         return TargetFacts(
             target=self._address.place,
             model=self._address.model,
+            tokens_per_block=None if sizes is None else sizes[0],
+            capacity_blocks=None if sizes is None else sizes[1],
             max_context=length if isinstance(length, int) else None,
+            engine="vllm" if is_vllm else None,
+            model_path=root if isinstance(root, str) else None,
         )
+
+    async def _metrics_if_any(self) -> Mapping[str, float]:
+        """The metrics, or none where a proxy in front of the server does not pass them on."""
+        try:
+            return await self.metrics()
+        except TargetError:
+            return {}
+
+    @property
+    def loopback(self) -> bool:
+        """Whether the server is on this machine, so that its paths are ours."""
+        return self._loopback
 
     async def metrics(self) -> Mapping[str, float]:
         """See ``AsyncTarget``; from ``/metrics`` beside the API's path."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,8 +21,11 @@ from charter_compiler.diagnostics.errors import (
     UsageError,
 )
 from charter_compiler.executor.grpc_errors import one_line
+from charter_compiler.executor.prometheus import label_value
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
+CACHE_INFO = "vllm:cache_config_info"
+"""vLLM's metric whose labels are the sizes of its KV cache."""
 SCHEMES = {"openai": "http", "openais": "https"}
 TARGET_REMEDY = "write openai://host:port/v1?model=NAME, or openais:// for TLS"
 
@@ -90,6 +93,8 @@ def request_body(request: GenerationRequest, model: str) -> tuple[str, dict[str,
             body[name] = value
     if request.stop:
         body["stop"] = list(request.stop)
+    if request.response_format is not None:
+        body["response_format"] = dict(request.response_format)
     if request.messages is not None:
         return "/chat/completions", body | {"messages": [dict(message) for message in request.messages]}
     return "/completions", body | {"prompt": request.prompt}
@@ -252,6 +257,17 @@ def error_for(
     if status >= 500:
         return TargetError(message, place=place, remedy="see the server's log")
     return TargetProtocolError(message, place=place, remedy=TARGET_REMEDY)
+
+
+def vllm_sizes(metrics: Iterable[str]) -> tuple[int, int] | None:
+    """Tokens a block and blocks of vLLM's KV cache, from the names of its metrics; ``None`` where they do not tell, as
+    with prefix caching off."""
+    for key in metrics:
+        if key.partition("{")[0] == CACHE_INFO and label_value(key, "enable_prefix_caching") == "True":
+            size, blocks = label_value(key, "block_size") or "", label_value(key, "num_gpu_blocks") or ""
+            if size.isdecimal() and blocks.isdecimal():
+                return int(size), int(blocks)
+    return None
 
 
 def retry_after(value: str | None) -> float | None:

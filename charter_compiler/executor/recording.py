@@ -60,6 +60,7 @@ def _to_json(record: CallRecord) -> dict[str, Any]:
         "top_p": request.top_p,
         "seed": request.seed,
         "stop": list(request.stop),
+        "response_format": request.response_format and dict(request.response_format),
         "output": result.text,
         "finish_reason": result.finish_reason,
         "prompt_tokens": result.prompt_tokens,
@@ -106,7 +107,7 @@ class RecordingComparison:
     different_outputs: tuple[tuple[int, int], ...] = field(default=())
 
 
-_REQUEST_KEYS = ("prompt", "messages", "max_tokens", "temperature", "top_k", "top_p", "seed", "stop")
+_REQUEST_KEYS = ("prompt", "messages", "max_tokens", "temperature", "top_k", "top_p", "seed", "stop", "response_format")
 
 
 def compare_recordings(first: Path, second: Path) -> RecordingComparison:

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,6 +34,10 @@ LOCAL = "local"
 DEFAULT_TRITON_MODEL = "ensemble"
 CALL_TIMEOUT = 600.0
 """Seconds for one call. Long, since calls wait in the server's queue while others are computed."""
+
+VLLM_SEQUENCES, VLLM_BATCHED_TOKENS = 128, 2048
+"""What vLLM 0.32 takes for ``max_num_seqs`` and ``max_num_batched_tokens`` on a CPU when it is told nothing (on GPUs
+more, by their memory: ``vllm/engine/arg_utils.py``). No endpoint states them."""
 
 KNOWN_TARGETS = "local, triton://host:port/model, openai://host:port/v1?model=NAME or openais://..."
 
@@ -203,7 +207,7 @@ async def _embedded(
 
 
 def _tokenizer_in(path: str) -> Tokenizer | None:
-    if not os.path.isfile(path):  # also where the folder may not be read, at which Path.is_file raises
+    if not os.path.exists(path):  # also where the folder may not be read, at which Path.exists raises
         return None
     try:
         return load_tokenizer(path)
@@ -249,6 +253,8 @@ async def _open_openai(spec: str, options: TargetOptions) -> AsyncIterator[OpenT
     client = OpenAITarget(spec, options.timeout)
     try:
         facts = await client.facts()
+        if tokenizer is None and client.loopback and facts.model_path is not None:
+            tokenizer = _tokenizer_in(facts.model_path)
         yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts))
     finally:
         await client.aclose()
@@ -259,7 +265,13 @@ def _engine_of(facts: TargetFacts) -> EngineConfig | None:
     target states, is left at the embedded engine's default."""
     if facts.tokens_per_block is None or facts.capacity_blocks is None:
         return None
-    context = facts.max_context or facts.tokens_per_block * facts.capacity_blocks
-    return EngineConfig(
-        tokens_per_block=facts.tokens_per_block, capacity_blocks=facts.capacity_blocks, max_context=context
-    )
+    return engine_config(facts, facts.tokens_per_block, facts.capacity_blocks)
+
+
+def engine_config(facts: TargetFacts, tokens_per_block: int, capacity_blocks: int) -> EngineConfig:
+    """The sizes of a target's engine, as far as it states them, with these for its cache."""
+    context = facts.max_context or tokens_per_block * capacity_blocks
+    sizes = EngineConfig(tokens_per_block=tokens_per_block, capacity_blocks=capacity_blocks, max_context=context)
+    if facts.engine == "vllm":
+        return replace(sizes, max_running=VLLM_SEQUENCES, prefill_chunk=VLLM_BATCHED_TOKENS)
+    return sizes

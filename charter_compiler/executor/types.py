@@ -12,7 +12,7 @@ class GenerationRequest:
     """One model call. Either ``prompt`` (a completion) or ``messages`` (a chat, each ``{"role", "content"}``) is set.
 
     ``timeout`` is in seconds, for the whole call. ``temperature`` ``None`` is the target's default, which for the
-    embedded server and for Charter's own runs is greedy.
+    embedded server and for Charter's own runs is greedy. ``response_format`` is OpenAI's: what the output is held to.
     """
 
     prompt: str | None = None
@@ -23,6 +23,7 @@ class GenerationRequest:
     top_p: float | None = None
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    response_format: Mapping[str, Any] | None = None
     timeout: float | None = None
     cache_id: int | None = None
 
@@ -62,7 +63,8 @@ class StreamChunk:
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """What a target says of itself. ``None`` where it does not say."""
+    """What a target says of itself. ``None`` where it does not say. ``engine`` is whose cache rules hold (``vllm``,
+    else those of the embedded engine); ``model_path`` is where the server has its model, on its own machine."""
 
     target: str
     model: str
@@ -72,6 +74,8 @@ class TargetFacts:
     max_context: int | None = None
     reports_cached_tokens: bool = True
     embedded: bool = False
+    engine: str | None = None
+    model_path: str | None = None
 
 
 class AsyncTarget(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from charter_compiler.executor.agent_client import AgentClient
@@ -17,6 +17,8 @@ from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.results import RowError
 from charter_compiler.executor.types import GenerationResult
 from charter_compiler.ir.nodes import Call
+from charter_compiler.predict.learning import MAX_RUNS, Learner, finished, watching
+from charter_compiler.predict.shapes import Shape, shape_of_response_format
 from charter_compiler.predict.synthetic import OutputSource
 
 QUIET_TURNS = 20
@@ -47,6 +49,8 @@ class _Tracer:
     """``CallBackend`` of one item. Calls that an asynchronous agent has open at once are answered together."""
 
     outputs: OutputSource
+    shapes: Mapping[str, Shape]
+    learner: Learner | None = None
     calls: list[TracedCall] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
     waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
@@ -69,9 +73,14 @@ class _Tracer:
         return result
 
     def _note(self, call: AgentCall) -> GenerationResult:
-        text = self.outputs.text(call.item, call.ordinal, call.request)
+        site = "" if call.site is None else call.site.label
+        shape = self.shapes.get(site)
+        if call.request.response_format is not None:
+            shape = shape_of_response_format(call.request.response_format)
+        text = self.outputs.text(call.item, call.ordinal, call.request, shape)
         self.calls.append(TracedCall(call, text, tuple(self.answered)))
-        return GenerationResult(text, 0.0, None, None, None, None)
+        answer = text if self.learner is None else self.learner.watch(site, text)
+        return GenerationResult(answer, 0.0, None, None, None, None)
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         self.quiet += 1
@@ -97,6 +106,8 @@ def trace_agent(
 ) -> list[ItemTrace]:
     """Run the agent over the rows, one after the other, without a model. What it prints is dropped.
 
+    The first item is run several times, to learn what the agent's code wants to parse: see ``learning``.
+
     Not to be called where an event loop runs: an asynchronous agent gets a loop of its own.
 
     Raises:
@@ -104,20 +115,55 @@ def trace_agent(
     """
     sites = CallSites(entry.root, calls)
     traces: list[ItemTrace] = []
-    for row in rows:
-        arguments = entry.bind(row.values, f"line {row.line} of the inputs")
-        tracer = _Tracer(outputs)
-        client = AgentClient(row.index, tracer, sites, max_tokens, layouts)
-        error: RowError | None = None
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                if entry.is_async:
-                    asyncio.run(entry.call(client, arguments))
-                else:
-                    entry.call(client, arguments)
-        except Exception as raised:  # noqa: BLE001  whatever the agent raises on these outputs is the answer
-            error = row_error(raised, entry, client)
-        client.close()
-        traces.append(ItemTrace(row.index, tuple(tracer.calls), error))
+    shapes: dict[str, Shape] = {}
+    for number, row in enumerate(rows):
+        if number == 0:
+            shapes = _learn_shapes(entry, row, outputs, sites, max_tokens, layouts)
+        traces.append(_trace_item(entry, row, _Tracer(outputs, shapes), sites, max_tokens, layouts)[0])
         on_item(row.index)
     return traces
+
+
+def _learn_shapes(
+    entry: Entry,
+    row: InputRow,
+    outputs: OutputSource,
+    sites: CallSites,
+    max_tokens: int | None,
+    layouts: PromptLayouts | None,
+) -> dict[str, Shape]:
+    """The shapes that the agent's code parses, by call site, from runs of one item; empty for plain text."""
+    learner = Learner()
+    with watching(learner):
+        for _ in range(MAX_RUNS):
+            learner.begin()
+            _, error = _trace_item(entry, row, _Tracer(outputs, learner.shapes, learner), sites, max_tokens, layouts)
+            if error is not None:
+                learner.failed(error)
+            if not learner.changed:
+                break
+    return finished(learner.shapes)
+
+
+def _trace_item(
+    entry: Entry,
+    row: InputRow,
+    tracer: _Tracer,
+    sites: CallSites,
+    max_tokens: int | None,
+    layouts: PromptLayouts | None,
+) -> tuple[ItemTrace, Exception | None]:
+    arguments = entry.bind(row.values, f"line {row.line} of the inputs")
+    client = AgentClient(row.index, tracer, sites, max_tokens, layouts)
+    error: RowError | None = None
+    raised: Exception | None = None
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            if entry.is_async:
+                asyncio.run(entry.call(client, arguments))
+            else:
+                entry.call(client, arguments)
+    except Exception as exception:  # noqa: BLE001  whatever the agent raises on these outputs is the answer
+        raised, error = exception, row_error(exception, entry, client)
+    client.close()
+    return ItemTrace(row.index, tuple(tracer.calls), error), raised

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from charter_compiler.diagnostics.errors import TokenizerError
 from charter_compiler.executor.entry import Entry
@@ -13,7 +13,9 @@ from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
-from charter_compiler.predict.replay import Costs, Replay, ReplayedCall
+from charter_compiler.predict.cost_model import Costs
+from charter_compiler.predict.explain import CallExplanation, explain, site_name
+from charter_compiler.predict.replay import Replay, ReplayedCall
 from charter_compiler.predict.synthetic import OutputSource, SyntheticOutputs
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer
@@ -39,6 +41,7 @@ class Prediction:
 
     ``problem`` says why every figure is ``None``: the agent failed on outputs that stand in for the model's. Calls that
     the engine would refuse (a prompt longer than the context) are not counted; ``refused`` says how many and why.
+    ``explained`` is empty unless it was asked for; ``seconds`` is the wall time, where calibrated costs were given.
     """
 
     items: int
@@ -50,6 +53,33 @@ class Prediction:
     sites: tuple[SitePrediction, ...] = ()
     problem: str | None = None
     refused: str | None = None
+    explained: tuple[CallExplanation, ...] = ()
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """On what a traced run is simulated: the target's tokenizer and sizes, whose rules hold (``TargetFacts.engine``),
+    and how the run schedules. Without ``costs`` defaults decide which calls meet, and no seconds are predicted."""
+
+    tokenizer: Tokenizer
+    engine: EngineConfig
+    options: RunOptions
+    costs: Costs | None = None
+    profile: str | None = None
+
+    def replay(self) -> Replay:
+        return Replay(
+            self.tokenizer, self.engine, self.options.mode, self.options.concurrency, self.costs, self.profile
+        )
+
+    def run(self, traces: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:
+        """The calls as the engine would count them; warm-ups only where the mode sends them.
+
+        Raises:
+            TokenizerError: a chat, for which the tokenizer has no template.
+        """
+        return self.replay().run(traces, warm_ups if self.options.mode.warms_up else ())
 
 
 def predict_run(
@@ -64,27 +94,51 @@ def predict_run(
     layouts: PromptLayouts | None = None,
     outputs: OutputSource | None = None,
     costs: Costs | None = None,
+    profile: str | None = None,
+    explained: bool = False,
 ) -> Prediction:
     """Predict a run on an engine of these sizes that starts with an empty cache.
 
     The agent's control flow runs once for each row, in this process, with ``outputs`` (by default synthetic ones of the
     length that each call allows) in place of a model's; then its calls go through the scheduler of ``options.mode`` and
-    the engine's core in virtual time. Not to be called where an event loop runs.
+    the engine's core in virtual time; ``profile`` says whose (``TargetFacts.engine``). Not to be called where an event
+    loop runs.
 
     Raises:
         InputsError, EntryError: a row is broken or does not fit the entry.
     """
     source = outputs or SyntheticOutputs(tokenizer)
+    rows = list(rows)
     traces = trace_agent(entry, rows, source, max_tokens=options.max_tokens, calls=calls, layouts=layouts)
+    simulation = Simulation(tokenizer, engine, options, costs, profile)
+    return predict_traces(traces, rows, simulation, warm_ups=warm_ups, calls=calls, explained=explained)
+
+
+def predict_traces(
+    traces: Sequence[ItemTrace],
+    rows: Sequence[InputRow],
+    simulation: Simulation,
+    *,
+    warm_ups: Sequence[GenerationRequest] = (),
+    calls: Sequence[Call] = (),
+    explained: bool = False,
+) -> Prediction:
+    """The same for a control flow that has been traced over the rows: it depends on neither mode nor engine."""
     problem = _problem_of_traces(traces)
     if problem is not None:
         return Prediction(len(traces), problem=problem)
-    used = warm_ups if options.mode.warms_up else ()
+    replay = simulation.replay()
     try:
-        replayed = Replay(tokenizer, engine, options.mode, options.concurrency, costs).run(traces, used)
+        replayed = replay.run(traces, warm_ups if simulation.options.mode.warms_up else ())
     except TokenizerError as error:
         return Prediction(len(traces), problem=str(error))
-    return summarize(len(traces), replayed)
+    prediction = summarize(len(traces), replayed)
+    if simulation.costs is not None:
+        prediction = replace(prediction, seconds=replay.seconds)
+    if explained:
+        inputs = {row.index: row.values for row in rows}
+        prediction = replace(prediction, explained=explain(replayed, calls, inputs, simulation.tokenizer))
+    return prediction
 
 
 def summarize(items: int, replayed: Sequence[ReplayedCall]) -> Prediction:
@@ -109,20 +163,13 @@ def summarize(items: int, replayed: Sequence[ReplayedCall]) -> Prediction:
 def _by_site(replayed: Sequence[ReplayedCall]) -> tuple[SitePrediction, ...]:
     groups: dict[str, list[ReplayedCall]] = {}
     for call in replayed:
-        groups.setdefault(_site_name(call), []).append(call)
+        groups.setdefault(site_name(call), []).append(call)
     return tuple(
         SitePrediction(
             name, len(group), sum(call.prompt_tokens for call in group), sum(call.cached_tokens for call in group)
         )
         for name, group in sorted(groups.items())
     )
-
-
-def _site_name(call: ReplayedCall) -> str:
-    if call.trace is None:
-        return "warm-up"
-    site = call.trace.call.site
-    return "unknown" if site is None else site.label
 
 
 def _problem_of_traces(traces: Sequence[ItemTrace]) -> str | None:

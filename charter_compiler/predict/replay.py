@@ -15,6 +15,9 @@ from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall
+from charter_compiler.predict.cost_model import Costs
+from charter_compiler.predict.prefix_index import NOTHING_SHARED, PrefixIndex, SharedPrefix
+from charter_compiler.predict.vllm_core import VllmCore
 from charter_compiler.serve.engine.core import EngineCore
 from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineRequest, SamplingParams
 from charter_compiler.serve.engine.null_runner import NullRunner
@@ -25,36 +28,23 @@ NO_TOKEN = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
-    """Nanoseconds of virtual time. They decide only which calls meet in the engine; tokens are counted, never derived
-    from them. The defaults are those of SmolLM2-135M on two CPU cores.
-
-    An iteration of the engine takes ``step`` and so much for each of its tokens. Requests leave the run time one after
-    the other, ``send`` apart, and arrive ``transit`` later; answers take ``transit`` too. So of calls that are made
-    together the first has the engine for itself until its first iteration is over, as in a real run.
-    """
-
-    step: int = 2_000_000
-    prefill_token: int = 4_600_000
-    decode_token: int = 7_000_000
-    send: int = 1_000_000
-    transit: int = 2_000_000
-
-    def of(self, batch: Batch) -> int:
-        counts = batch.counts
-        return self.step + counts.prefill_tokens * self.prefill_token + counts.decode_tokens * self.decode_token
-
-
-@dataclass(frozen=True, slots=True)
 class ReplayedCall:
     """A call as the engine would count it; ``trace`` is ``None`` for a warm-up. ``rejected`` is why the engine would
-    refuse it, and then nothing is counted. ``attainable_tokens`` would be cached if the cache never evicted."""
+    refuse it, and then nothing is counted. ``attainable_tokens`` would be cached if the cache never evicted. ``key``
+    counts the calls as the agents made them; ``shared`` is what the prompt has in common with those that were sent
+    before it, by their keys. In virtual ns: ``started_ns`` when the engine began, ``computed_ns`` when the prompt was
+    computed.
+    """
 
     trace: TracedCall | None
     prompt_tokens: int
     cached_tokens: int
     attainable_tokens: int
     rejected: str | None = None
+    key: int = 0
+    shared: SharedPrefix = NOTHING_SHARED
+    started_ns: int = 0
+    computed_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -66,6 +56,7 @@ class _Open:
     output: list[int]
     max_tokens: int
     attainable: int = 0
+    shared: SharedPrefix = NOTHING_SHARED
     started: bool = False
 
 
@@ -87,23 +78,32 @@ class Replay:
         mode: how the run will schedule.
         concurrency: items in flight.
         costs: what takes how long.
+        profile: whose scheduler and cache rules hold: ``vllm``, else those of the embedded engine, TensorRT-LLM's.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, engine: EngineConfig, mode: Mode, concurrency: int, costs: Costs | None = None
+        self,
+        tokenizer: Tokenizer,
+        engine: EngineConfig,
+        mode: Mode,
+        concurrency: int,
+        costs: Costs | None = None,
+        profile: str | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
         self._scheduler = make_scheduler(mode, concurrency, engine.capacity_blocks)
         self._costs = costs or Costs()
+        self._transit = round(self._costs.transit)
         self._outputs: dict[int, Sequence[int]] = {}
-        self._core = EngineCore(engine, NullRunner(self._outputs, self._advance), lambda: self._engine_time)
         self._engine_time = 0
+        self._core = self._make_core(engine, profile)
         self._client_time = 0
         self._sent_until = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
         self._attainable = UnboundedCache(engine.tokens_per_block)
+        self._index = PrefixIndex(engine.tokens_per_block)
         self._keys = itertools.count()
         self._open: dict[int, _Open] = {}
         self._live: dict[int, _Item] = {}
@@ -120,6 +120,16 @@ class Replay:
         self._go_on_all()
         self._run_out()
         return self._done
+
+    def _make_core(self, engine: EngineConfig, profile: str | None) -> EngineCore | VllmCore:
+        if profile == "vllm":
+            return VllmCore(engine, self._outputs, self._advance, lambda: self._engine_time)
+        return EngineCore(engine, NullRunner(self._outputs, self._advance), lambda: self._engine_time)
+
+    @property
+    def seconds(self) -> float:
+        """Virtual time from the first call to the last answer."""
+        return self._client_time / 1e9
 
     # Virtual time
 
@@ -176,8 +186,10 @@ class Replay:
         for scheduled in self._scheduler.ready():
             call = self._open[scheduled.key]
             call.attainable = self._attainable.request(call.prompt)
-            self._sent_until = max(self._sent_until, self._client_time) + self._costs.send
-            self._at(self._sent_until + self._costs.transit, partial(self._arrive, scheduled.key))
+            call.shared = self._index.match(call.prompt)
+            self._index.add(scheduled.key, call.prompt)
+            self._sent_until = max(self._sent_until, self._client_time) + round(self._costs.send)
+            self._at(self._sent_until + self._transit, partial(self._arrive, scheduled.key))
 
     def _on_first_token(self, key: int) -> None:
         self._scheduler.on_first_token(key)
@@ -205,20 +217,32 @@ class Replay:
         try:
             self._core.add(request)
         except RequestRejectedError as error:
-            refusal = ReplayedCall(call.trace, 0, 0, 0, error.message)
-            self._at(self._client_time + self._costs.transit, partial(self._on_done, key, refusal))
+            refusal = ReplayedCall(call.trace, 0, 0, 0, error.message, key)
+            self._at(self._client_time + self._transit, partial(self._on_done, key, refusal))
 
     def _step(self) -> None:
         for output in self._core.step():
             call, key = self._open[output.request_id], output.request_id
-            heard = self._engine_time + self._costs.transit
+            heard = self._engine_time + self._transit
             if not call.started:
                 call.started = True
                 self._at(heard, partial(self._on_first_token, key))
             if output.finish is not None:
                 assert output.perf is not None, "the last output of a request carries its figures"
                 del self._outputs[key]
-                self._attainable.request([*call.prompt, *call.output[:-1]])
+                stored = [*call.prompt, *call.output[:-1]]
+                self._attainable.request(stored)
+                self._index.add(key, stored)
                 perf = output.perf
-                replayed = ReplayedCall(call.trace, perf.num_input_tokens, perf.num_cached_tokens, call.attainable)
+                replayed = ReplayedCall(
+                    call.trace,
+                    perf.num_input_tokens,
+                    perf.num_cached_tokens,
+                    call.attainable,
+                    None,
+                    key,
+                    call.shared,
+                    perf.first_scheduled_time_ns,
+                    perf.first_token_time_ns,
+                )
                 self._at(heard, partial(self._on_done, key, replayed))

@@ -6,6 +6,7 @@ import random
 from typing import Protocol
 
 from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.predict.shapes import Shape, json_text
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 # Common words: with a space before them, nearly all are one token each in the vocabularies of today's models.
@@ -23,18 +24,28 @@ _WORDS = _TEXT.split()
 class OutputSource(Protocol):
     """Where a prediction takes outputs from."""
 
-    def text(self, item: int, ordinal: int, request: GenerationRequest) -> str:
-        """The output of an item's call; the same whenever it is asked for."""
+    def text(self, item: int, ordinal: int, request: GenerationRequest, shape: Shape | None = None) -> str:
+        """The output of an item's call; the same whenever it is asked for. ``shape`` is what the agent's code can
+        parse, ``None`` for plain text."""
 
 
 class SyntheticOutputs:
-    """``max_tokens`` tokens of seeded text a call: agents usually ask for about as much as they mean to get."""
+    """``max_tokens`` tokens of seeded text a call: agents usually ask for about as much as they mean to get. JSON of at
+    most that length where a shape is asked for; longer only if the shape does not fit."""
 
     def __init__(self, tokenizer: Tokenizer, seed: int = 0) -> None:
         self._tokenizer = tokenizer
         self._seed = seed
 
-    def text(self, item: int, ordinal: int, request: GenerationRequest) -> str:
-        chosen = random.Random(f"{self._seed}/{item}/{ordinal}")  # noqa: S311  text to fill a prompt, not a secret
+    def text(self, item: int, ordinal: int, request: GenerationRequest, shape: Shape | None = None) -> str:
+        """See ``OutputSource``."""
+        seed = f"{self._seed}/{item}/{ordinal}"
+        if shape is not None:
+            return json_text(shape, self._tokenizer, request.max_tokens, seed, _words)
+        chosen = random.Random(seed)  # noqa: S311  text to fill a prompt, not a secret
         words = "".join(f" {chosen.choice(_WORDS)}" for _ in range(request.max_tokens))
         return self._tokenizer.decode(self._tokenizer.encode(words)[: request.max_tokens])
+
+
+def _words(chosen: random.Random, count: int) -> str:
+    return " ".join(chosen.choice(_WORDS) for _ in range(count))

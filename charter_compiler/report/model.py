@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.ir.nodes import Call
+from charter_compiler.predict.explain import SiteExplanation
 from charter_compiler.report.metrics import RunFigures
 
 
@@ -77,6 +78,7 @@ class ReportData:
     environment: tuple[tuple[str, str], ...] = ()
     runs: tuple[RunFigures, ...] = ()
     passes: tuple[PassSaving, ...] = ()
+    misses: tuple[SiteExplanation, ...] = ()
     calls: tuple[Call, ...] = ()
     count_tokens: Callable[[str], int] | None = None
     opportunities: tuple[PrefixOpportunity, ...] = ()

@@ -77,6 +77,10 @@ class Tokenizer:
         ids: list[int] = self._encoding(text).ids
         return ids
 
+    def token_starts(self, text: str) -> list[int]:
+        """For each token of ``encode(text)``, the character of the text at which it begins."""
+        return [start for start, _ in self._encoding(text).offsets]
+
     def encode_words(self, text: str) -> tuple[list[int], list[int]]:
         """Token ids as ``encode`` gives them, and beside each the number of the pre-token ("word") it lies in.
 

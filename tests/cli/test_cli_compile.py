@@ -12,6 +12,7 @@ import pytest
 from charter_compiler.cli.main import main
 from charter_compiler.config.triton_interfaces import engine_interfaces
 from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.predict.cost_model import Calibration, Check, Costs
 
 AGENTS = Path(__file__).parents[2] / "examples" / "agents"
 ENTRY = "document_processor.py:DocumentProcessor.process"
@@ -24,6 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with an agent and three short rows; no server on this machine is asked."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("charter_compiler.api.compile.find_running", lambda: None)
+    monkeypatch.setattr("charter_compiler.api.compile.find_calibration", lambda target, model: None)
     shutil.copy(AGENTS / "document_processor.py", tmp_path)
     rows = [{"document": f"Report {n}: revenue grew.", "ignored": n} for n in range(3)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -85,6 +87,67 @@ def test_without_inputs_only_the_templates_rate_is_known(folder: Path, capsys: p
     assert rates["prompt_tokens"] is None
     assert prediction == {"inputs": 0, "as_written": rates, "planned": rates, "passes": []}
     assert "note: no inputs: the hit rate is that of the templates' constant text alone" in capsys.readouterr().err
+
+
+def test_the_details_say_why_tokens_are_computed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = compiled("--inputs", "in.jsonl", "--explain", "--size", "--gpu", "a10", "--kv-dtype", "fp8")
+    details = json.loads((out / "details.json").read_text(encoding="utf-8"))
+    assert list(details) == ["version", "sites", "prefixes", "calls", "seconds", "sizing"]
+    for site in details["sites"]:
+        parts = ("cached", "evicted", "in_flight", "rounding", "new")
+        assert sum(site[part] for part in parts) == site["prompt"]
+    planned = prediction_in(out)["planned"]
+    cached = sum(call["cached"] for call in details["calls"])
+    assert cached == round(planned["hit_rate"] * planned["prompt_tokens"])
+    assert all(0 <= prefix["hit_rate"] <= 1 for prefix in details["prefixes"])
+    assert details["seconds"] is None, "nothing was calibrated"
+    text = capsys.readouterr().out
+    assert "input document at document_processor.py:30" in text
+    assert "Why tokens are computed" in (out / "report.html").read_text(encoding="utf-8")
+
+    sizing = details["sizing"]
+    assert sizing["blocks"]["with_sharing"] < sizing["blocks"]["without_sharing"]
+    fewest = sizing["capacity"]["blocks"]
+    at_fewest = compiled("--inputs", "in.jsonl", "--capacity-blocks", str(fewest), output="fewest")
+    assert prediction_in(at_fewest)["planned"]["hit_rate"] >= sizing["capacity"]["target_rate"]
+    assert sizing["kv_bytes_per_token"] == 23_040 / 2
+    assert sizing["memory"]["kv_bytes"] == fewest * 32 * 23_040 / 2
+    assert "a claim that is not checked here" in text
+    compiled()
+    assert not (out / "details.json").exists(), "without inputs there is nothing to say"
+
+
+def test_seconds_are_predicted_once_the_target_is_calibrated(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    costs = Costs(step=1e6, prefill_token=1e6, decode_token=5e6)
+    kept = Calibration("local", "m", costs, Check(8, 3.0, 2.0), (), (), "2026-11-25")
+    monkeypatch.setattr("charter_compiler.api.compile.find_calibration", lambda target, model: kept)
+    out = compiled("--inputs", "in.jsonl")
+    seconds = json.loads((out / "details.json").read_text(encoding="utf-8"))["seconds"]
+    prediction = prediction_in(out)["planned"]
+    computed = prediction["prompt_tokens"] * (1 - prediction["hit_rate"])
+    assert 1e-3 * computed < seconds["planned"] < 1e-3 * computed + 1.5, "3 items of 3 calls of 8 tokens"
+    assert seconds["calibration_error"] == 0.5
+    assert "s planned (calibrated 2026-11-25; its own check was off by +50%)" in capsys.readouterr().out
+
+
+def test_outputs_of_a_recorded_run_stand_in_for_the_models(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calls = [{"item": n, "ordinal": k, "output": f"out {n} {k}"} for n in range(3) for k in range(2)]
+    Path("run.jsonl.calls.jsonl").write_text("".join(json.dumps(call) + "\n" for call in calls), encoding="utf-8")
+    recorded = prediction_in(compiled("--inputs", "in.jsonl", "--outputs-of", "run.jsonl"))
+    assert "note: 3 calls are not in the recorded run" in capsys.readouterr().err
+    synthetic = prediction_in(compiled("--inputs", "in.jsonl"))
+    assert recorded["as_written"]["prompt_tokens"] < synthetic["as_written"]["prompt_tokens"], "4 tokens are below 8"
+    Path("run.jsonl.calls.jsonl").unlink()
+    rows = [{"row": {"index": n}, "calls": [{"output_tokens": 2}] * 3} for n in range(3)]
+    lines = "".join(json.dumps(line) + "\n" for line in ({"journal": 1}, *rows))
+    Path("run.jsonl.journal").write_text(lines, encoding="utf-8")
+    short = prediction_in(compiled("--inputs", "in.jsonl", "--outputs-of", "run.jsonl"))
+    assert short["as_written"]["prompt_tokens"] == synthetic["as_written"]["prompt_tokens"] - 3 * 2 * 6
+    Path("run.jsonl.journal").unlink()
+    assert main(["compile", ENTRY, "--inputs", "in.jsonl", "-o", "x", "--outputs-of", "run.jsonl"]) == 1
+    assert "neither recorded calls nor a journal lie beside it (run with --record first)" in capsys.readouterr().err
 
 
 def test_files_of_a_compilation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,9 @@ class ScriptedOpenAI:
     """``requests`` holds path, headers and JSON of each POST. ``gone`` is released when a client left in mid-stream. A
     reply that raises ``ConnectionError`` breaks the connection there."""
 
-    def __init__(self, reply: Callable[[dict[str, Any]], Reply], models: Any = None) -> None:
+    def __init__(
+        self, reply: Callable[[dict[str, Any]], Reply], models: Any = None, metrics: str | None = "a 1\n"
+    ) -> None:
         self.reply = reply
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.gone = threading.Semaphore(0)
@@ -49,7 +51,7 @@ class ScriptedOpenAI:
             protocol_version = "HTTP/1.1"
 
             def do_GET(self) -> None:
-                known = {"/v1/models": models, "/metrics": "a 1\n"}.get(self.path)
+                known = {"/v1/models": models, "/metrics": metrics}.get(self.path)
                 text = known if isinstance(known, str) else json.dumps(known)
                 self._send(404 if known is None else 200, {}, text)
 

@@ -24,8 +24,8 @@ HANG = 20.0
 def serve() -> Iterator[Callable[..., ScriptedOpenAI]]:
     servers: list[ScriptedOpenAI] = []
 
-    def make(reply: Callable[[dict[str, Any]], Any], models: Any = None) -> ScriptedOpenAI:
-        servers.append(ScriptedOpenAI(reply, models))
+    def make(reply: Callable[[dict[str, Any]], Any], models: Any = None, *metrics: str | None) -> ScriptedOpenAI:
+        servers.append(ScriptedOpenAI(reply, models, *metrics))
         return servers[-1]
 
     yield make
@@ -288,6 +288,30 @@ async def test_facts(serve: Any) -> None:
         facts = await target.facts()
         assert (facts.model, facts.max_context, facts.tokens_per_block, facts.embedded) == ("tiny", 2048, None, False)
         assert await target.metrics() == {"a": 1.0}
+
+
+VLLM = {"data": [{"id": "tiny", "max_model_len": 2048, "owned_by": "vllm", "root": "models/tiny"}]}
+CACHE = 'vllm:cache_config_info{block_size="16",enable_prefix_caching="True",num_gpu_blocks="99",x="a,b"} 1.0\n'
+
+
+@pytest.mark.parametrize(
+    ("metrics", "sizes"),
+    [
+        (CACHE, (16, 99)),
+        (CACHE.replace("True", "False"), (None, None)),
+        (CACHE.replace('"99"', '"None"'), (None, None)),
+        ("a 1\n", (None, None)),
+        (None, (None, None)),
+    ],
+)
+async def test_vllm_tells_its_cache_in_its_metrics(
+    serve: Any, metrics: str | None, sizes: tuple[int | None, int | None]
+) -> None:
+    server = serve(lambda _body: (), VLLM, metrics)
+    async with OpenAITarget(server.target) as target:
+        facts = await target.facts()
+    assert (facts.engine, facts.model_path) == ("vllm", "models/tiny")
+    assert (facts.tokens_per_block, facts.capacity_blocks) == sizes
 
 
 async def test_a_model_that_the_server_does_not_list(serve: Any) -> None:

@@ -124,13 +124,13 @@ def test_an_async_agents_parallel_calls_are_in_flight_together(tmp_path: Path) -
 
 
 def test_an_agent_that_cannot_read_synthetic_outputs_gets_no_rates(tmp_path: Path) -> None:
-    source = "import json\ndef process(text, llm):\n    return json.loads(llm.generate(text))\n"
+    source = "def process(text, llm):\n    return {'yes': 1}[llm.generate(text)]\n"
     prediction = predict(tmp_path, source, ["a", "b"])
     assert prediction.hit_rate is None
     assert prediction.attainable_hit_rate is None
     assert prediction.problem is not None
     assert "(2 of 2 items); item 0, line" in prediction.problem
-    assert "JSONDecodeError" in prediction.problem
+    assert "KeyError" in prediction.problem
 
 
 def test_a_call_that_does_not_fit_is_left_out_and_named(tmp_path: Path) -> None:

@@ -13,15 +13,33 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def flips() -> ModuleType:
-    path = ROOT / "benchmarks" / "determinism" / "flips.py"
-    spec = importlib.util.spec_from_file_location("flips", path)
+def load(folder: str, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / folder / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    module = sys.modules["flips"] = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def test_the_page_of_predicted_and_measured_rates_is_what_the_results_say() -> None:
+    table = load("prediction", "table")
+    rows = table.read(table.RESULTS)
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert page == table.page(rows), "run: python benchmarks/prediction/table.py > docs/predicted-and-measured.md"
+    outside = [row for row in rows if abs(table.difference(row)) > table.allowed(row)]
+    assert page.count("**(outside)**") == len(outside)
+
+
+def test_the_workloads_are_all_the_example_agents() -> None:
+    workloads = load("prediction", "workloads").WORKLOADS
+    assert {Path(w.path.rpartition(":")[0]) for w in workloads} == set((ROOT / "examples" / "agents").glob("*.py"))
+    assert all(w.inputs.is_file() for w in workloads)
+
+
+@pytest.fixture(scope="module")
+def flips() -> ModuleType:
+    return load("determinism", "flips")
 
 
 @pytest.mark.parametrize(
