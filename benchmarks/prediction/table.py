@@ -62,23 +62,28 @@ TITLES = {"embedded": "Embedded Triton server", "vllm": "vLLM 0.32 on a CPU, thr
 
 
 def _table(target: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
-    first = rows[0]
     yield f"## {TITLES[target]}\n"
-    yield (
-        f"{first['model']}, {first['blocks']} blocks of {first['block_size']} tokens, {first['rows']} rows, "
-        f"{first['concurrency']} items in flight, outputs of at most {first['max_tokens']} tokens; {first['machine']}, "
-        f"{' to '.join(sorted({rows[0]['date'], rows[-1]['date']}))}.\n"
-    )
-    yield "| agent | mode | calls | prompt tokens | predicted | measured | difference | with its outputs | attainable |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    setups = dict.fromkeys(_setup(row) for row in rows)
+    yield f"{'; '.join(setups)}; {' to '.join(sorted({rows[0]['date'], rows[-1]['date']}))}.\n"
+    columns = ["agent", "mode", "items", "calls", "prompt tokens", "predicted", "measured", "difference"]
+    columns += ["with its outputs", "attainable"]
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
     for row in rows:
         mark = "" if abs(difference(row)) <= allowed(row) else " **(outside)**"
         yield (
-            f"| {row['agent']} | {row['mode']} | {row['calls']} | {row['prompt_tokens']:,} | "
+            f"| {row['agent']} | {row['mode']} | {row['items']} | {row['calls']} | {row['prompt_tokens']:,} | "
             f"{_rate(row['predicted_hit_rate'])} | {_rate(row['hit_rate'])} | {difference(row):+.1f}{mark} | "
             f"{_rate(row['recorded_hit_rate'])} | {_rate(row['attainable_hit_rate'])} |"
         )
     yield ""
+
+
+def _setup(row: Mapping[str, Any]) -> str:
+    return (
+        f"{row['model']}, {row['blocks']} blocks of {row['block_size']} tokens, {row['concurrency']} items in flight, "
+        f"outputs of at most {row['max_tokens']} tokens, {row['machine']}"
+    )
 
 
 def _why(row: Mapping[str, Any]) -> str:

@@ -71,7 +71,15 @@ async def test_a_completion(serve: Any) -> None:
     async with OpenAITarget(server.target) as target:
         result = await as_target(target).generate(
             GenerationRequest(
-                prompt="hi", max_tokens=5, temperature=0.0, top_p=0.5, top_k=4, seed=3, stop=("x",), cache_id=7
+                prompt="hi",
+                max_tokens=5,
+                temperature=0.0,
+                top_p=0.5,
+                top_k=4,
+                seed=3,
+                stop=("x",),
+                response_format={"type": "json_object"},
+                cache_id=7,
             )
         )
     path, headers, body = server.requests[0]
@@ -86,6 +94,7 @@ async def test_a_completion(serve: Any) -> None:
         "top_k": 4,
         "seed": 3,
         "stop": ["x"],
+        "response_format": {"type": "json_object"},
         "stream": True,
         "stream_options": {"include_usage": True},
     }

@@ -439,6 +439,12 @@ def test_messages_need_a_tokenizer(drive: Drive, start: Any) -> None:
         drive(start().url, lambda client: client.generate(chat))
 
 
+def test_a_response_format_is_refused_and_not_ignored(drive: Drive, start: Any) -> None:
+    wanted = GenerationRequest(prompt="hi", response_format={"type": "json_object"})
+    with pytest.raises(errors.RequestRejectedError, match="cannot hold an output to a response_format"):
+        drive(start().url, lambda client: client.generate(wanted))
+
+
 @pytest.mark.parametrize(
     "request_", [GenerationRequest(), GenerationRequest(prompt="a", messages=()), GenerationRequest(prompt="")]
 )
