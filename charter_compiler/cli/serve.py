@@ -52,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, metavar="N", help="compute threads (default: all that may be used)")
     parser.add_argument("--no-reuse", action="store_true", help="switch the reuse of KV blocks off")
+    parser.add_argument("--partial-reuse", action="store_true", help="reuse the first tokens of a KV block, too")
+    parser.add_argument(
+        "--reproducible", action="store_true", help="one request at a time; warm greedy outputs equal cold ones"
+    )
     parser.add_argument(
         "--start-timeout", type=seconds, default=60.0, metavar="S", help="seconds to get ready in (%(default)g)"
     )
@@ -87,6 +91,8 @@ def server_options(args: argparse.Namespace) -> ServerOptions:
         max_running=args.max_running,
         max_sequences=max(sizes.max_sequences, args.max_running),
         enable_block_reuse=not args.no_reuse,
+        enable_partial_reuse=args.partial_reuse,
+        reproducible=args.reproducible,
     )
     path = find_model(args.model)
     threads = {} if args.threads is None else {"threads": args.threads}

@@ -62,6 +62,8 @@ def engine_parameters(config: EngineConfig, threads: int) -> dict[str, str]:
         "charter_prefill_chunk": str(config.prefill_chunk),
         "charter_threads": str(threads),
         "enable_kv_cache_reuse": str(config.enable_block_reuse).lower(),
+        "charter_partial_reuse": str(config.enable_partial_reuse).lower(),
+        "charter_reproducible": str(config.reproducible).lower(),
     }
 
 
@@ -79,4 +81,6 @@ def engine_config(parameters: Mapping[str, str]) -> EngineConfig:
         max_sequences=int(parameters["charter_max_sequences"]),
         prefill_chunk=int(parameters["charter_prefill_chunk"]),
         enable_block_reuse=parameters["enable_kv_cache_reuse"] == "true",
+        enable_partial_reuse=parameters["charter_partial_reuse"] == "true",
+        reproducible=parameters["charter_reproducible"] == "true",
     )

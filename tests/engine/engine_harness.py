@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from charter_compiler.cache.events import OnEvent
+from charter_compiler.cache.retention import Retention
 from charter_compiler.serve.engine.core import EngineCore
 from charter_compiler.serve.engine.interface import (
     Batch,
@@ -20,10 +22,10 @@ from charter_compiler.serve.engine.null_runner import NullRunner
 class Ticks:
     """A core over known outputs. Time is the number of decodes; every batch is kept."""
 
-    def __init__(self, outputs: dict[int, Sequence[int]], **sizes: int) -> None:
+    def __init__(self, outputs: dict[int, Sequence[int]], on_event: OnEvent | None = None, **sizes: int) -> None:
         self.now = 0
         self.batches: list[Batch] = []
-        self.core = EngineCore(EngineConfig(**sizes), NullRunner(outputs, self._advance), lambda: self.now)
+        self.core = EngineCore(EngineConfig(**sizes), NullRunner(outputs, self._advance), lambda: self.now, on_event)
 
     def _advance(self, batch: Batch) -> None:
         self.now += 1
@@ -39,10 +41,15 @@ def request(
     bad: tuple[tuple[int, ...], ...] = (),
     end_id: int | None = None,
     log_probs: bool = False,
+    retention: Retention | None = None,
+    salt: str | None = None,
+    drafts: Sequence[int] = (),
     **sampling: float | None,
 ) -> EngineRequest:
     params = SamplingParams(max_tokens=max_tokens, **sampling)  # type: ignore[arg-type]
-    return EngineRequest(request_id, tuple(prompt), params, stop, bad, end_id, log_probs)
+    return EngineRequest(
+        request_id, tuple(prompt), params, stop, bad, end_id, log_probs, retention, salt, tuple(drafts)
+    )
 
 
 def drain(core: EngineCore, limit: int = 10_000) -> dict[int, list[EngineOutput]]:

@@ -48,7 +48,11 @@ TYPES = {
     "input_ids": "INT32",
     "input_lengths": "INT32",
     "request_output_len": "INT32",
+    "retention_token_range_starts": "INT32",
+    "retention_token_range_ends": "INT32",
     "retention_token_range_priorities": "INT32",
+    "retention_token_range_durations_ms": "INT32",
+    "retention_decode_priority": "INT32",
     "draft_input_ids": "INT32",
 }
 NUMPY = {
@@ -93,11 +97,21 @@ def inputs(batch: int = 1, **values: Any) -> list[Any]:
 class Stream:
     """One streamed request. Iterating gives responses; raises what the server says."""
 
-    def __init__(self, url: str, tensors: list[Any], *, model: str = "ensemble", request_id: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        tensors: list[Any],
+        *,
+        model: str = "ensemble",
+        request_id: str = "",
+        parameters: dict[str, Any] | None = None,
+    ) -> None:
         self._answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
         self._client = triton.InferenceServerClient(url)
         self._client.start_stream(lambda result, error: self._answers.put((result, error)))
-        self._client.async_stream_infer(model, tensors, request_id=request_id, enable_empty_final_response=True)
+        self._client.async_stream_infer(
+            model, tensors, request_id=request_id, enable_empty_final_response=True, parameters=parameters
+        )
 
     def next(self, timeout: float = 120.0) -> Response:
         result, error = self._answers.get(timeout=timeout)
@@ -123,9 +137,17 @@ class Stream:
         self._client.close()
 
 
-def ask(url: str, *, model: str = "ensemble", request_id: str = "", batch: int = 1, **values: Any) -> list[Response]:
+def ask(
+    url: str,
+    *,
+    model: str = "ensemble",
+    request_id: str = "",
+    batch: int = 1,
+    parameters: dict[str, Any] | None = None,
+    **values: Any,
+) -> list[Response]:
     """All responses to one request."""
-    stream = Stream(url, inputs(batch, **values), model=model, request_id=request_id)
+    stream = Stream(url, inputs(batch, **values), model=model, request_id=request_id, parameters=parameters)
     try:
         return stream.all()
     except InferenceServerException:

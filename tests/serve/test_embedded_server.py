@@ -224,6 +224,33 @@ def test_the_prompt_is_repeated_when_asked_for(embedded_server: ServerHandle) ->
     assert text.startswith(f"{PROMPT} Paris")
 
 
+def test_a_salt_separates_whoever_asks_and_passes_through_the_ensemble(embedded_server: ServerHandle) -> None:
+    prompt = long_prompt(70)
+    reused = [
+        figures(ask(embedded_server.grpc_url, text_input=prompt, max_tokens=1, parameters=parameters))[
+            "kv_cache_reused_blocks"
+        ]
+        for parameters in (None, {"cache_salt": "a"}, {"cache_salt": "a"}, {"cache_salt": "b"}, None)
+    ]
+    assert reused == [0, 0, 2, 0, 2]
+
+
+def test_retention_and_drafts_are_taken(embedded_server: ServerHandle) -> None:
+    url, ids = embedded_server.grpc_url, default_tokenizer().encode(PROMPT)
+    values = {"model": "tensorrt_llm", "input_ids": ids, "input_lengths": len(ids), "request_output_len": 8}
+    plain = ask(url, **values)[-1]
+    drafts = plain.outputs["output_ids"][:4]
+    retention = {"starts": [0], "ends": [-1], "priorities": [90], "durations_ms": [60_000]}
+    values |= {f"retention_token_range_{name}": value for name, value in retention.items()}
+    drafted = ask(url, **values, retention_decode_priority=20, draft_input_ids=[*drafts, 0])[-1]
+    assert drafted.outputs["output_ids"] == plain.outputs["output_ids"]
+    assert drafted.outputs["total_draft_tokens"] == [5]
+    assert drafted.outputs["total_accepted_draft_tokens"] == [4]
+    assert drafted.outputs["acceptance_rate"] == [pytest.approx(0.8)]
+    with pytest.raises(InferenceServerException, match="retention_token_range_ends has 1 values"):
+        ask(url, **{**values, "retention_token_range_starts": [0, 4]})
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from charter_compiler.cache.retention import Retention, RetentionRange
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.serve.engine.interface import SamplingParams
 from charter_compiler.serve.interfaces import interfaces
@@ -75,20 +76,65 @@ def test_what_is_not_supported_is_refused_by_name_and_passes_when_it_asks_for_no
         read_generations(tensors(**{name: used}), exclude_input=True)
     empty: Any = np.zeros((2, 0), dtype=kind)
     assert read_generations(tensors(**{name: empty}), exclude_input=True)
-    if not name.startswith("retention_"):
-        neutral: Any = np.full((2, 1), b"" if kind is np.object_ else 0, dtype=kind)
-        assert read_generations(tensors(**{name: neutral}), exclude_input=True)
+    neutral: Any = np.full((2, 1), b"" if kind is np.object_ else 0, dtype=kind)
+    assert read_generations(tensors(**{name: neutral}), exclude_input=True)
 
 
-def test_a_retention_priority_of_zero_is_a_wish_too() -> None:
-    with pytest.raises(RequestRejectedError, match="retention_decode_priority"):
-        read_generations(tensors(retention_decode_priority=[[0], [0]]), exclude_input=True)
+def retention(**columns: list[int]) -> Retention | None:
+    rows = {f"retention_{name}": [values, values] for name, values in columns.items()}
+    return read_generations(tensors(**rows), exclude_input=True)[0].retention
+
+
+def test_retention_is_read_as_tensorrt_llm_reads_it() -> None:
+    assert retention() is None
+    assert retention(decode_priority=[0]) == Retention((), 0, None), "a priority of 0 is a wish, too"
+    ranges = {"token_range_starts": [0, 32], "token_range_ends": [32, -1], "token_range_priorities": [100, 50]}
+    expected = (RetentionRange(0, 32, 100), RetentionRange(32, None, 50))
+    assert retention(**ranges) == Retention(expected)
+    durations = {"token_range_durations_ms": [-1, 900], "decode_priority": [10], "decode_duration_ms": [500]}
+    expected = (RetentionRange(0, 32, 100), RetentionRange(32, None, 50, 900.0))
+    assert retention(**ranges, **durations) == Retention(expected, 10, 500.0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"token_range_starts": [0], "token_range_ends": [4]}, "token_range_priorities has 0 values .*send 1"),
+        ({"token_range_starts": [0, 4], "token_range_ends": [4]}, "token_range_ends has 1 values"),
+        ({"token_range_priorities": [4]}, "token_range_priorities has 1 values .*send 0"),
+        ({"token_range_starts": [4], "token_range_ends": [4], "token_range_priorities": [1]}, "from 4 to 4 is empty"),
+        ({"token_range_starts": [0], "token_range_ends": [4], "token_range_priorities": [101]}, "from 0 to 100"),
+        ({"decode_priority": [-2]}, "from 0 to 100"),
+        ({"decode_priority": [2], "decode_duration_ms": [-2]}, "a duration of -2 ms"),
+    ],
+)
+def test_retention_that_contradicts_itself_is_refused(columns: dict[str, list[int]], message: str) -> None:
+    with pytest.raises(RequestRejectedError, match=message):
+        retention(**columns)
+
+
+def test_drafts_are_read() -> None:
+    first, second = read_generations(tensors(draft_input_ids=[[1, 2], [3, 4]]), exclude_input=True)
+    assert (first.drafts, second.drafts) == ((1, 2), (3, 4))
+
+
+def test_request_parameters_are_read_and_those_of_others_pass() -> None:
+    values = {"cache_salt": "tenant", "min_p": "0.25", "sequence_id": 7}
+    first, second = read_generations(tensors(), exclude_input=True, parameters=values)
+    assert first.cache_salt == second.cache_salt == "tenant"
+    assert first.sampling.min_p == 0.25
+    assert not first.sampling.greedy
+    for wrong in ({"cache_salt": 3}, {"min_p": "much"}, {"min_p": "1.5"}):
+        with pytest.raises(RequestRejectedError, match=f"parameter {next(iter(wrong))}"):
+            read_generations(tensors(), exclude_input=True, parameters=wrong)
 
 
 def test_every_input_is_read_or_refused_or_without_effect() -> None:
     read = {"input_ids", "input_lengths", "request_output_len", "end_id", "stop_words_list", "bad_words_list"}
     read |= {"temperature", "runtime_top_k", "runtime_top_p", "repetition_penalty", "min_tokens", "presence_penalty"}
     read |= {"frequency_penalty", "seed", "return_log_probs", "exclude_input_in_output", "stop", "streaming"}
+    read |= {name for name in {tensor.name for tensor in interfaces()["tensorrt_llm"].inputs} if "retention_" in name}
+    read |= {"draft_input_ids"}
     # Padding is cut off by input_lengths; figures are always sent; decoder_input_lengths speaks for the ids.
     no_effect = {"pad_id", "return_perf_metrics", "return_num_input_tokens", "return_num_output_tokens"}
     no_effect |= {"decoder_input_ids"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 from charter_compiler.cache import invariants
-from charter_compiler.cache.trtllm import Allocation, BlockManager
+from charter_compiler.cache.events import OnEvent
+from charter_compiler.cache.trtllm import BlockManager
 from charter_compiler.serve.engine.interface import (
+    GRID,
     Batch,
     EngineConfig,
     EngineOutput,
@@ -19,58 +20,44 @@ from charter_compiler.serve.engine.interface import (
     PerfMetrics,
     StepCounts,
 )
+from charter_compiler.serve.engine.running import Due, Running, Waiting
 from charter_compiler.serve.engine.validation import validate
-
-
-@dataclass(slots=True)
-class _Waiting:
-    request: EngineRequest
-    perf: PerfMetrics
-
-
-@dataclass(slots=True)
-class _Running:
-    """``tokens`` are prompt and output; the KV of the first ``computed`` of them is there."""
-
-    request: EngineRequest
-    perf: PerfMetrics
-    allocation: Allocation
-    tokens: list[int]
-    computed: int
-    output: list[int] = field(default_factory=list)
-
-    @property
-    def decoding(self) -> bool:
-        return self.computed >= len(self.request.prompt)
 
 
 class EngineCore:
     """Requests in, tokens out, one iteration a ``step``. Deterministic, no thread of its own, not thread-safe.
 
-    ``clock`` gives the time in ns. It is read when a request is added and started, and after each ``decode``, so a
-    runner that moves a virtual clock in ``decode`` gives all figures in virtual time.
+    ``clock`` gives the time in ns. It is read when a request is added, considered and cancelled, and after each
+    ``decode``, so a runner that moves a virtual clock in ``decode`` gives all figures in virtual time. ``on_event`` is
+    told of every block that becomes reusable or stops being so.
 
-    One iteration: a token for each request that decodes; then, up to ``prefill_chunk`` tokens in all, prompts in the
-    order of arrival. A waiting request is started when the iteration has room for its first prompt token and the block
-    manager grants it all the blocks that it may need; none overtakes another. What a request can reuse is settled at
-    that moment, so of requests with one cold prefix that start together each computes it.
+    One iteration: a token for each request that decodes, and its drafts; then, up to ``prefill_chunk`` tokens in all,
+    prompts in the order of arrival. A waiting request is started when the iteration has room for its first prompt token
+    and the block manager grants it all the blocks that it may need; none overtakes another. What a request can reuse is
+    settled at that moment, so of requests with one cold prefix that start together each computes it.
     """
 
-    def __init__(self, config: EngineConfig, runner: ModelRunner, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, config: EngineConfig, runner: ModelRunner, clock: Callable[[], int], on_event: OnEvent | None = None
+    ) -> None:
         self.config = config
         self.blocks = BlockManager(
             config.capacity_blocks,
             config.tokens_per_block,
             max_sequences=config.max_sequences,
             enable_reuse=config.enable_block_reuse,
+            partial_reuse=config.enable_partial_reuse,
+            reuse_step=config.reuse_step,
             memory=runner,
+            on_event=on_event,
         )
         self.last_step = StepCounts()
         self.clock = clock
         self._runner = runner
-        self._waiting: deque[_Waiting] = deque()
-        self._running: dict[int, _Running] = {}
+        self._waiting: deque[Waiting] = deque()
+        self._running: dict[int, Running] = {}
         self._outputs: list[EngineOutput] = []
+        self._now = 0
         self._requests = self._prompt_tokens = self._cached_tokens = self._output_tokens = self._decoded_tokens = 0
 
     @property
@@ -90,12 +77,13 @@ class EngineCore:
         assert request.request_id not in self._running
         arrival = self.clock() if arrival_ns is None else arrival_ns
         perf = PerfMetrics(arrival_time_ns=arrival, num_input_tokens=len(request.prompt))
-        self._waiting.append(_Waiting(request, perf))
+        self._waiting.append(Waiting(request, perf))
 
     def cancel(self, request_id: int) -> EngineOutput | None:
         """End a request now; its blocks and sequence are free, what it stored stays. None if it is not here (any
         more)."""
         if request_id in self._running:
+            self._now = self.clock()
             return self._end(self._running[request_id], FinishReason.CANCELLED)
         for waiting in self._waiting:
             if waiting.request.request_id == request_id:
@@ -118,16 +106,16 @@ class EngineCore:
     def step(self) -> list[EngineOutput]:
         """One iteration; the outputs of requests that got a token or ended. Raises what the runner raises: then call
         ``fail`` before the next step."""
-        batch, sampling = self._schedule()
+        batch, due = self._schedule()
         self.last_step = batch.counts
         assert batch or self.idle, "a request that fits waits for nothing"
         if not batch:
             return []
         self._runner.decode(batch)
         self._decoded_tokens += len(batch)
-        now = self.clock()
-        for entry, index in sampling:
-            self._outputs.append(self._sample(entry, index, now))
+        self._now = self.clock()
+        for one in due:
+            self._outputs.append(self._sample(one))
         outputs, self._outputs = self._outputs, []
         return outputs
 
@@ -142,6 +130,9 @@ class EngineCore:
             reused_blocks=counters.reused,
             new_blocks=counters.new,
             evicted_blocks=counters.evicted,
+            evicted_for_sequences=counters.evicted_for_sequences,
+            sequences=blocks.pool.in_use,
+            max_sequences=self.config.max_sequences,
             requests=self._requests,
             running=len(self._running),
             waiting=len(self._waiting),
@@ -156,80 +147,132 @@ class EngineCore:
         invariants.check(self.blocks)
         assert {id(a) for a in self.blocks.running} == {id(entry.allocation) for entry in self._running.values()}
 
-    def _schedule(self) -> tuple[Batch, list[tuple[_Running, int]]]:
-        """The next batch, and which of its entries are sampled for whom."""
+    def _schedule(self) -> tuple[Batch, list[Due]]:
+        """The next batch, and who gets tokens from which of its entries."""
         batch = Batch()
-        sampling: list[tuple[_Running, int]] = []
+        due: list[Due] = []
         running = list(self._running.values())
         for entry in running:
             if entry.decoding:
-                self._put(batch, entry, 1, sampling)
+                self._put(batch, entry, 1, due)
         decoding = len(batch)
+        for one in due:
+            self._put_drafts(batch, one, due)
         for entry in running:
             if not entry.decoding:
-                self._prefill(batch, entry, sampling)
+                self._prefill(batch, entry, due)
         while len(batch) < self.config.prefill_chunk and (started := self._start()) is not None:
-            self._prefill(batch, started, sampling)
+            self._prefill(batch, started, due)
         batch.counts = StepCounts(len(batch) - decoding, decoding)
-        return batch, sampling
+        return batch, due
 
-    def _start(self) -> _Running | None:
+    def _start(self) -> Running | None:
         """Start the request that waits longest, if it may."""
-        if not self._waiting or len(self._running) >= self.config.max_running:
+        if not self._waiting or len(self._running) >= self.config.running_limit:
             return None
         request, perf = self._waiting[0].request, self._waiting[0].perf
-        allocation = self.blocks.admit(request.prompt, request.sampling.max_tokens)
+        self._now = self.clock()
+        allocation = self.blocks.admit(
+            request.prompt,
+            request.sampling.max_tokens,
+            salt=request.cache_salt,
+            retention=request.retention,
+            now_ms=self._now_ms,
+        )
         if allocation is None:
             return None
         self._waiting.popleft()
-        cached = allocation.reused_blocks * self.config.tokens_per_block
-        perf.first_scheduled_time_ns = self.clock()
+        drafts = request.drafts[: request.sampling.max_tokens - 1]
+        perf.first_scheduled_time_ns = self._now
         perf.kv_cache_reused_blocks = allocation.reused_blocks
-        perf.num_cached_tokens = cached
+        perf.num_cached_tokens = allocation.cached_tokens
+        perf.num_draft_tokens = len(drafts)
         self._requests += 1
         self._prompt_tokens += len(request.prompt)
-        self._cached_tokens += cached
-        entry = _Running(request, perf, allocation, list(request.prompt), cached)
+        self._cached_tokens += allocation.cached_tokens
+        entry = Running(request, perf, allocation, list(request.prompt), allocation.cached_tokens, deque(drafts))
         self._running[request.request_id] = entry
         return entry
 
-    def _prefill(self, batch: Batch, entry: _Running, sampling: list[tuple[_Running, int]]) -> None:
-        room = self.config.prefill_chunk - len(batch)
-        self._put(batch, entry, min(room, len(entry.request.prompt) - entry.computed), sampling)
+    @property
+    def _now_ms(self) -> float:
+        return self._now / 1e6
 
-    def _put(self, batch: Batch, entry: _Running, count: int, sampling: list[tuple[_Running, int]]) -> None:
+    def _prefill(self, batch: Batch, entry: Running, due: list[Due]) -> None:
+        count = min(self.config.prefill_chunk - len(batch), len(entry.request.prompt) - entry.computed)
+        if self.config.reproducible:
+            count = min(count, GRID - entry.computed % GRID)
+        if count:
+            self._put(batch, entry, count, due)
+            if entry.decoding:
+                self._put_drafts(batch, due[-1], due)
+
+    def _put(self, batch: Batch, entry: Running, count: int, due: list[Due]) -> None:
         """The next ``count`` tokens of a request; those that complete what is known of it are sampled from."""
-        if not count:
-            return
-        start, stop = entry.computed, entry.computed + count
-        self.blocks.extend(entry.allocation, stop)
-        batch.tokens += entry.tokens[start:stop]
-        batch.positions += range(start, stop)
-        batch.sequences += [entry.allocation.sequence] * count
-        batch.wants_logits += [False] * count
-        entry.computed = stop
+        stop = entry.computed + count
+        self._append(batch, entry, entry.tokens[entry.computed : stop])
         if stop == len(entry.tokens):
             batch.wants_logits[-1] = True
-            sampling.append((entry, len(batch) - 1))
+            due.append(Due(entry, [len(batch) - 1], []))
 
-    def _sample(self, entry: _Running, index: int, now: int) -> EngineOutput:
-        request, perf = entry.request, entry.perf
-        self.blocks.store(entry.allocation, entry.tokens, entry.computed)
-        token, log_prob = self._runner.sample(index, request, entry.output)
-        perf.first_token_time_ns = perf.first_token_time_ns or now
-        perf.last_token_time_ns = now
-        if token == request.end_id:
-            return self._end(entry, FinishReason.END)
-        entry.tokens.append(token)
-        entry.output.append(token)
-        self._output_tokens += 1
-        log_probs = () if log_prob is None else (log_prob,)
-        finish = self._finish(entry)
+    def _put_drafts(self, batch: Batch, one: Due, due: list[Due]) -> None:
+        """As many drafts as the iteration has room for, and the runner for their logits, one of which each running
+        request may want."""
+        entry = one.entry
+        wanted = sum(len(other.drafts) for other in due) + self.config.max_running
+        count = min(len(entry.drafts), self.config.prefill_chunk - len(batch), self.config.max_sequences - wanted)
+        if count > 0:
+            one.drafts.extend(entry.drafts.popleft() for _ in range(count))
+            one.indices.extend(range(len(batch), len(batch) + count))
+            self._append(batch, entry, one.drafts)
+            batch.wants_logits[-count:] = [True] * count
+
+    def _append(self, batch: Batch, entry: Running, tokens: Sequence[int]) -> None:
+        start, stop = entry.computed, entry.computed + len(tokens)
+        self.blocks.extend(entry.allocation, stop)
+        batch.tokens += tokens
+        batch.positions += range(start, stop)
+        batch.sequences += [entry.allocation.sequence] * len(tokens)
+        batch.wants_logits += [False] * len(tokens)
+        entry.computed = stop
+
+    def _sample(self, one: Due) -> EngineOutput:
+        """A token, and one more for each draft that was right."""
+        entry, request, perf = one.entry, one.entry.request, one.entry.perf
+        perf.first_token_time_ns = perf.first_token_time_ns or self._now
+        perf.last_token_time_ns = self._now
+        chosen: list[int] = []
+        log_probs: list[float] = []
+        finish = None
+        for place, index in enumerate(one.indices):
+            token, log_prob = self._runner.sample(index, request, entry.output)
+            if token == request.end_id:
+                finish = FinishReason.END
+                break
+            chosen.append(token)
+            entry.tokens.append(token)
+            entry.output.append(token)
+            log_probs += [] if log_prob is None else [log_prob]
+            finish = self._finish(entry)
+            if finish is not None or place == len(one.drafts) or token != one.drafts[place]:
+                break
+        if wrong := one.settle(chosen):
+            entry.computed -= wrong
+            self._runner.drop_range(entry.allocation.sequence, entry.computed, None)
+        self._output_tokens += len(chosen)
+        self._store(entry)
         if finish is None:
-            return EngineOutput(request.request_id, (token,), log_probs)
-        return self._end(entry, finish, tokens=(token,), log_probs=log_probs)
+            return EngineOutput(request.request_id, tuple(chosen), tuple(log_probs))
+        return self._end(entry, finish, tokens=tuple(chosen), log_probs=tuple(log_probs))
 
-    def _finish(self, entry: _Running) -> FinishReason | None:
+    def _store(self, entry: Running) -> None:
+        """What has been computed becomes reusable; of a reproducible engine only what a cold run would cut there."""
+        length = entry.computed
+        if self.config.reproducible:
+            length = len(entry.request.prompt) // GRID * GRID
+        self.blocks.store(entry.allocation, entry.tokens, length)
+
+    def _finish(self, entry: Running) -> FinishReason | None:
         output, request = entry.output, entry.request
         if any(tuple(output[-len(stop) :]) == stop for stop in request.stop):
             return FinishReason.STOP
@@ -237,7 +280,7 @@ class EngineCore:
 
     def _end(
         self,
-        entry: _Running,
+        entry: Running,
         finish: FinishReason,
         *,
         tokens: tuple[int, ...] = (),
@@ -246,7 +289,9 @@ class EngineCore:
     ) -> EngineOutput:
         request_id, perf = entry.request.request_id, entry.perf
         del self._running[request_id]
-        self.blocks.release(entry.allocation)
+        # What an iteration that failed has computed, or an unfinished prefill, is not kept.
+        done = entry.computed if entry.decoding and finish is not FinishReason.ERROR else 0
+        self.blocks.release(entry.allocation, entry.tokens, done, now_ms=self._now_ms)
         self._runner.release(request_id)
         perf.kv_cache_alloc_new_blocks = entry.allocation.new_blocks
         perf.kv_cache_alloc_total_blocks = entry.allocation.new_blocks + entry.allocation.reused_blocks

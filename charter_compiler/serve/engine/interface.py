@@ -10,22 +10,27 @@ The engine is split so that one code serves three masters:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from charter_compiler.cache.retention import Retention
 from charter_compiler.cache.sequences import SequenceMemory
 from charter_compiler.diagnostics.errors import ConfigError
 
 MAX_SEQUENCES = 256  # llama.cpp's LLAMA_MAX_SEQ
+GRID = 128
+"""Tokens between two places where a reproducible prefill may be cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
     """How tokens are chosen.
 
-    Greedy when ``temperature`` is 0 or ``top_k`` is 1, and when none of ``temperature``, ``top_k``, ``top_p`` is given.
+    Greedy when ``temperature`` is 0 or ``top_k`` is 1, and when none of ``temperature``, ``top_k``, ``top_p`` and
+    ``min_p`` is given. ``min_p`` leaves out tokens less likely than that share of the likeliest.
     A seeded request samples the same tokens from the same logits, whatever runs beside it.
     """
 
@@ -34,6 +39,7 @@ class SamplingParams:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
@@ -43,14 +49,18 @@ class SamplingParams:
     def greedy(self) -> bool:
         if self.temperature == 0 or self.top_k == 1:
             return True
-        return self.temperature is None and not self.top_k and self.top_p is None
+        return self.temperature is None and not self.top_k and self.top_p is None and self.min_p is None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One prompt. ``stop`` and ``bad`` are token sequences, looked for in the output alone. The output ends with a stop
     sequence, which stays part of it, as in TensorRT-LLM; a bad sequence is never completed. ``end_id`` ends the output
-    and is not part of it; it is not chosen before ``min_tokens``."""
+    and is not part of it; it is not chosen before ``min_tokens``.
+
+    ``retention`` says how long which blocks are to be kept; only requests with the same ``cache_salt`` share blocks.
+    ``drafts`` are tokens that the output may begin with: they are computed together, and those that the sampler would
+    have chosen are kept."""
 
     request_id: int
     prompt: tuple[int, ...]
@@ -59,6 +69,9 @@ class EngineRequest:
     bad: tuple[tuple[int, ...], ...] = ()
     end_id: int | None = None
     return_log_probs: bool = False
+    retention: Retention | None = None
+    cache_salt: str | None = None
+    drafts: tuple[int, ...] = ()
 
 
 class FinishReason(StrEnum):
@@ -77,8 +90,10 @@ class PerfMetrics:
     """Figures of one request, with the names of TensorRT-LLM's outputs. Times in ns of the caller's clock; blocks are
     KV blocks of ``tokens_per_block`` tokens.
 
-    ``kv_cache_reused_blocks``: blocks of the prompt taken from the cache; ``kv_cache_alloc_new_blocks``: blocks filled
-    by this request; ``kv_cache_alloc_total_blocks``: their sum.
+    ``kv_cache_reused_blocks``: blocks of the prompt taken from the cache, the last maybe in part;
+    ``kv_cache_alloc_new_blocks``: blocks filled by this request; ``kv_cache_alloc_total_blocks``: their sum.
+    ``num_draft_tokens`` came with the request and could have been used, of which the output begins with
+    ``num_accepted_draft_tokens``; ``num_rejected_draft_tokens`` were computed in vain.
     """
 
     arrival_time_ns: int = 0
@@ -91,6 +106,9 @@ class PerfMetrics:
     num_input_tokens: int = 0
     num_cached_tokens: int = 0
     num_output_tokens: int = 0
+    num_draft_tokens: int = 0
+    num_accepted_draft_tokens: int = 0
+    num_rejected_draft_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +129,11 @@ class EngineOutput:
 class EngineConfig:
     """Sizes in tokens or blocks. ``prefill_chunk``: at most so many tokens go into one iteration, those of decoding
     requests first, so that they do not stall; ``max_running``: requests computed at once; ``max_sequences``: llama.cpp
-    sequences, which bound the cached branches (256 at most). Raises ConfigError where the sizes contradict each other.
+    sequences, which bound the cached branches (256 at most). ``enable_partial_reuse``: the first tokens of a block are
+    reused too. ``reproducible``: one request at a time, its prefill cut and its reuse ended at multiples of ``GRID``
+    only, and no generated block reused, so that what is computed does not depend on what was cached.
+
+    Raises ConfigError where the sizes contradict each other.
     """
 
     tokens_per_block: int = 32
@@ -121,6 +143,8 @@ class EngineConfig:
     max_sequences: int = 128
     prefill_chunk: int = 512
     enable_block_reuse: bool = True
+    enable_partial_reuse: bool = False
+    reproducible: bool = False
 
     def __post_init__(self) -> None:
         for name in ("tokens_per_block", "capacity_blocks", "max_context", "max_running"):
@@ -136,11 +160,27 @@ class EngineConfig:
                 f"prefill_chunk is {self.prefill_chunk}, which {self.max_running} decoding requests would fill",
                 remedy="set it above max_running",
             )
+        if self.reproducible and self.prefill_chunk < GRID:
+            raise ConfigError(
+                f"prefill_chunk is {self.prefill_chunk} and reproducible prefills are cut every {GRID} tokens",
+                remedy=f"set it to {GRID} or more",
+            )
+
+    @property
+    def running_limit(self) -> int:
+        """Requests computed at once."""
+        return 1 if self.reproducible else self.max_running
+
+    @property
+    def reuse_step(self) -> int | None:
+        """What is reused is a multiple of so many tokens; None: any whole block, or part of one."""
+        return math.lcm(GRID, self.tokens_per_block) if self.reproducible else None
 
 
 @dataclass(frozen=True, slots=True)
 class StepCounts:
-    """Tokens in one iteration: of prompts being prefilled, and of requests that decode (one each)."""
+    """Tokens in one iteration: of prompts being prefilled and drafts being verified, and of requests that decode (one
+    each)."""
 
     prefill_tokens: int = 0
     decode_tokens: int = 0
@@ -190,7 +230,9 @@ class EngineStats:
     through the model, prompt and output together.
 
     ``used_blocks`` are held by running requests, ``free_blocks`` the rest, of which some are cached; ``cached_blocks``
-    are those that a new request could reuse, held or not. ``prompt_tokens``, ``cached_tokens`` and ``requests`` count
+    are those that a new request could reuse, held or not; ``evicted_for_sequences`` are those of the ``evicted_blocks``
+    that went because the sequences ran short, of which ``sequences`` of
+    ``max_sequences`` are in use. ``prompt_tokens``, ``cached_tokens`` and ``requests`` count
     requests that were started, warm-ups included."""
 
     max_blocks: int
@@ -201,6 +243,9 @@ class EngineStats:
     reused_blocks: int
     new_blocks: int
     evicted_blocks: int
+    evicted_for_sequences: int
+    sequences: int
+    max_sequences: int
     requests: int
     running: int
     waiting: int

@@ -18,7 +18,7 @@ class Sampler:
     """One request's sampler. Its random numbers depend on the request's seed alone (fresh entropy without one).
 
     Order, as in TensorRT-LLM's `penaltyKernels.cu`: temperature; repetition, presence and frequency penalties over
-    prompt and output; tokens that must not come; then top-k, and top-p of what is left, renormalized.
+    prompt and output; tokens that must not come; then top-k, top-p of what is left, renormalized, and min-p.
     """
 
     def __init__(self, request: EngineRequest, vocab_size: int) -> None:
@@ -68,6 +68,9 @@ class Sampler:
         weights = np.exp(scores[ids] - scores.max())
         if sampling.top_p is not None and sampling.top_p < 1:
             ids, weights = nucleus(ids, weights, sampling.top_p)
+        if sampling.min_p:
+            likely = weights >= sampling.min_p * weights.max()
+            ids, weights = ids[likely], weights[likely]
         cumulative = np.cumsum(weights)
         return int(ids[np.searchsorted(cumulative, self._random.random() * cumulative[-1], side="right")])
 

@@ -16,6 +16,10 @@ def validate(request: EngineRequest, config: EngineConfig, vocab_size: int | Non
     for kind, sequences in (("stop", request.stop), ("bad", request.bad)):
         if not all(sequences):
             raise RequestRejectedError(f"a {kind} sequence has no tokens", remedy="leave it out")
+    if request.drafts and config.reproducible:
+        raise RequestRejectedError(
+            "drafts are verified together, which a reproducible engine cannot do", remedy="leave draft_input_ids out"
+        )
     _validate_ids(request, vocab_size)
     _validate_length(request, config)
 
@@ -33,7 +37,12 @@ def _validate_ids(request: EngineRequest, vocab_size: int | None) -> None:
     if vocab_size is None:
         return
     ends = () if request.end_id is None else (request.end_id,)
-    for name, ids in (("prompt", request.prompt), ("end_id", ends), ("bad sequence", sum(request.bad, ()))):
+    for name, ids in (
+        ("prompt", request.prompt),
+        ("end_id", ends),
+        ("bad sequence", sum(request.bad, ())),
+        ("drafts", request.drafts),
+    ):
         wrong = next((token for token in ids if not 0 <= token < vocab_size), None)
         if wrong is not None:
             raise RequestRejectedError(
@@ -49,6 +58,7 @@ def _validate_sampling(sampling: SamplingParams) -> None:
         ("temperature", sampling.temperature, _in_range(sampling.temperature, 0, math.inf), "a number of at least 0"),
         ("top_k", sampling.top_k, sampling.top_k is None or sampling.top_k >= 0, "at least 0"),
         ("top_p", sampling.top_p, _in_range(sampling.top_p, 0, 1), "between 0 and 1"),
+        ("min_p", sampling.min_p, _in_range(sampling.min_p, 0, 1), "between 0 and 1"),
         ("seed", sampling.seed, sampling.seed is None or sampling.seed >= 0, "at least 0"),
         (
             "repetition_penalty",

@@ -54,6 +54,7 @@ class Answer:
         # Log probabilities of held tokens wait with them; without any, TensorRT-LLM sends zeros.
         log_probs = self._log_probs[:new] if self._generation.return_log_probs else [0.0] * new
         self._cumulated += sum(log_probs)
+        drafts, accepted = self._perf.num_draft_tokens, self._perf.num_accepted_draft_tokens
         tensors: dict[str, NDArray[Any]] = {
             "output_ids": np.array([[tokens]], dtype=np.int32).reshape(1, 1, len(tokens)),
             "sequence_length": np.array([[len(tokens)]], dtype=np.int32),
@@ -64,9 +65,9 @@ class Answer:
             "generation_logits": np.zeros((1, 1, 1, 1), dtype=np.float32),
             "batch_index": np.array([[self._batch_index]], dtype=np.int32),
             "sequence_index": np.zeros((1, 1), dtype=np.int32),
-            "acceptance_rate": np.zeros((1, 1), dtype=np.float32),
-            "total_accepted_draft_tokens": np.zeros((1, 1), dtype=np.int32),
-            "total_draft_tokens": np.zeros((1, 1), dtype=np.int32),
+            "acceptance_rate": np.array([[accepted / drafts if drafts else 0.0]], dtype=np.float32),
+            "total_accepted_draft_tokens": np.array([[accepted]], dtype=np.int32),
+            "total_draft_tokens": np.array([[drafts]], dtype=np.int32),
             "num_input_tokens": np.array([[len(self._generation.prompt)]], dtype=np.int32),
             # Of this response, as TensorRT-LLM counts.
             "num_output_tokens": np.array([[new]], dtype=np.int32),

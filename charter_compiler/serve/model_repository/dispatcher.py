@@ -213,4 +213,7 @@ def _engine_request(request_id: int, generation: Generation) -> EngineRequest:
         bad=generation.bad,
         end_id=generation.end_id,
         return_log_probs=generation.return_log_probs,
+        retention=generation.retention,
+        cache_salt=generation.cache_salt,
+        drafts=generation.drafts,
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from charter_compiler.cache.retention import Retention
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.serve.engine.interface import SamplingParams
+from charter_compiler.serve.model_repository.extras import Extras, read_extras
+from charter_compiler.serve.model_repository.retention import read_retention
 from charter_compiler.serve.model_repository.words import TokenWords, unpack_words
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -18,14 +22,12 @@ Tensors = Mapping[str, NDArray[Any]]
 
 _GPU = "the embedded server runs without a GPU and takes text only"
 _BEAMS = "the embedded server has no beam search"
-_RETENTION = "the embedded server evicts by least recent use alone"
-_DRAFTS = "the embedded server has no speculative decoding"
+_DRAFTS = "the embedded server takes drafts by their tokens alone"
 
 REFUSED: Mapping[str, str] = {
     "encoder_input_features": _GPU,
     "encoder_output_lengths": _GPU,
     "decoder_input_lengths": "the embedded server has no encoder-decoder models",
-    "draft_input_ids": _DRAFTS,
     "draft_logits": _DRAFTS,
     "draft_acceptance_threshold": _DRAFTS,
     "lookahead_window_size": _DRAFTS,
@@ -53,12 +55,6 @@ REFUSED: Mapping[str, str] = {
     "lora_weights": "the embedded server has no LoRA",
     "lora_config": "the embedded server has no LoRA",
     "context_phase_params": "the embedded server is not disaggregated",
-    "retention_token_range_starts": _RETENTION,
-    "retention_token_range_ends": _RETENTION,
-    "retention_token_range_priorities": _RETENTION,
-    "retention_token_range_durations_ms": _RETENTION,
-    "retention_decode_priority": _RETENTION,
-    "retention_decode_duration_ms": _RETENTION,
     "guided_decoding_guide_type": "the embedded server has no guided decoding",
     "guided_decoding_guide": "the embedded server has no guided decoding",
 }
@@ -84,6 +80,9 @@ class Generation:
     end_id: int | None
     return_log_probs: bool
     exclude_input: bool
+    retention: Retention | None = None
+    cache_salt: str | None = None
+    drafts: tuple[int, ...] = ()
 
 
 def refuse_unsupported(tensors: Tensors, refused: Mapping[str, str] = REFUSED) -> None:
@@ -98,8 +97,6 @@ def refuse_unsupported(tensors: Tensors, refused: Mapping[str, str] = REFUSED) -
 
 
 def _asks(name: str, values: NDArray[Any]) -> bool:
-    if name.startswith("retention_"):
-        return values.size > 0  # a priority of 0 is a wish, too
     neutral = NEUTRAL.get(name, frozenset({0}))
     return any(value not in neutral and value not in {b"", ""} for value in values.ravel().tolist())
 
@@ -116,8 +113,15 @@ def is_streaming(tensors: Tensors) -> bool:
     return values.pop()
 
 
-def read_generations(tensors: Tensors, *, exclude_input: bool) -> list[Generation]:
-    """The entries of a request's batch. ``exclude_input`` is the model's default for ``exclude_input_in_output``.
+def read_generations(
+    tensors: Tensors, *, exclude_input: bool, parameters: Mapping[str, Any] = MappingProxyType({})
+) -> list[Generation]:
+    """The entries of a request's batch.
+
+    Args:
+        tensors: the request's inputs.
+        exclude_input: the model's default for ``exclude_input_in_output``.
+        parameters: Triton's request parameters; they hold for all entries.
 
     Raises:
         RequestRejectedError: an input that is not supported, missing or out of range; the message names it.
@@ -125,10 +129,11 @@ def read_generations(tensors: Tensors, *, exclude_input: bool) -> list[Generatio
     refuse_unsupported(tensors)
     if "input_ids" not in tensors:
         raise RequestRejectedError("input_ids is missing", remedy="send the prompt's tokens")
-    return [_read(tensors, row, exclude_input) for row in range(tensors["input_ids"].shape[0])]
+    extras = read_extras(parameters)
+    return [_read(tensors, row, exclude_input, extras) for row in range(tensors["input_ids"].shape[0])]
 
 
-def _read(tensors: Tensors, row: int, exclude_input: bool) -> Generation:
+def _read(tensors: Tensors, row: int, exclude_input: bool, extras: Extras) -> Generation:
     ids = tensors["input_ids"][row].ravel()
     length = int(tensors["input_lengths"][row].ravel()[0])
     if not 0 < length <= ids.size:
@@ -140,17 +145,20 @@ def _read(tensors: Tensors, row: int, exclude_input: bool) -> Generation:
     exclude = _number(tensors, "exclude_input_in_output", row)
     return Generation(
         prompt=tuple(ids[:length].tolist()),
-        sampling=_sampling(tensors, row, int(max_tokens)),
+        sampling=_sampling(tensors, row, int(max_tokens), extras),
         stop=_words(tensors, "stop_words_list", row),
         bad=_words(tensors, "bad_words_list", row),
         # TensorRT-LLM's way to say that no token ends the output.
         end_id=None if end_id is None or end_id < 0 else int(end_id),
         return_log_probs=bool(_number(tensors, "return_log_probs", row)),
         exclude_input=exclude_input if exclude is None else bool(exclude),
+        retention=read_retention(tensors, row),
+        cache_salt=extras.cache_salt,
+        drafts=tuple(tensors["draft_input_ids"][row].ravel().tolist()) if "draft_input_ids" in tensors else (),
     )
 
 
-def _sampling(tensors: Tensors, row: int, max_tokens: int) -> SamplingParams:
+def _sampling(tensors: Tensors, row: int, max_tokens: int, extras: Extras) -> SamplingParams:
     temperature = _in_range(tensors, "temperature", row, low=0.0)
     top_k = _in_range(tensors, "runtime_top_k", row, low=0)
     top_p = _in_range(tensors, "runtime_top_p", row, low=0.0, high=1.0)
@@ -164,6 +172,7 @@ def _sampling(tensors: Tensors, row: int, max_tokens: int) -> SamplingParams:
         # 0 is TensorRT-LLM's "not given" for both.
         top_k=int(top_k) if top_k else None,
         top_p=top_p or None,
+        min_p=extras.min_p,
         repetition_penalty=repetition or 1.0,
         presence_penalty=_number(tensors, "presence_penalty", row) or 0.0,
         frequency_penalty=_number(tensors, "frequency_penalty", row) or 0.0,

@@ -12,6 +12,8 @@ from charter_compiler.serve.engine.interface import EngineStats
 BLOCKS = "nv_trt_llm_kv_cache_block_metrics"
 REQUESTS = "nv_trt_llm_request_metrics"
 TOKENS = "charter_tokens_total"
+EVICTED = "charter_blocks_evicted_total"
+SEQUENCES = "charter_sequences"
 
 _BLOCK_VALUES: dict[str, Callable[[EngineStats], float]] = {
     "max": lambda stats: stats.max_blocks,
@@ -25,6 +27,14 @@ _REQUEST_VALUES: dict[str, Callable[[EngineStats], float]] = {
     "active": lambda stats: stats.running + stats.waiting,
     "scheduled": lambda stats: stats.running,
     "waiting": lambda stats: stats.waiting,
+}
+_EVICTED_VALUES: dict[str, Callable[[EngineStats], float]] = {
+    "blocks": lambda stats: stats.evicted_blocks - stats.evicted_for_sequences,
+    "sequences": lambda stats: stats.evicted_for_sequences,
+}
+_SEQUENCE_VALUES: dict[str, Callable[[EngineStats], float]] = {
+    "max": lambda stats: stats.max_sequences,
+    "used": lambda stats: stats.sequences,
 }
 _TOKEN_VALUES: dict[str, Callable[[EngineStats], float]] = {
     "prompt": lambda stats: stats.prompt_tokens,
@@ -43,13 +53,21 @@ class EngineMetrics:
         blocks = pb_utils.MetricFamily(name=BLOCKS, description="TRT LLM KV cache block metrics", kind=gauge)
         requests = pb_utils.MetricFamily(name=REQUESTS, description="TRT LLM request metrics", kind=gauge)
         tokens = pb_utils.MetricFamily(name=TOKENS, description="Tokens since the start of the server", kind=counter)
+        evicted = pb_utils.MetricFamily(
+            name=EVICTED, description="Cached blocks forgotten, by what was short", kind=counter
+        )
+        sequences = pb_utils.MetricFamily(name=SEQUENCES, description="Sequences that cached branches need", kind=gauge)
         # Triton wants a family to outlive its metrics.
-        self._families = (blocks, requests, tokens)
+        self._families = (blocks, requests, tokens, evicted, sequences)
         self._gauges: list[tuple[Any, Callable[[EngineStats], float]]] = [
             *_metrics(blocks, "kv_cache_block_type", _BLOCK_VALUES, labels),
             *_metrics(requests, "request_type", _REQUEST_VALUES, labels),
+            *_metrics(sequences, "kind", _SEQUENCE_VALUES, labels),
         ]
-        self._counters = _metrics(tokens, "kind", _TOKEN_VALUES, labels)
+        self._counters = [
+            *_metrics(tokens, "kind", _TOKEN_VALUES, labels),
+            *_metrics(evicted, "cause", _EVICTED_VALUES, labels),
+        ]
         self._counted = dict.fromkeys(range(len(self._counters)), 0.0)
 
     def update(self, stats: EngineStats) -> None:

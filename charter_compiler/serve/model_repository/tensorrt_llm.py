@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,7 +68,8 @@ class TritonPythonModel:
                 sender.send(flags=FINAL)
                 continue
             try:
-                generations = read_generations(tensors, exclude_input=self._exclude_input)
+                extra = json.loads(request.parameters() or "{}")
+                generations = read_generations(tensors, exclude_input=self._exclude_input, parameters=extra)
                 streaming = is_streaming(tensors)
             except RequestRejectedError as error:
                 sender.send(error_response(str(error)), flags=FINAL)
