@@ -123,7 +123,7 @@ class BlockPool:
             stored.primary = True
             if stored.parent is not None:
                 stored.parent.primary_children += 1
-        own.refs = 0
+        own.refs = own.stamp = 0  # a block that was taken over must not count as free by its former release
         stored.refs += 1
 
     def detach(self, block: PoolBlock) -> None:
@@ -153,8 +153,8 @@ class BlockPool:
         """Priorities whose time has passed fall back to the default, as if released now."""
         while self._expiring and self._expiring[0][0] <= now_ms:
             expires, _, block = heapq.heappop(self._expiring)
-            if block.refs or block.expires != expires:
-                continue
+            if block.refs or block.expires != expires or not block.stamp:
+                continue  # held, given another time, or forgotten
             block.expires = None
             block.priority = DEFAULT_PRIORITY
             self._restamp(block)
