@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import random
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from charter_compiler.diagnostics.errors import TargetProtocolError, UsageError
+from charter_compiler.diagnostics.errors import InputsError, TargetProtocolError, UsageError
 from charter_compiler.executor.calls import AgentCall
 from charter_compiler.executor.results import write_json
 from charter_compiler.executor.scheduler import Mode
@@ -26,7 +27,7 @@ from charter_compiler.tokens.models import models_dir
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 LENGTHS = (32, 128, 256, 512, 768, 1024)
-"""Prompt tokens of the prefill probes, in the order in which they are sent; two at least, more as the time allows."""
+"""Prompt tokens of the prefill probes, again and again in this order; two at least, more as the time allows."""
 TOGETHER = 4
 OUTPUT = 12
 """Tokens of each decode probe, at one request and at ``TOGETHER``."""
@@ -63,17 +64,28 @@ def calibrate(request: CalibrationRequest, on_step: Callable[[str], None] = lamb
 
 def calibration_path(target: str, model: str) -> Path:
     """Where the calibration of a target and its model is kept."""
-    name = hashlib.sha256(f"{target}\n{model}".encode()).hexdigest()[:16]
+    served = Path(model).stem if model.endswith(".gguf") else model  # as the server that loads the file calls it
+    name = hashlib.sha256(f"{target}\n{served}".encode()).hexdigest()[:16]
     return models_dir().parent / "calibration" / f"{name}.json"
 
 
 def find_calibration(target: str, model: str) -> Calibration | None:
-    """The calibration that was kept for a target and its model; ``None`` without one that this version reads."""
+    """The calibration that was kept for a target and its model; ``None`` if there is none.
+
+    Raises:
+        InputsError: there is one, and it cannot be read.
+    """
+    path = calibration_path(target, model)
     try:
-        value = json.loads(calibration_path(target, model).read_text(encoding="utf-8"))
-        return Calibration.from_json(value)
-    except (OSError, ValueError, KeyError, TypeError):
+        return Calibration.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputsError(
+            f"not a calibration that this version reads: {error}",
+            place=str(path),
+            remedy=f"make it again with: charter calibrate --target '{target}'",
+        ) from error
 
 
 async def _calibrate(request: CalibrationRequest, on_step: Callable[[str], None]) -> Calibration:
@@ -91,12 +103,14 @@ async def _calibrate(request: CalibrationRequest, on_step: Callable[[str], None]
         prefill: list[PrefillSample] = []
         await probe.ask(LENGTHS[0], 1)  # the first request of all may pay for what is made once
         room = min(engine.max_context, (engine.capacity_blocks - 1) * engine.tokens_per_block) - OUTPUT
-        for length in [n for n in LENGTHS if n <= room]:
+        lengths = [n for n in LENGTHS if n <= room]
+        for length in itertools.cycle(lengths):
             on_step(f"prefill of {length} tokens")
             began = time.perf_counter()
             prefill.append(await probe.prefill(length))
-            took = time.perf_counter() - began
-            if len(prefill) >= 2 and time.perf_counter() + 2 * took > deadline - request.seconds / 2:
+            now = time.perf_counter()
+            # A longer one takes about twice as long; the other half of the time is for decoding and the check.
+            if len(prefill) >= 2 and now + 2 * (now - began) > deadline - request.seconds / 2:
                 break
         decode = []
         for count in (1, TOGETHER):
@@ -107,7 +121,7 @@ async def _calibrate(request: CalibrationRequest, on_step: Callable[[str], None]
         except ValueError as error:
             raise UsageError(f"the target is too small to probe: {error}", place=request.target) from error
         on_step("checking the fit on a small workload")
-        workload = probe.workload(min(room // 3, max(LENGTHS[0], prefill[-1].tokens // 2)))
+        workload = probe.workload(min(room // 3, max(LENGTHS[0], max(sample.tokens for sample in prefill) // 2)))
         replay = Replay(tokenizer, engine, Mode.BASELINE, CHECK_ITEMS, costs, target.facts.engine)
         replay.run(workload)
         measured = await probe.run(workload)

@@ -276,8 +276,7 @@ def _predict(
     def predict(
         mode: Mode, traces: Sequence[ItemTrace] = as_written, warm_ups: Sequence[GenerationRequest] = ()
     ) -> Prediction:
-        sent = tuple(analysis.graph.calls.values()) if traces is as_planned else calls
-        return predict_traces(traces, rows, simulation(mode), warm_ups=warm_ups, calls=sent, explained=True)
+        return predict_traces(traces, rows, simulation(mode), warm_ups=warm_ups, calls=calls)
 
     steps = [predict(Mode.BASELINE), predict(Mode.OPTIMIZED)]
     names = [SCHEDULE]
@@ -294,14 +293,15 @@ def _predict(
     notes.extend({f"predictions leave calls out: {step.refused}" for step in steps if step.refused})
     evidence = evidence_of(as_planned, plan, target.tokenizer, request.options.concurrency)
     decided = _decide(names, [Rates.of(step) for step in steps], notes)
-    planned = steps[-1] if decided.warms else steps[-2]
+    used = warm_ups if decided.warms else ()
+    chosen = simulation(Mode.OPTIMIZED)
+    sent = tuple(analysis.graph.calls.values())
+    planned = predict_traces(as_planned, rows, chosen, warm_ups=used, calls=sent, explained=True)
     sizing = None
     if request.sizing is not None:
         model = request.config.model_files
         if model is None and request.target == LOCAL:
             model = find_model(request.target_options.model)
-        used = warm_ups if decided.warms else ()
-        chosen = simulation(Mode.OPTIMIZED)
         sizing = size_cache(request.sizing, chosen, as_planned, used, model, request.config.gpu, notes)
     details = Details(
         planned.explained,

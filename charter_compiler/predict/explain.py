@@ -27,7 +27,8 @@ SHOWN = 24
 @dataclass(frozen=True, slots=True)
 class Difference:
     """The first token that no earlier request has there. ``text`` begins with it, ``other`` with what the request has
-    that shares the most; ``with_call`` is that one's item and site, ``None`` for a warm-up or where nothing is shared.
+    that shares the most; ``with_item`` and ``with_site`` say which that is: no item for a warm-up, neither without one
+    that shares anything.
     """
 
     token: int
