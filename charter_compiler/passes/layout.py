@@ -44,13 +44,15 @@ class LayoutOptions:
 @dataclass(frozen=True, slots=True)
 class SiteLayout:
     """What was done at one call site. ``kept`` says why blocks stayed where they stood, or the whole was left alone.
-    ``reworded``: old and new words. ``before`` and ``after`` are the messages' segments."""
+    ``reworded``: old and new words. ``after``: the messages' segments.
+    ``orders``: of each message's blocks, ``None`` for one that is not cut."""
 
     call: Call
     mode: str
     after: tuple[tuple[Segment, ...], ...]
     kept: tuple[str, ...] = ()
     reworded: tuple[tuple[str, str], ...] = ()
+    orders: tuple[MessageOrder | None, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -194,20 +196,23 @@ class _Program:
         after: list[tuple[Segment, ...]] = []
         kept: list[str] = []
         reworded: list[tuple[str, str]] = []
+        orders: list[MessageOrder | None] = []
         for number, message in enumerate(call.messages):
             blocks = self._blocks[call_id][number]
             if blocks is None:
                 after.append(message.segments)
+                orders.append(None)
                 continue
             order = self._order(call, number, blocks, mode, kept)
             after.append(render(blocks, order))
+            orders.append(order)
             reworded += order.reworded(blocks)
         if any(
             message_layout(message.role, message.segments, new) is None
             for message, new in zip(call.messages, after, strict=True)
         ):
             return SiteLayout(call, mode, written, ("nothing tells where one value ends and the next begins",))
-        return SiteLayout(call, mode, tuple(after), tuple(dict.fromkeys(kept)), tuple(reworded))
+        return SiteLayout(call, mode, tuple(after), tuple(dict.fromkeys(kept)), tuple(reworded), tuple(orders))
 
     def _order(self, call: Call, number: int, blocks: Blocks, mode: str, kept: list[str]) -> MessageOrder:
         shared_first = mode == MODES[2]

@@ -28,17 +28,24 @@ def _plain(text: str) -> str:
     return "".join(" " if is_hole(char) else char for char in text).strip()
 
 
-def gaps(blocks: Blocks, order: tuple[int, ...]) -> list[str]:
-    """The white space between the blocks in their new order. Blocks that were neighbours keep theirs; else the larger
-    of what stood behind the first and before the second: no separator is lost."""
+def gap_ranges(blocks: Blocks, order: tuple[int, ...]) -> list[tuple[int, int]]:
+    """The white space between the blocks in their new order, as ranges of the flat text. Blocks that were neighbours
+    keep theirs; else the larger of what stood behind the first and before the second: no separator is lost."""
     found = []
+
+    def before(index: int) -> tuple[int, int]:
+        block = blocks.blocks[index]
+        return block.start - len(block.gap), block.start
+
+    def size(place: tuple[int, int]) -> tuple[int, int]:
+        text = blocks.flat.text[slice(*place)]
+        return text.count("\n"), len(text)
+
     for left, right in itertools.pairwise(order):
-        if right == left + 1:
-            found.append(blocks.blocks[right].gap)
-            continue
-        behind = blocks.blocks[left + 1].gap if left + 1 < len(blocks.blocks) else ""
-        candidates = (behind, blocks.blocks[right].gap)
-        found.append(max(candidates, key=lambda gap: (gap.count("\n"), len(gap))))
+        if right == left + 1 or left + 1 == len(blocks.blocks):
+            found.append(before(right))
+        else:
+            found.append(max(before(left + 1), before(right), key=size))
     return found
 
 
@@ -50,11 +57,10 @@ def render(blocks: Blocks, order: MessageOrder) -> tuple[Segment, ...]:
         return blocks.flat.segments(0, len(blocks.flat.text))
     flat = blocks.flat
     segments: list[Segment] = list(flat.segments(0, len(blocks.head)))
-    between = ["", *gaps(blocks, order.order)]
+    between = [(0, 0), *gap_ranges(blocks, order.order)]
     for gap, index in zip(between, order.order, strict=True):
         block = blocks.blocks[index]
-        if gap:
-            segments.append(Const(gap, _gap_span(blocks, index)))
+        segments += flat.segments(*gap)
         if order.texts[index] == block.text:
             segments += flat.segments(block.start, block.end)
         else:
@@ -66,14 +72,6 @@ def render(blocks: Blocks, order: MessageOrder) -> tuple[Segment, ...]:
 def _span_of(blocks: Blocks, start: int, end: int) -> Span:
     """The place of the first constant in a range that holds one."""
     return next(source.span for source in blocks.flat.origin[start:end] if source is not None)
-
-
-def _gap_span(blocks: Blocks, index: int) -> Span:
-    """The place of the white space before a block, of that behind it for the first."""
-    block = blocks.blocks[index]
-    if block.gap:
-        return _span_of(blocks, block.start - len(block.gap), block.start)
-    return _span_of(blocks, block.end, block.end + 1)
 
 
 def _worded(blocks: Blocks, index: int, text: str) -> list[Segment]:
