@@ -11,6 +11,7 @@ from typing import Any
 
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
+from charter_compiler.api.agent_output import write_agent
 from charter_compiler.api.details import Details
 from charter_compiler.api.environment import describe_environment
 from charter_compiler.config.engines import EngineConfigs, Evidence, overrides_template
@@ -22,6 +23,7 @@ from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.executor.results import write_json
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.layout import Layout
+from charter_compiler.passes.source_layout import SourceRewrite
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.prediction import Prediction
 from charter_compiler.report.html import write_report
@@ -70,7 +72,7 @@ class Compilation:
     """What the compiler found and decided. ``root`` is the folder that the agent's imports start from. ``inputs`` is
     the number of rows that the rates were predicted over; with 0 they come from the templates, and there are no
     ``details``. ``notes`` are lines for the user: what was left out, and why. ``layout`` is what the layout pass did;
-    ``None`` where none was asked for.
+    ``None`` where none was asked for; ``rewrites`` are the sources that it changes.
     Configuration is written of ``engines``, for ``engine_target``, with the ``evidence`` of predicted requests."""
 
     plan: ExecutionPlan
@@ -85,6 +87,7 @@ class Compilation:
     planned: Rates = Rates()
     passes: tuple[PassSaving, ...] = ()
     layout: Layout | None = None
+    rewrites: tuple[SourceRewrite, ...] = ()
     engine_target: EngineTarget = field(default_factory=EngineTarget)
     engines: tuple[EngineName, ...] = tuple(EngineName)
     evidence: Evidence = field(default_factory=Evidence)
@@ -130,7 +133,7 @@ class Compilation:
     def write(self, folder: Path) -> tuple[Path, ...]:
         """Write plan, prediction, report, configuration and the agent's sources below ``folder``; returns the paths.
 
-        The sources are copied byte for byte: no pass of this version rewrites them. Agent and configuration of an
+        Sources are copied byte for byte, but for those that ``rewrites`` change. Agent and configuration of an
         earlier compilation in the same folder are removed first; ``overrides.yaml`` is a person's, and is kept.
 
         Raises:
@@ -144,7 +147,7 @@ class Compilation:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             plan.write_text(self.plan.to_json(), encoding="utf-8")
-            agent = tuple(self._copy(Path(source.path), folder / "agent") for source in self.plan.sources)
+            agent = write_agent(self.plan, self.root, self.rewrites, self.tokenizer, folder / "agent")
         except OSError as error:
             raise OutputError(
                 f"cannot be written: {error.strerror}", place=str(folder), remedy="choose another folder with -o"
@@ -187,12 +190,6 @@ class Compilation:
             raise OutputError(
                 f"cannot be removed: {error.strerror}", place=str(folder), remedy="choose another folder with -o"
             ) from error
-
-    def _copy(self, source: Path, folder: Path) -> Path:
-        """A copy of one source, at its place relative to the folder that the agent's imports start from."""
-        copy = folder / source.resolve().relative_to(self.root)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        return Path(shutil.copyfile(source, copy))
 
 
 def config_name(target: str) -> str:

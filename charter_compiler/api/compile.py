@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from charter_compiler.api.agent_output import rewrite_sources
 from charter_compiler.api.calibration import find_calibration
 from charter_compiler.api.compilation import Compilation, Rates
 from charter_compiler.api.details import Details, prefix_rates
@@ -123,6 +124,8 @@ def compile_agent(request: CompileRequest) -> Compilation:
     notes: list[str] = []
     local = request.target_options.model if request.target == LOCAL else None
     engine_target, engines = describe_engine_target(request.config, local, notes)
+    sources = [Path(source.path) for source in plan.sources]
+    rewrites = () if layout is None else rewrite_sources(layout, sources, notes)
     prediction = _predict(request, rows, target, plan, calls, analysis, notes)
     found = Compilation(
         plan=plan,
@@ -133,6 +136,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         tokenizer=target.tokenizer,
         notes=tuple(notes),
         layout=layout,
+        rewrites=rewrites,
         engine_target=engine_target,
         engines=engines,
     )

@@ -12,13 +12,25 @@ from charter_compiler.analysis.gpu_memory import GPUS
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import CompileRequest, compile_agent
 from charter_compiler.api.engine_target import ConfigOptions
+from charter_compiler.api.layout_gate import (
+    DEFAULT_METRIC,
+    DEFAULT_THRESHOLD,
+    GateOptions,
+    GateResult,
+    check_layout,
+    require,
+)
+from charter_compiler.api.layout_metrics import BUILT_IN
+from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.prediction_details import SizingRequest
 from charter_compiler.cli.arguments import natural, positive
 from charter_compiler.cli.details import print_details
 from charter_compiler.config.target import EngineName
 from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.predict.effects import possible_effects
 from charter_compiler.report.layout_text import layout_lines
 from charter_compiler.report.metrics import count
 from charter_compiler.report.terminal import comparison_table
@@ -90,12 +102,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
+    parser.add_argument("--diff", action="store_true", help="with --layout: print what changes in the agent's source")
+    parser.add_argument(
+        "--verify",
+        type=positive,
+        metavar="N",
+        help="with --layout: run N inputs as written and laid out on the target, and refuse outputs that part",
+    )
+    parser.add_argument("--metric", default=DEFAULT_METRIC, metavar="M", help=f"{BUILT_IN} (default: %(default)s)")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=DEFAULT_THRESHOLD,
+        metavar="X",
+        help="least mean of the metric that --verify lets through (%(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile, write, and say what was found. Returns 0; raises what ``compile_agent`` does."""
-    if args.keep_wording and not args.layout:
-        raise UsageError("--keep-wording says how to lay out prompts", remedy="give --layout too")
+    for option in ("keep_wording", "diff", "verify"):
+        if getattr(args, option) and not args.layout:
+            raise UsageError(f"--{option.replace('_', '-')} is about a layout", remedy="give --layout too")
+    if args.verify and args.inputs is None:
+        raise UsageError("--verify runs the agent over inputs", remedy="give --inputs")
     compilation = compile_agent(
         CompileRequest(
             entry=args.entry,
@@ -121,15 +151,43 @@ def run(args: argparse.Namespace) -> int:
             sizing=SizingRequest(args.kv_dtype and KVDtype(args.kv_dtype)) if args.size else None,
         )
     )
+    if args.verify:
+        print(f"verify: {_verify(args, compilation)}", file=sys.stderr)
     written = compilation.write(args.output)
     print_compilation(Console(), compilation)
     if compilation.details is not None:
         print_details(Console(), compilation.details, explain=args.explain)
     for note in compilation.notes:
         print(f"charter: note: {note}", file=sys.stderr)
+    if args.diff:
+        for rewrite in compilation.rewrites:
+            print(rewrite.diff(), end="")
     for path in written:
         print(path)
     return 0
+
+
+def _verify(args: argparse.Namespace, compilation: Compilation) -> GateResult:
+    """Run both ways. Raises LayoutRefusedError below the threshold, AgentError if the agent may act on the outside."""
+    if not compilation.plan.layouts:
+        raise UsageError("there is nothing to verify: the layout changes no prompt", remedy="leave --verify out")
+    path = split_entry(args.entry)[0].resolve()
+    effects = () if args.allow_effects else possible_effects(path, package_root(path))
+    if effects:
+        raise UsageError(f"--verify runs the agent twice, and {effects[0]}", remedy="give --allow-effects")
+    request = RunRequest(
+        entry=args.entry,
+        inputs=args.inputs,
+        output=args.output / "verify.jsonl",
+        target=args.target,
+        target_options=TargetOptions(model=args.model, tokenizer=args.tokenizer),
+        options=RunOptions(concurrency=args.concurrency, max_tokens=args.max_tokens),
+        plan=compilation.plan,
+        limit=args.limit,
+    )
+    result = check_layout(request, GateOptions(args.verify, args.metric, args.threshold), args.output / "verify")
+    require(result)
+    return result
 
 
 def print_compilation(console: Console, compilation: Compilation) -> None:

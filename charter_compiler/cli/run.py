@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     """Run and show the figures. Returns 0 if every item succeeded, 1 if one failed, 130 after Ctrl-C; raises what
     ``measured_run`` does, and why the run ended early if it did."""
     if args.keep_wording and not args.layout:
-        raise UsageError("--keep-wording says how to lay out prompts", remedy="give --layout too")
+        raise UsageError("--keep-wording is about a layout", remedy="give --layout too")
     console = Console(stderr=True)
     with ConsoleObserver(console, args.mode) as observer:
         report = measured_run(make_request(args), observer)

@@ -12,6 +12,7 @@
     ├── TokenizerError                no tokenizer, or one that cannot be read
     ├── ModelError                    model weights that are missing, broken or unknown
     ├── OutputError                   results cannot be written
+    ├── LayoutRefusedError            a layout changed the agent's outputs more than was allowed
     ├── AgentError                    the user's agent raised
     ├── ServerStartError              the embedded server did not start
     │   └── PortInUseError
@@ -98,6 +99,10 @@ class ModelError(CharterError):
 
 class OutputError(CharterError):
     """Results cannot be written."""
+
+
+class LayoutRefusedError(CharterError):
+    """A layout changed the agent's outputs more than was allowed."""
 
 
 class AgentError(CharterError):

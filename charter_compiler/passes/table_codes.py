@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def repeats_something(rows: Sequence[Mapping[str, str]]) -> bool:
         return False
     for name in chosen[0]:
         try:
-            values = {row[name] for row in chosen}
+            values = set(map(itemgetter(name), chosen))
         except KeyError:
             return True  # rows of several forms: worth a full look
         if len(values) < len(chosen):

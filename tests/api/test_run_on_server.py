@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from charter_compiler.api.layout_gate import GateOptions, check_layout, require
 from charter_compiler.api.measured_run import WARM_SERVER, RunObserver, RunReport, RunRequest, measured_run
 from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
-from charter_compiler.diagnostics.errors import PlanError, TargetUnavailableError
+from charter_compiler.diagnostics.errors import LayoutRefusedError, PlanError, TargetUnavailableError
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
@@ -180,3 +181,20 @@ def test_a_server_that_was_started_by_hand_is_found_used_and_left_running(
     )
     with pytest.raises(PlanError, match=f"the plan is for blocks of {block_size} tokens"):
         measured_run(replace(request, plan=foreign))
+
+
+def test_a_laid_out_run_reuses_what_was_predicted_and_the_gate_compares_its_outputs(tmp_path: Path) -> None:
+    """Measured within one point of predicted, on the real server; and the same two runs through the gate."""
+    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 4))
+    report = measured_run(replace(request, layout=True))
+    assert report.metrics.layout
+    assert report.prediction is not None
+    assert report.metrics.hit_rate == pytest.approx(report.prediction.hit_rate, abs=0.01)
+    assert report.metrics.hit_rate is not None
+    assert report.metrics.hit_rate > 0.5
+    assert not [note for note in report.notes if "sent as written" in note]
+    checked = check_layout(request, GateOptions(1, "similarity", 0.0), tmp_path / "gate")
+    assert 0 <= checked.score <= 1
+    assert checked.passed
+    with pytest.raises(LayoutRefusedError, match="changes the outputs too much"):
+        require(replace(checked, threshold=1.01))

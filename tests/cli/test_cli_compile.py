@@ -158,6 +158,8 @@ def test_files_of_a_compilation(folder: Path, capsys: pytest.CaptureFixture[str]
         "prediction.json",
         "report.html",
         "agent/document_processor.py",
+        "agent/manifest.json",
+        "agent/plan.json",
         "config/local/overrides.yaml",
         *(f"config/local/engine/{name}" for name in ("build.sh", "run.sh", "retention.json", "hints.json")),
         *(f"config/local/engine/repository/{name}/config.pbtxt" for name in engine_interfaces()),
@@ -250,7 +252,7 @@ def test_an_earlier_compilation_is_replaced(folder: Path) -> None:
     stale = Path("out/config/local/stale.txt")
     stale.touch()
     compiled(entry=write_agent("def process(document, llm):\n    return llm.generate('Hello ' + document)\n"))
-    assert [path.name for path in Path("out/agent").iterdir()] == ["agent.py"]
+    assert sorted(path.name for path in Path("out/agent").iterdir()) == ["agent.py", "manifest.json", "plan.json"]
     assert not stale.exists()
 
 
@@ -356,3 +358,47 @@ def test_layout_says_why_it_leaves_a_prompt_alone(folder: Path, capsys: pytest.C
     assert plan_in(compiled("--layout", entry=entry)).layouts == ()
     assert "left as written: no other order reuses more" not in (said := capsys.readouterr().out)
     assert "left as written: the second refers to what stands before it" in said
+
+
+def test_diff_and_rewritten_agent_send_what_the_plan_sends(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(json.dumps({"document": f"{PREFIX}{n}"}) + "\n" for n in range(3))
+    Path("in.jsonl").write_text(rows, encoding="utf-8")
+    out = compiled("--layout", "--diff", "--inputs", "in.jsonl")
+    said = capsys.readouterr().out
+    assert "--- a/document_processor.py\n+++ b/document_processor.py\n" in said
+    assert "-Source document:\n" in said
+    manifest = json.loads((out / "agent/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["entry"] == f"out/agent/{ENTRY}"
+    assert [each["rewritten"] for each in manifest["files"]] == [True]
+    assert len(manifest["layout"]["in_source"]) == 3
+    own = ExecutionPlan.from_json((out / "agent/plan.json").read_text(encoding="utf-8"))
+    assert own.layouts == ()
+    own.check_sources(Path.cwd())
+    assert [prefix.text for prefix in own.prefixes] == [prefix.text for prefix in plan_in(out).prefixes]
+    again = compiled("--inputs", "in.jsonl", entry=manifest["entry"], output="again")
+    planned, as_rewritten = prediction_in(out)["planned"], prediction_in(again)["planned"]
+    assert as_rewritten == planned
+    assert (again / "agent/document_processor.py").read_bytes() == (out / "agent/document_processor.py").read_bytes()
+
+
+def test_without_a_layout_the_agent_is_copied_byte_for_byte(folder: Path) -> None:
+    Path("agent.py").write_bytes(b"def process(document, llm):\r\n\treturn llm.generate( 'A' + document)  # odd \r\n")
+    out = compiled("--layout", entry="agent.py:process")
+    assert (out / "agent/agent.py").read_bytes() == Path("agent.py").read_bytes()
+    manifest = json.loads((out / "agent/manifest.json").read_text(encoding="utf-8"))
+    assert [each["rewritten"] for each in manifest["files"]] == [False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--diff"], "--diff is about a layout (give --layout too)"),
+        (["--verify", "3"], "--verify is about a layout (give --layout too)"),
+        (["--layout", "--verify", "3"], "--verify runs the agent over inputs (give --inputs)"),
+    ],
+)
+def test_options_of_a_layout_without_one(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert main(["compile", ENTRY, "-o", "out", *arguments]) == 2
+    assert capsys.readouterr().err == f"charter: error: {message}\n"

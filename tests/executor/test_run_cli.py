@@ -40,7 +40,7 @@ def run(*arguments: str, entry: str = "agent.py:process", inputs: str = "in.json
         (["--target", "openai://h:abc/v1?model=m"], {"inputs": "none.jsonl"}, "not a target: Port could not be"),
         (["--target", "openai://h:99999/v1?model=m"], {"inputs": "none.jsonl"}, "not a target: Port out of range"),
         (["--target", "triton://[::1]:1/m"], {}, "triton://[::1]:1/m: "),
-        (["--keep-wording"], {}, "--keep-wording says how to lay out prompts"),
+        (["--keep-wording"], {}, "--keep-wording is about a layout"),
         (["--plan", "nowhere"], {}, "nowhere/plan.json: cannot be read"),
         (["--resume"], {}, "out.jsonl.journal: nothing to resume"),
         (["--model", "none"], {"target": "local"}, "there is no model 'none'"),

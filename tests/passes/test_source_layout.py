@@ -18,6 +18,8 @@ from charter_compiler.passes.literals import literals_of
 from charter_compiler.passes.source_layout import SourceRewrite, rewrite_source
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "agents"
+PLAIN = ("pairwise in a chat", "a date stands in the system message", "arithmetic: a closing call to think")
+"""Made of f-strings and plain strings, which become f-strings."""
 CASES = [case for case in cases() if case.expected is not None]
 
 
