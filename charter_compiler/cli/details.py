@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
 from charter_compiler.analysis.gpu_memory import PRICE_CLAIM
 from charter_compiler.analysis.sizing import KEPT
@@ -22,9 +21,9 @@ def print_details(console: Console, details: Details, *, explain: bool) -> None:
     if details.sizing is not None:
         lines += sizing_lines(details.sizing)
     if explain:
-        console.print(site_table(details.sites))
+        lines.append("why prompt tokens of the planned run are computed, by call site:")
         for site in details.sites:
-            lines += cause_lines(site)
+            lines += site_lines(site)
         lines += call_lines(details.calls)
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -69,33 +68,15 @@ def sizing_lines(sizing: Sizing) -> list[str]:
     return lines
 
 
-def site_table(sites: tuple[SiteExplanation, ...]) -> Table:
-    """Where the prompt tokens of each call site go."""
-    table = Table(title="prompt tokens of the planned run, by call site", title_justify="left")
-    table.add_column("call site")
-    for name in ("calls", "prompt", "cached", "hit rate", "new", "rounding", "in flight", "evicted"):
-        table.add_column(name, justify="right")
-    for site in sites:
-        rate = f"{site.cached / site.prompt:.1%}" if site.prompt else "-"
-        name = site.site.rpartition("/")[2]
-        tokens = (site.new, site.rounding, site.in_flight, site.evicted)
-        table.add_row(
-            site.site.rpartition("/")[2],
-            str(site.calls),
-            f"{site.prompt:,}",
-            f"{site.cached:,}",
-            rate,
-            *(f"{n:,}" for n in tokens),
-        )
-    return table
-
-
-def cause_lines(site: SiteExplanation) -> list[str]:
-    """What puts the first differing token into the prompts of a call site, the costliest first."""
-    if not site.causes:
-        return []
-    lines = [f"{site.site}: where its prompts first differ from all before"]
-    lines += [f"  {tokens:,} tokens of {calls} calls: {what}" for what, calls, tokens in site.causes[:SHOWN_CAUSES]]
+def site_lines(site: SiteExplanation) -> list[str]:
+    """Where the prompt tokens of a call site go, and what puts the first differing one into its prompts, the costliest
+    cause first."""
+    rate = f"{site.cached / site.prompt:.1%}" if site.prompt else "none"
+    lines = [
+        f"{site.site}: {site.calls} calls, {site.prompt:,} prompt tokens: {site.cached:,} cached ({rate}), "
+        f"{site.new:,} new, {site.rounding:,} rounding, {site.in_flight:,} in flight, {site.evicted:,} evicted"
+    ]
+    lines += [f"  {tokens:,} new of {calls} calls: {what}" for what, calls, tokens in site.causes[:SHOWN_CAUSES]]
     left = len(site.causes) - SHOWN_CAUSES
     return [*lines, f"  and {left} more causes"] if left > 0 else lines
 

@@ -18,7 +18,9 @@ GOLDEN = ROOT / "tests" / "fixtures" / "inspect"
 
 @pytest.fixture
 def agents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    shutil.copytree(ROOT / "examples" / "agents", tmp_path / "agents")
+    (tmp_path / "agents").mkdir()
+    for name in ("delta_processor.py", "document_processor.py", "report_analyst.py"):
+        shutil.copy(ROOT / "examples" / "agents" / name, tmp_path / "agents")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "agents"
 

@@ -48,7 +48,7 @@ def sweep(client, contract, clauses):
 
 def hints_of(source: str) -> tuple[CallHints, ...]:
     graph = DAGBuilder().build_from_calls(AgentASTParser().parse_source(source, "a.py").calls)
-    return derive_hints(graph, PrefixAnalyzer(TOKENIZER).find_shared_prefixes(graph))
+    return derive_hints(graph, PrefixAnalyzer(TOKENIZER).find_shared_prefixes(graph), TOKENIZER.chat_template)
 
 
 def test_what_every_item_needs_is_pinned_and_the_items_own_part_is_kept_until_its_last_call() -> None:
