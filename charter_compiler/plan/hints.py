@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+STEP_PRIORITY = 10
+"""What a prefix loses of its priority for each step that its next use is farther ahead."""
+
 
 class HintAction(StrEnum):
     """What an engine is asked to do with the blocks of a range. The words are those of the KV hint envelope's

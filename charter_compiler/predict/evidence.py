@@ -25,14 +25,15 @@ def evidence_of(traces: Sequence[ItemTrace], plan: ExecutionPlan, tokenizer: Tok
     return Evidence(Workload(prompts, answers, len(traces)), requests, concurrency)
 
 
-def in_flight(traces: Iterable[ItemTrace], concurrency: int) -> Iterator[TracedCall]:
+def in_flight(traces: Iterable[ItemTrace], concurrency: int) -> Iterator[tuple[TracedCall, int]]:
     """The calls of all items in turn: ``concurrency`` items are open, each makes its next call when all others have
-    made theirs, and the next item starts when one ends."""
+    made theirs, and the next item starts when one ends. With each call how many of the open items are older."""
     waiting = deque(deque(trace.calls) for trace in traces if trace.calls)
     turn = deque(waiting.popleft() for _ in range(min(concurrency, len(waiting))))
     while turn:
         calls = turn.popleft()
-        yield calls.popleft()
+        item = calls[0].call.item
+        yield calls.popleft(), sum(1 for other in turn if other[0].call.item < item)
         if calls:
             turn.append(calls)
         elif waiting:
@@ -40,12 +41,12 @@ def in_flight(traces: Iterable[ItemTrace], concurrency: int) -> Iterator[TracedC
 
 
 def hinted_requests(
-    calls: Iterable[TracedCall], hints: Iterable[CallHints], tokenizer: Tokenizer
+    calls: Iterable[tuple[TracedCall, int]], hints: Iterable[CallHints], tokenizer: Tokenizer
 ) -> Iterator[HintedRequest]:
-    """Each call as the engine gets it, with the hints of its call site."""
+    """Each call as the engine gets it, with the hints of its call site. ``calls`` are those of ``in_flight``."""
     prompts = PromptTokens(tokenizer, None)
     by_site = {one.call: one for one in hints}
-    for traced in calls:
+    for traced, rank in calls:
         request = traced.call.request
         tokens = prompts.tokens(request)
         if tokens is None:
@@ -53,6 +54,6 @@ def hinted_requests(
         text = request.prompt if request.prompt is not None else tokenizer.render_chat(request.messages or [])
         site = traced.call.site
         own = None if site is None or site.id is None else by_site.get(site.id)
-        resolved = None if own is None else resolve_hints(own, text, tokens, tokenizer)
+        resolved = None if own is None else resolve_hints(own, text, tokens, tokenizer, rank=rank)
         answer = tokenizer.encode(traced.output)[: request.max_tokens]
         yield HintedRequest(tuple(tokens), tuple(answer), resolved)

@@ -114,7 +114,7 @@ def test_a_loop_never_releases() -> None:
     assert only.futures[-1].remaining_calls is None
 
 
-@pytest.mark.parametrize(("steps", "priority"), [(1, 90), (2, 80), (6, 40), (60, 40), (None, LEAST_RETAINED)])
+@pytest.mark.parametrize(("steps", "priority"), [(1, 90), (2, 80), (5, 50), (60, 50), (None, LEAST_RETAINED)])
 def test_what_is_needed_sooner_is_kept_longer(steps: int | None, priority: int) -> None:
     assert retain_priority(steps) == priority > 35
 

@@ -6,7 +6,7 @@ are ``KvCacheRetentionConfig`` (https://nvidia.github.io/TensorRT-LLM/features/k
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from charter_compiler.cache.retention import DEFAULT_PRIORITY, Retention, RetentionRange
@@ -23,6 +23,7 @@ LEASE = 10
 
 def retention_of(
     hints: PromptHints,
+    tokens_per_block: int,
     *,
     ms_per_output_token: float | None = None,
     overrides: Overrides | None = None,
@@ -30,18 +31,31 @@ def retention_of(
 ) -> Retention:
     """What TensorRT-LLM is to keep of a request, and for how long.
 
+    A block has one priority, that of the range with its first token. So a range ends with its last full block: the
+    block in which two ranges meet holds tokens of the later one, and is worth no more than that.
+
     Args:
+        tokens_per_block: the engine's.
         ms_per_output_token: how long the target takes for one; without it nothing has a duration.
         actions: those that count; ranges of others have the default priority.
     """
     used = set(actions)
     ranges = tuple(
-        RetentionRange(part.start, part.end, *_priority(part, ms_per_output_token, overrides or Overrides()))
-        for part in hints.ranges
+        RetentionRange(start, end, *_priority(part, ms_per_output_token, overrides or Overrides()))
+        for part, start, end in _aligned(hints, tokens_per_block)
         if part.action in used
     )
     decoded = DEFAULT_PRIORITY if hints.hints.output_reused or HintAction.RELEASE not in used else 0
     return Retention(ranges, decode_priority=decoded)
+
+
+def _aligned(hints: PromptHints, size: int) -> Iterator[tuple[HintRange, int, int]]:
+    """Each range with its first token and the one behind its last, on block borders; a prompt's end is its end."""
+    for part in hints.ranges:
+        start = part.start // size * size
+        end = part.end if part.end == hints.prompt_tokens else part.end // size * size
+        if end > start:
+            yield part, start, end
 
 
 def _priority(part: HintRange, ms_per_token: float | None, overrides: Overrides) -> tuple[int, float | None]:

@@ -43,11 +43,11 @@ def count_hits(
     actions: Collection[HintAction] = tuple(HintAction),
     *,
     concurrency: int = 1,
-    host_blocks: int = 0,
+    partial_reuse: bool = True,
 ) -> HitCount:
     """Replay the requests in their order on a cache that honours ``actions``; with none of them it is the engine's own
     least-recently-used order. ``concurrency`` requests are open at once; the oldest ends when the next starts."""
-    cache = TrtllmCache(capacity_blocks, tokens_per_block, host_blocks=host_blocks)
+    cache = TrtllmCache(capacity_blocks, tokens_per_block, partial_reuse=partial_reuse)
     open_: deque[tuple[TrtllmLease, HintedRequest]] = deque()
     prompt = hits = refused = 0
 
@@ -60,7 +60,7 @@ def count_hits(
     for one in requests:
         if len(open_) == concurrency:
             end_oldest()
-        wanted = None if one.hints is None else retention_of(one.hints, actions=actions)
+        wanted = None if one.hints is None else retention_of(one.hints, tokens_per_block, actions=actions)
         request = Request(one.prompt, max_tokens=max(1, len(one.answer)), retention=wanted)
         try:
             while (lease := cache.start(request)) is None:
