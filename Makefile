@@ -23,7 +23,7 @@ PEER := $(PEER_VENV)/.stamp-vllm
 HINTS := $(HINTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer soak bench-flips bench-frontend bench-cache bench-prediction bench-hints check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,11 @@ soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/r
 
 bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outputs differ
 	$(BIN)/python benchmarks/determinism/flips.py $(BENCH_ARGS)
+
+bench-engine: platform $(RUNTIME) weights ## the embedded engine beside its model and llama.cpp's own server (hours)
+	for script in retained counted concurrent_prefix throughput reproducible endurance; do \
+		$(BIN)/python benchmarks/engine/$$script.py $(BENCH_ARGS) || exit 1; \
+	done
 
 bench-frontend: $(TEST) ## the front end against labels made by hand; FRONTEND_REPOS is the folder of the checkouts
 	$(BIN)/python benchmarks/frontend/score.py --repos $(FRONTEND_REPOS) benchmarks/frontend/labels/*.json $(BENCH_ARGS)

@@ -210,6 +210,7 @@ def test_bounded_manager_never_reuses_more(
         assert reused <= attainable.request(prompt, output)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(prompts, st.lists(st.integers(0, 2), min_size=1, max_size=6), salts, retentions(), st.integers(0, 9)),

@@ -14,6 +14,7 @@ from charter_compiler.serve.engine.interface import (
     EngineOutput,
     EngineRequest,
     FinishReason,
+    Guide,
     SamplingParams,
 )
 from charter_compiler.serve.engine.null_runner import NullRunner
@@ -44,11 +45,12 @@ def request(
     retention: Retention | None = None,
     salt: str | None = None,
     drafts: Sequence[int] = (),
+    guide: Guide | None = None,
     **sampling: float | None,
 ) -> EngineRequest:
     params = SamplingParams(max_tokens=max_tokens, **sampling)  # type: ignore[arg-type]
     return EngineRequest(
-        request_id, tuple(prompt), params, stop, bad, end_id, log_probs, retention, salt, tuple(drafts)
+        request_id, tuple(prompt), params, stop, bad, end_id, log_probs, retention, salt, tuple(drafts), guide
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 import pytest
 from engine_harness import Ticks, drain, finish, request, tokens
-from hypothesis import given
+from hypothesis import given, settings
 
 from charter_compiler.serve.engine.interface import FinishReason, PerfMetrics
 
@@ -72,6 +72,7 @@ def test_an_end_within_the_drafts_ends() -> None:
     assert (tokens(outputs), finish(outputs)) == ([5, 6], FinishReason.END)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([0, 0, 0, 1]), max_size=12),
     st.integers(1, 8),

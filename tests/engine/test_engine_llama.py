@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,7 +19,15 @@ from charter_compiler.cache.retention import Retention, RetentionRange
 from charter_compiler.diagnostics.errors import ConfigError, ModelError, RequestRejectedError, TargetError
 from charter_compiler.serve.engine import llama
 from charter_compiler.serve.engine.core import EngineCore
-from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineOutput, EngineRequest, FinishReason
+from charter_compiler.serve.engine.interface import (
+    Batch,
+    EngineConfig,
+    EngineOutput,
+    EngineRequest,
+    FinishReason,
+    Guide,
+    GuideKind,
+)
 from charter_compiler.serve.engine.llama_runner import LlamaRunner
 from charter_compiler.serve.engine.null_runner import NullRunner
 
@@ -272,6 +282,54 @@ def test_sampling_with_a_seed_is_repeatable_and_log_probabilities_are_given(make
         texts.append(tokens(outputs))
         assert all(len(o.log_probs) == len(o.token_ids) and max(o.log_probs) <= 0 for o in outputs)
     assert texts[0] == texts[1]
+
+
+SCHEMA = (
+    '{"type": "object", "properties": {"city": {"type": "string", "maxLength": 12}, "rivers": {"type": "integer"}}, '
+    '"required": ["city", "rivers"], "additionalProperties": false}'
+)
+
+
+def test_guided_output_follows_its_guide_and_ends(make_runner: MakeRunner) -> None:
+    config = EngineConfig(capacity_blocks=32)
+    runner = make_runner(config)
+    core = EngineCore(config, runner, time.monotonic_ns)
+    prompt = runner.tokenize("Name a city and say how many rivers it has.\n")
+    wanted = (
+        (Guide(GuideKind.JSON_SCHEMA, SCHEMA), {}),
+        (Guide(GuideKind.REGEX, "[A-Z][a-z]{2,6}-(one|two)[.]"), {}),
+        (Guide(GuideKind.REGEX, "[0-9]{3}"), {"temperature": 1.5, "seed": 1}),
+    )
+    texts = []
+    for i, (guide, sampling) in enumerate(wanted):
+        core.add(request(i, prompt, 60, end_id=runner.facts.eos, guide=guide, **sampling))
+        outputs = drain(core)[i]
+        assert finish(outputs) is FinishReason.END
+        texts.append(b"".join(runner.token_bytes(token) for token in tokens(outputs)).decode())
+    found = json.loads(texts[0])
+    assert set(found) == {"city", "rivers"}
+    assert isinstance(found["rivers"], int)
+    assert re.fullmatch("[A-Z][a-z]{2,6}-(one|two)[.]", texts[1])
+    assert re.fullmatch("[0-9]{3}", texts[2])
+
+
+@pytest.mark.parametrize(
+    ("guide", "end_id", "message"),
+    [
+        (Guide(GuideKind.JSON_SCHEMA, "{"), 2, "no json_schema that can be used: EOF"),
+        (Guide(GuideKind.REGEX, "("), 2, "no regex that can be used: .*unclosed group"),
+        (Guide(GuideKind.JSON), None, "end_id is None .*send end_id 2"),
+    ],
+)
+def test_guides_that_cannot_be_followed_are_refused_at_once(
+    make_runner: MakeRunner, guide: Guide, end_id: int | None, message: str
+) -> None:
+    config = EngineConfig(capacity_blocks=16)
+    core = EngineCore(config, make_runner(config), time.monotonic_ns)
+    with pytest.raises(RequestRejectedError, match=message) as refused:
+        core.add(request(1, [1, 2], guide=guide, end_id=end_id))
+    assert "\n" not in str(refused.value)
+    assert core.idle
 
 
 def test_the_model_ends_its_answer(make_runner: MakeRunner) -> None:

@@ -26,6 +26,7 @@ TYPES = {
     "stop_words": "BYTES",
     "bad_words": "BYTES",
     "guided_decoding_guide": "BYTES",
+    "guided_decoding_guide_type": "BYTES",
     "max_tokens": "INT32",
     "top_k": "INT32",
     "beam_width": "INT32",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import uuid
 from collections.abc import Callable
@@ -251,6 +252,12 @@ def test_retention_and_drafts_are_taken(embedded_server: ServerHandle) -> None:
         ask(url, **{**values, "retention_token_range_starts": [0, 4]})
 
 
+def test_guided_output_follows_its_guide(embedded_server: ServerHandle) -> None:
+    guide = {"guided_decoding_guide_type": "regex", "guided_decoding_guide": "(No|Maybe), it is [0-9]{2}[.]"}
+    answer = joined(ask(embedded_server.grpc_url, text_input=PROMPT, max_tokens=30, stream=True, **guide))
+    assert re.fullmatch(guide["guided_decoding_guide"], answer)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -258,7 +265,9 @@ def test_retention_and_drafts_are_taken(embedded_server: ServerHandle) -> None:
         ({"num_return_sequences": 2}, "num_return_sequences is not supported"),
         ({"lora_task_id": 7}, "lora_task_id is not supported: .* has no LoRA"),
         ({"return_context_logits": True}, "return_context_logits is not supported"),
-        ({"guided_decoding_guide": "{}"}, "guided_decoding_guide is not supported"),
+        ({"guided_decoding_guide": "{}"}, "guided_decoding_guide_type is ''.*give one of json, json_schema, regex"),
+        ({"guided_decoding_guide_type": "regex"}, "guided_decoding_guide is missing"),
+        ({"guided_decoding_guide_type": "regex", "guided_decoding_guide": "("}, "no regex that can be used"),
         ({"prompt_embedding_table": 1.0}, "prompt_embedding_table is not supported"),
         ({"prompt_table_extra_id": 3}, "PROMPT_TABLE_EXTRA_ID is not supported"),
         ({"length_penalty": 2.0}, "len_penalty is not supported"),

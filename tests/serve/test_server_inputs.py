@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from charter_compiler.cache.retention import Retention, RetentionRange
 from charter_compiler.diagnostics.errors import RequestRejectedError
-from charter_compiler.serve.engine.interface import SamplingParams
+from charter_compiler.serve.engine.interface import Guide, GuideKind, SamplingParams
 from charter_compiler.serve.interfaces import interfaces
 from charter_compiler.serve.model_repository.inputs import REFUSED, is_streaming, read_generations
 
@@ -113,6 +113,16 @@ def test_retention_that_contradicts_itself_is_refused(columns: dict[str, list[in
         retention(**columns)
 
 
+def test_guides_are_read() -> None:
+    kinds = [[b"regex"], [b""]]
+    first, second = read_generations(
+        tensors(guided_decoding_guide_type=kinds, guided_decoding_guide=[[b"a+"], [b""]]), exclude_input=True
+    )
+    assert (first.guide, second.guide) == (Guide(GuideKind.REGEX, "a+"), None)
+    with pytest.raises(RequestRejectedError, match="guided_decoding_guide_type is 'ebnf_grammar'"):
+        read_generations(tensors(guided_decoding_guide_type=[[b"ebnf_grammar"]] * 2), exclude_input=True)
+
+
 def test_drafts_are_read() -> None:
     first, second = read_generations(tensors(draft_input_ids=[[1, 2], [3, 4]]), exclude_input=True)
     assert (first.drafts, second.drafts) == ((1, 2), (3, 4))
@@ -134,7 +144,7 @@ def test_every_input_is_read_or_refused_or_without_effect() -> None:
     read |= {"temperature", "runtime_top_k", "runtime_top_p", "repetition_penalty", "min_tokens", "presence_penalty"}
     read |= {"frequency_penalty", "seed", "return_log_probs", "exclude_input_in_output", "stop", "streaming"}
     read |= {name for name in {tensor.name for tensor in interfaces()["tensorrt_llm"].inputs} if "retention_" in name}
-    read |= {"draft_input_ids"}
+    read |= {"draft_input_ids", "guided_decoding_guide_type", "guided_decoding_guide"}
     # Padding is cut off by input_lengths; figures are always sent; decoder_input_lengths speaks for the ids.
     no_effect = {"pad_id", "return_perf_metrics", "return_num_input_tokens", "return_num_output_tokens"}
     no_effect |= {"decoder_input_ids"}

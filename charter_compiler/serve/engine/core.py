@@ -68,6 +68,7 @@ class EngineCore:
         """Raises RequestRejectedError, or ContextLengthError where the request can never fit. Touches no state, so any
         thread may call it."""
         validate(request, self.config, self._runner.vocab_size)
+        self._runner.validate(request)
         self.blocks.require_fit(len(request.prompt), request.sampling.max_tokens)
 
     def add(self, request: EngineRequest, arrival_ns: int | None = None) -> None:
@@ -141,6 +142,11 @@ class EngineCore:
             output_tokens=self._output_tokens,
             decoded_tokens=self._decoded_tokens,
         )
+
+    def clear(self) -> None:
+        """Forget every block that no running request holds."""
+        while (block := self.blocks.queue.top()) is not None:
+            self.blocks.forget(block)
 
     def check(self) -> None:
         """Raises AssertionError if blocks or sequences are miscounted. For tests: it walks the whole cache."""

@@ -52,6 +52,22 @@ class SamplingParams:
         return self.temperature is None and not self.top_k and self.top_p is None and self.min_p is None
 
 
+class GuideKind(StrEnum):
+    """TensorRT-LLM's names, of ``guided_decoding_guide_type``. ``JSON`` is any JSON and has no text."""
+
+    JSON = "json"
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """What the output must follow, from its first token to its end."""
+
+    kind: GuideKind
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One prompt. ``stop`` and ``bad`` are token sequences, looked for in the output alone. The output ends with a stop
@@ -60,7 +76,8 @@ class EngineRequest:
 
     ``retention`` says how long which blocks are to be kept; only requests with the same ``cache_salt`` share blocks.
     ``drafts`` are tokens that the output may begin with: they are computed together, and those that the sampler would
-    have chosen are kept."""
+    have chosen are kept. Only tokens that follow the ``guide`` are chosen, until the output is complete; ``max_tokens``
+    may cut it before that."""
 
     request_id: int
     prompt: tuple[int, ...]
@@ -72,6 +89,7 @@ class EngineRequest:
     retention: Retention | None = None
     cache_salt: str | None = None
     drafts: tuple[int, ...] = ()
+    guide: Guide | None = None
 
 
 class FinishReason(StrEnum):
@@ -208,6 +226,9 @@ class ModelRunner(SequenceMemory, Protocol):
     @property
     def vocab_size(self) -> int | None:
         """Token ids run from 0 to below this; None where any id will do."""
+
+    def validate(self, request: EngineRequest) -> None:
+        """Raises RequestRejectedError where the model cannot do what is asked. Any thread may call it."""
 
     def decode(self, batch: Batch) -> None:
         """Compute the batch. Raises ``TargetError`` if the model fails."""

@@ -123,6 +123,9 @@ bool llama_model_is_hybrid(const struct llama_model * model);
 bool llama_model_is_diffusion(const struct llama_model * model);
 int32_t llama_vocab_n_tokens(const struct llama_vocab * vocab);
 llama_token llama_vocab_eos(const struct llama_vocab * vocab);
+bool llama_vocab_is_control(const struct llama_vocab * vocab, llama_token token);
+int32_t llama_token_to_piece(const struct llama_vocab * vocab, llama_token token, char * buf, int32_t length,
+                             int32_t lstrip, bool special);
 int32_t llama_tokenize(const struct llama_vocab * vocab, const char * text, int32_t text_len, llama_token * tokens,
                        int32_t n_tokens_max, bool add_special, bool parse_special);
 
@@ -165,6 +168,7 @@ class Llama:
     """The library and its types. Get it by ``load``."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.ffi = FFI()
         self.ffi.cdef(DECLARATIONS)
         # llama.cpp's threads meet some hundred times a token. GNU OpenMP spins there, and where other processes want

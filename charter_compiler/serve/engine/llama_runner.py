@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from charter_compiler.diagnostics.errors import ConfigError, ModelError, TargetError
-from charter_compiler.serve.engine import llama
+from charter_compiler.diagnostics.errors import ConfigError, ModelError, RequestRejectedError, TargetError
+from charter_compiler.serve.engine import guides, llama
 from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineRequest
 from charter_compiler.serve.engine.sampler import Logits, Sampler, log_probability
 
@@ -51,6 +51,8 @@ class LlamaRunner:
             raise
         self._memory = self._llama.lib.llama_get_memory(self._context)
         self._make_batch(config.prefill_chunk)
+        eos = self.facts.eos
+        self._guides = None if eos is None else guides.Guides(self._llama, self.facts.vocab_size, eos, self.token_bytes)
 
     @property
     def vocab_size(self) -> int:
@@ -67,6 +69,18 @@ class LlamaRunner:
     def sequence_length(self, sequence: int) -> int:
         """Positions that llama.cpp itself holds for the sequence."""
         return int(self._llama.lib.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def validate(self, request: EngineRequest) -> None:
+        if request.guide is None:
+            return
+        if self._guides is None:
+            raise RequestRejectedError("the model has no end token, so guided output could not end")
+        if request.end_id != self._guides.end_id:
+            raise RequestRejectedError(
+                f"end_id is {request.end_id} and guided output ends with the model's own end, {self._guides.end_id}",
+                remedy=f"send end_id {self._guides.end_id}",
+            )
+        self._guides.matcher(request.guide)
 
     def decode(self, batch: Batch) -> None:
         count = len(batch)
@@ -90,7 +104,8 @@ class LlamaRunner:
     def sample(self, index: int, request: EngineRequest, output: Sequence[int]) -> tuple[int, float | None]:
         sampler = self._samplers.get(request.request_id)
         if sampler is None:
-            sampler = self._samplers[request.request_id] = Sampler(request, self.facts.vocab_size)
+            matcher = self._guides.matcher(request.guide) if request.guide and self._guides else None
+            sampler = self._samplers[request.request_id] = Sampler(request, self.facts.vocab_size, matcher)
         logits = self.logits(index)
         token = sampler.choose(logits, output)
         return token, log_probability(logits, token) if request.return_log_probs else None
@@ -108,6 +123,14 @@ class LlamaRunner:
         if count < 0:
             raise ModelError(f"llama.cpp cannot tokenize a text of {len(data)} bytes", place=self.facts.name)
         return list(buffer[0:count])
+
+    def token_bytes(self, token: int) -> bytes:
+        """The token's text; of one that stands for no text its name, marked."""
+        vocab = self._llama.lib.llama_model_get_vocab(self._model)
+        buffer = self._llama.ffi.new("char[]", 512)
+        count = self._llama.lib.llama_token_to_piece(vocab, token, buffer, len(buffer), 0, True)
+        mark = guides.SPECIAL if self._llama.lib.llama_vocab_is_control(vocab, token) else b""
+        return mark + bytes(self._llama.ffi.buffer(buffer, max(count, 0)))
 
     def close(self) -> None:
         """Free model and context. Idempotent; nothing else may be called afterwards."""

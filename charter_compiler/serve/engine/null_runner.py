@@ -24,6 +24,9 @@ class NullRunner(NoMemory):
         self._outputs = outputs
         self._on_decode = on_decode
 
+    def validate(self, request: EngineRequest) -> None:
+        """What its output must follow is known to be followed."""
+
     def decode(self, batch: Batch) -> None:
         self._on_decode(batch)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from charter_compiler.serve.engine.guides import Matcher
 from charter_compiler.serve.engine.interface import EngineRequest, SamplingParams
 
 Logits = NDArray[np.float32]
@@ -17,11 +18,14 @@ Ids = NDArray[np.int64]
 class Sampler:
     """One request's sampler. Its random numbers depend on the request's seed alone (fresh entropy without one).
 
+    ``matcher`` leaves only the tokens that follow the request's guide, and the end where the output is complete.
+
     Order, as in TensorRT-LLM's `penaltyKernels.cu`: temperature; repetition, presence and frequency penalties over
     prompt and output; tokens that must not come; then top-k, top-p of what is left, renormalized, and min-p.
     """
 
-    def __init__(self, request: EngineRequest, vocab_size: int) -> None:
+    def __init__(self, request: EngineRequest, vocab_size: int, matcher: Matcher | None = None) -> None:
+        self._matcher = matcher
         self._request = request
         self._random = np.random.Generator(np.random.PCG64(request.sampling.seed))
         self._counts = np.bincount(request.prompt, minlength=vocab_size) if _penalized(request.sampling) else None
@@ -31,7 +35,7 @@ class Sampler:
         """``logits`` has the shape [vocabulary] and is left as it is; ``output`` are the tokens chosen so far."""
         sampling = self._request.sampling
         banned = self._banned(output)
-        if sampling.greedy and self._counts is None and not banned:
+        if sampling.greedy and self._counts is None and self._matcher is None and not banned:
             return int(logits.argmax())
         scores = logits.astype(np.float64)
         if sampling.temperature:
@@ -39,7 +43,21 @@ class Sampler:
         if self._counts is not None:
             self._penalize(scores, output)
         scores[banned] = -np.inf
-        return int(scores.argmax()) if sampling.greedy else self._draw(scores)
+        if self._matcher is None:
+            return int(scores.argmax()) if sampling.greedy else self._draw(scores)
+        return self._follow(self._matcher, scores)
+
+    def _follow(self, matcher: Matcher, scores: Values) -> int:
+        """A token that follows the guide; the end where none is left."""
+        end = self._request.end_id
+        assert end is not None
+        scores[~matcher.allowed()] = -np.inf
+        if np.isneginf(scores.max()):
+            return end
+        token = int(scores.argmax()) if self._request.sampling.greedy else self._draw(scores)
+        if token != end:
+            matcher.consume(token)
+        return token
 
     def _banned(self, output: Sequence[int]) -> list[int]:
         """Tokens that would complete a bad sequence, and the end before ``min_tokens``."""

@@ -216,4 +216,5 @@ def _engine_request(request_id: int, generation: Generation) -> EngineRequest:
         retention=generation.retention,
         cache_salt=generation.cache_salt,
         drafts=generation.drafts,
+        guide=generation.guide,
     )

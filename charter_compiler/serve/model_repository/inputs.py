@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from charter_compiler.cache.retention import Retention
 from charter_compiler.diagnostics.errors import RequestRejectedError
-from charter_compiler.serve.engine.interface import SamplingParams
+from charter_compiler.serve.engine.interface import Guide, GuideKind, SamplingParams
 from charter_compiler.serve.model_repository.extras import Extras, read_extras
 from charter_compiler.serve.model_repository.retention import read_retention
 from charter_compiler.serve.model_repository.words import TokenWords, unpack_words
@@ -55,8 +55,6 @@ REFUSED: Mapping[str, str] = {
     "lora_weights": "the embedded server has no LoRA",
     "lora_config": "the embedded server has no LoRA",
     "context_phase_params": "the embedded server is not disaggregated",
-    "guided_decoding_guide_type": "the embedded server has no guided decoding",
-    "guided_decoding_guide": "the embedded server has no guided decoding",
 }
 """Inputs of `tensorrt_llm` that are part of the interface and refused when they ask for something."""
 
@@ -83,6 +81,7 @@ class Generation:
     retention: Retention | None = None
     cache_salt: str | None = None
     drafts: tuple[int, ...] = ()
+    guide: Guide | None = None
 
 
 def refuse_unsupported(tensors: Tensors, refused: Mapping[str, str] = REFUSED) -> None:
@@ -155,7 +154,29 @@ def _read(tensors: Tensors, row: int, exclude_input: bool, extras: Extras) -> Ge
         retention=read_retention(tensors, row),
         cache_salt=extras.cache_salt,
         drafts=tuple(tensors["draft_input_ids"][row].ravel().tolist()) if "draft_input_ids" in tensors else (),
+        guide=_guide(tensors, row),
     )
+
+
+def _guide(tensors: Tensors, row: int) -> Guide | None:
+    kind = _text(tensors, "guided_decoding_guide_type", row)
+    text = _text(tensors, "guided_decoding_guide", row)
+    if not kind and not text:
+        return None
+    if kind not in set(GuideKind):
+        known = ", ".join(GuideKind)
+        raise RequestRejectedError(f"guided_decoding_guide_type is {kind!r}", remedy=f"give one of {known}")
+    if not text and kind != GuideKind.JSON:
+        raise RequestRejectedError("guided_decoding_guide is missing", remedy=f"send the {kind}")
+    return Guide(GuideKind(kind), "" if kind == GuideKind.JSON else text)
+
+
+def _text(tensors: Tensors, name: str, row: int) -> str:
+    value = _number(tensors, name, row) if name in tensors and tensors[name][row].size else b""
+    try:
+        return value.decode("utf-8") if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError as error:
+        raise RequestRejectedError(f"{name} is not UTF-8", remedy="send UTF-8") from error
 
 
 def _sampling(tensors: Tensors, row: int, max_tokens: int, extras: Extras) -> SamplingParams:
@@ -187,7 +208,7 @@ def _number(tensors: Tensors, name: str, row: int) -> Any:
     values = tensors[name][row].ravel()
     if values.size != 1:
         raise RequestRejectedError(f"{name} has {values.size} values", remedy="send one")
-    return values[0].item()
+    return values[0].item() if isinstance(values[0], np.generic) else values[0]
 
 
 def _in_range(tensors: Tensors, name: str, row: int, *, low: float, high: float = float("inf")) -> Any:

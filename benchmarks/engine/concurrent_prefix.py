@@ -1,0 +1,121 @@
+"""Concurrent requests with one warm prefix: this engine, and llama.cpp's own server at its best setting.
+
+    python benchmarks/engine/concurrent_prefix.py [--rounds N] [--counts N ...] [-o FILE]
+
+A prefix of 1,188 tokens is computed once (for the server also: once in every slot); then four, or sixteen, requests
+with it and 12 tokens of their own come at once, each for 8 output tokens. Measured is the time until the last has
+ended, and for this engine the tokens that go through llama_decode. Rounds are interleaved: the settings take turns,
+each round has a prefix of its own. Engine and server run on the same threads with the same waiting policy, one at a
+time.
+
+The server's settings: unified KV cache or one a slot, the prefix warmed in one slot or in every slot, host prompt cache
+(8 GiB), slot similarity 0.1 and 0.5. A server whose every slot was warmed has computed the prefix once a slot, so the
+time is given without the warm-up and with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from shared import Counted, ask, complete, conditions, llama_server, text_tokens, tokens, write
+
+from charter_compiler.serve.engine.interface import EngineConfig
+
+OUTPUT = Path(__file__).with_name("concurrent_prefix.jsonl")
+PREFIX, OWN, ANSWER = 1188, 12, 8
+SETTINGS: dict[str, dict[str, Any]] = {
+    "unified, one slot warmed": {"kv_unified": True, "cache_ram_mib": 8192, "slot_prompt_similarity": 0.1},
+    "unified, every slot warmed": {"kv_unified": True, "cache_ram_mib": 8192, "slot_prompt_similarity": 0.1},
+    "split, every slot warmed": {"kv_unified": False, "cache_ram_mib": 8192, "slot_prompt_similarity": 0.5},
+}
+
+
+def prompts(count: int, round_number: int) -> tuple[list[int], list[list[int]]]:
+    prefix = [400 + round_number, *text_tokens(PREFIX - 1, seed=round_number)]
+    return prefix, [[*prefix, 1000 + i, *text_tokens(OWN - 1, seed=1000 + i)] for i in range(count)]
+
+
+def by_engine(count: int, round_number: int) -> dict[str, Any]:
+    config = EngineConfig(capacity_blocks=128, max_context=2048)
+    counted = Counted(config)
+    prefix, full = prompts(count, round_number)
+    started = time.perf_counter()
+    counted.serve([ask(0, [*prefix, 5], 1)])
+    warmed = time.perf_counter() - started
+    started = time.perf_counter()
+    outputs = counted.serve([ask(1 + i, prompt, ANSWER) for i, prompt in enumerate(full)])
+    seconds = time.perf_counter() - started
+    cached = [outputs[1 + i][-1].perf.num_cached_tokens for i in range(count)]  # type: ignore[union-attr]
+    found = {
+        "warm_up_s": warmed,
+        "seconds": seconds,
+        "cached_of_prefix": [min(one, PREFIX) / PREFIX for one in cached],
+        "decoded": [counted.decoded[1 + i] for i in range(count)],
+        "decoded_due": [PREFIX + OWN - cached[i] + ANSWER - 1 for i in range(count)],
+        "tokens": [tokens(outputs[1 + i]) for i in range(count)],
+    }
+    counted.runner.close()
+    return found
+
+
+def by_server(count: int, round_number: int, name: str) -> dict[str, Any]:
+    prefix, full = prompts(count, round_number)
+    options = {"n_parallel": count, "n_ctx": (PREFIX + OWN + 64) * count, **SETTINGS[name]}
+    with llama_server(**options) as url, ThreadPoolExecutor(count) as pool:
+        slots = range(count) if "every" in name else range(1)
+        started = time.perf_counter()
+        for slot in slots:
+            complete(url, [*prefix, 5], 1, id_slot=slot)
+        warmed = time.perf_counter() - started
+        started = time.perf_counter()
+        answers = list(pool.map(lambda prompt: complete(url, prompt, ANSWER), full))
+        seconds = time.perf_counter() - started
+    cached = [answer["timings"]["cache_n"] for answer in answers]
+    return {"warm_up_s": warmed, "seconds": seconds, "cached_of_prefix": [min(one, PREFIX) / PREFIX for one in cached]}
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2, metavar="N", help="(%(default)s)")
+    parser.add_argument("--counts", type=int, nargs="+", default=[4, 16], help="requests at once")
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS), help="of the server")
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, metavar="FILE", help="(%(default)s)")
+    args = parser.parse_args(argv)
+    with args.output.open("w", encoding="utf-8") as file:
+        write(file, conditions(prefix=PREFIX, own=OWN, answer=ANSWER))
+        for count in args.counts:
+            for number in range(args.rounds):
+                engine = by_engine(count, number)
+                write(file, {"count": count, "round": number, "by": "engine", **engine})
+                times, warm_up = {}, {}
+                for name in args.settings:
+                    server = by_server(count, number, name)
+                    times[name], warm_up[name] = server["seconds"], server["warm_up_s"]
+                    write(file, {"count": count, "round": number, "by": name, **server})
+                best = min(times, key=lambda name: times[name])
+                total = engine["warm_up_s"] + engine["seconds"]
+                totals = {name: warm_up[name] + times[name] for name in times}
+                summary = {
+                    "count": count,
+                    "round": number,
+                    "least_reused": min(engine["cached_of_prefix"]),
+                    "only_the_rest_decoded": engine["decoded"] == engine["decoded_due"],
+                    "engine_s": round(engine["seconds"], 3),
+                    "server_s": {name: round(seconds, 3) for name, seconds in times.items()},
+                    "best": best,
+                    "times_sooner": {name: round(value / engine["seconds"], 2) for name, value in times.items()},
+                    "times_sooner_with_warm_up": {name: round(value / total, 2) for name, value in totals.items()},
+                }
+                write(file, {"summary": summary})
+                print(summary, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""Is retention real? A prefix of each priority, a flood that needs every block, and the prefix again.
+
+    python benchmarks/engine/retained.py [-o FILE]
+
+Each case begins with an empty cache of 32 blocks. The prefix of 129 tokens is served with its priority, for ever or for
+a time; then come foreign requests of twice the cache; then the prefix again, whose tokens are counted at llama_decode.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared import Counted, ask, conditions, text_tokens, write
+
+from charter_compiler.cache.retention import Retention, RetentionRange
+from charter_compiler.serve.engine.interface import EngineConfig
+
+OUTPUT = Path(__file__).with_name("retained.jsonl")
+CONFIG = EngineConfig(tokens_per_block=16, capacity_blocks=32, max_context=512, max_running=4, max_sequences=32)
+PREFIX, FLOOD = 129, 8
+CASES = ((100, None, 0), (35, None, 0), (0, None, 0), (100, 60_000, 30), (100, 60_000, 61), (100, 2_000, 1))
+"""Priority, its duration in ms, and how many seconds pass before the flood. The clock is moved, not waited for."""
+
+
+def case(priority: int, duration_ms: int | None, wait_s: int) -> dict[str, object]:
+    now = 0
+    counted = Counted(CONFIG, lambda: now)
+    prefix = text_tokens(PREFIX, seed=1)
+    retention = Retention((RetentionRange(0, None, priority, duration_ms),))
+    counted.serve([ask(0, prefix, 1, retention=retention)])
+    now += wait_s * 10**9
+    flood = [ask(1 + i, [300 + i, *text_tokens(PREFIX - 1, seed=100 + i)], 1) for i in range(FLOOD)]
+    for request in flood:
+        counted.serve([request])
+    counted.serve([ask(99, prefix, 1)])
+    found = {
+        "priority": priority,
+        "duration_ms": duration_ms,
+        "flood_after_s": wait_s,
+        "prefix_tokens": PREFIX,
+        "flood_tokens": FLOOD * PREFIX,
+        "cache_tokens": CONFIG.capacity_blocks * CONFIG.tokens_per_block,
+        "decoded_cold": counted.decoded[0],
+        "decoded_again": counted.decoded[99],
+    }
+    counted.runner.close()
+    return found
+
+
+def main(argv: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, metavar="FILE", help="(%(default)s)")
+    args = parser.parse_args(argv)
+    with args.output.open("w", encoding="utf-8") as file:
+        write(file, conditions(CONFIG))
+        for one in CASES:
+            line = case(*one)
+            write(file, line)
+            print(line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,138 @@
+"""What the engine's benchmarks share: conditions, the engine with tokens counted at ``llama_decode``, llama.cpp's own
+server, and prompts."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import httpx
+
+from charter_compiler.api.environment import describe_environment
+from charter_compiler.serve.engine.core import EngineCore
+from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineOutput, EngineRequest, SamplingParams
+from charter_compiler.serve.engine.llama_runner import LlamaRunner
+from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
+from charter_compiler.tokens.tokenizer import default_tokenizer
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = ROOT / "examples" / "data" / "documents.jsonl"
+TIMEOUT = 1200.0
+# For the engine and for llama.cpp's own server alike: spinning threads cost far more than they save on shared cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+class Counted:
+    """A core over the real model; ``decoded`` counts, at ``llama_decode``, the tokens of each request."""
+
+    def __init__(self, config: EngineConfig, clock: Callable[[], int] = time.monotonic_ns) -> None:
+        self.runner = LlamaRunner(find_model(), config)
+        self.core = EngineCore(config, self.runner, clock)
+        self.decoded: Counter[int] = Counter()
+        decode = self.runner.decode
+
+        def counting(batch: Batch) -> None:
+            owners = {entry.allocation.sequence: i for i, entry in self.core._running.items()}
+            decode(batch)
+            self.decoded.update(owners[sequence] for sequence in batch.sequences)
+
+        self.runner.decode = counting  # type: ignore[method-assign]
+
+    def serve(self, requests: Sequence[EngineRequest]) -> dict[int, list[EngineOutput]]:
+        """All at once, to their ends."""
+        outputs: dict[int, list[EngineOutput]] = {request.request_id: [] for request in requests}
+        for request in requests:
+            self.core.add(request)
+        while not self.core.idle:
+            for output in self.core.step():
+                outputs[output.request_id].append(output)
+        return outputs
+
+
+def ask(request_id: int, prompt: Sequence[int], max_tokens: int, **extra: Any) -> EngineRequest:
+    return EngineRequest(request_id, tuple(prompt), SamplingParams(max_tokens), **extra)
+
+
+def tokens(outputs: Sequence[EngineOutput]) -> list[int]:
+    return [token for output in outputs for token in output.token_ids]
+
+
+@contextlib.contextmanager
+def llama_server(**options: Any) -> Iterator[str]:
+    """llama.cpp's own server, from the same wheel; yields its address. ``options`` are ``CommonParams``'s."""
+    import xllamacpp  # after the environment is set
+
+    params = xllamacpp.CommonParams()
+    params.model.path = str(find_model())
+    params.port = 0
+    params.hostnames = ["127.0.0.1"]
+    params.verbosity = -1
+    params.warmup = False
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
+    for name, value in options.items():
+        setattr(params, name, value)
+    server = xllamacpp.Server(params)
+    try:
+        yield str(server.listening_address)
+    finally:
+        del server
+
+
+def complete(url: str, prompt: Sequence[int], max_tokens: int, **options: Any) -> dict[str, Any]:
+    """One greedy completion by llama.cpp's own server, with the tokens of its answer."""
+    body = {"prompt": list(prompt), "n_predict": max_tokens, "temperature": 0, "return_tokens": True}
+    body |= {"ignore_eos": True, "cache_prompt": True, **options}
+    with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
+        answer: dict[str, Any] = client.post(f"{url}/completion", json=body).raise_for_status().json()
+    return answer
+
+
+def documents() -> list[list[int]]:
+    """Tokens of the example documents."""
+    lines = DOCUMENTS.read_text(encoding="utf-8").splitlines()
+    return [default_tokenizer().encode(json.loads(line)["document"]) for line in lines]
+
+
+def text_tokens(count: int, seed: int) -> list[int]:
+    """So many tokens of the example documents, from a place that ``seed`` chooses."""
+    rng = random.Random(seed)
+    found: list[int] = []
+    all_documents = documents()
+    while len(found) < count:
+        document = rng.choice(all_documents)
+        start = rng.randrange(len(document) // 2)
+        found += document[start : start + 400]
+    return found[:count]
+
+
+def conditions(config: EngineConfig | None = None, **others: Any) -> dict[str, Any]:
+    """Machine, versions, commit, model and sizes of a measurement."""
+    sizes = {} if config is None else {"engine": asdict(config)}
+    return {
+        "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_files": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "environment": dict(describe_environment()),
+        "load_average": os.getloadavg()[0],
+        "model": DEFAULT_MODEL.name,
+        **sizes,
+        **others,
+    }
+
+
+def write(file: TextIO, line: Mapping[str, Any]) -> None:
+    print(json.dumps(line), file=file, flush=True)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
