@@ -15,6 +15,7 @@ COMMANDS = {
     "compile": "predict, optimize, and write plan, report and engine configuration",
     "run": "run an agent over inputs and measure",
     "calibrate": "probe a target for a minute, so that compile predicts seconds too",
+    "config": "check engine configuration, or a running server, against a plan",
     "simulate": "replay a recorded trace through the model of an engine's cache",
     "demo": "the main job on the embedded server, start to end",
     "serve": "the embedded Triton server",
