@@ -1,10 +1,11 @@
 """Are the tokens that go through llama_decode those that the cache model predicts, request by request?
 
-    python benchmarks/engine/counted.py [--requests N] [-o FILE]
+    python benchmarks/engine/counted.py [--requests N] [--kinds KIND ...] [-o FILE]
 
 Random requests with shared beginnings, eight at once, through a cache that is short of blocks and of sequences: once
-plain, once with random retention (priorities and durations) and partial reuse. The model is the same core over a runner
-that computes nothing. Both have a clock that moves by 1 ms an iteration, so that durations end at the same moment.
+``plain``, once ``retained``: with random retention (priorities and durations) and partial reuse. The model is the same
+core over a runner that computes nothing. Both have a clock that moves by 1 ms an iteration, so that durations end at
+the same moment.
 The file has a line of conditions, then a line a request. The exit code is 1 where one differs.
 """
 
@@ -26,6 +27,7 @@ from charter_compiler.serve.engine.null_runner import NullRunner
 
 OUTPUT = Path(__file__).with_name("counted.jsonl")
 SEED = 5
+KINDS = {"plain": False, "retained": True}
 CONFIG = EngineConfig(
     tokens_per_block=4, capacity_blocks=64, max_context=128, max_running=8, max_sequences=14, prefill_chunk=64
 )
@@ -78,12 +80,14 @@ def trickle(core: EngineCore, requests: Sequence[EngineRequest], clock: Steps) -
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=1000, metavar="N", help="of each kind (%(default)s)")
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=list(KINDS), help="(both)")
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, metavar="FILE", help="(%(default)s)")
     args = parser.parse_args(argv)
     wrong = 0
     with args.output.open("w", encoding="utf-8") as file:
         write(file, conditions(CONFIG, seed=SEED))
-        for kind, retained in (("plain", False), ("retention and partial reuse", True)):
+        for kind in args.kinds:
+            retained = KINDS[kind]
             config = replace(CONFIG, enable_partial_reuse=retained)
             requests = random_requests(args.requests, retained=retained)
             clock = Steps()

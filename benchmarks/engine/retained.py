@@ -2,7 +2,7 @@
 
     python benchmarks/engine/retained.py [-o FILE]
 
-Each case begins with an empty cache of 32 blocks. The prefix of 129 tokens is served with its priority, for ever or for
+Each case begins with an empty cache of 16 blocks. The prefix of 33 tokens is served with its priority, for ever or for
 a time; then come foreign requests of twice the cache; then the prefix again, whose tokens are counted at llama_decode.
 """
 
@@ -19,8 +19,8 @@ from charter_compiler.cache.retention import Retention, RetentionRange
 from charter_compiler.serve.engine.interface import EngineConfig
 
 OUTPUT = Path(__file__).with_name("retained.jsonl")
-CONFIG = EngineConfig(tokens_per_block=16, capacity_blocks=32, max_context=512, max_running=4, max_sequences=32)
-PREFIX, FLOOD = 129, 8
+CONFIG = EngineConfig(tokens_per_block=8, capacity_blocks=16, max_context=128, max_running=4, max_sequences=32)
+PREFIX, FLOOD = 33, 8
 CASES = ((100, None, 0), (35, None, 0), (0, None, 0), (100, 60_000, 30), (100, 60_000, 61), (100, 2_000, 1))
 """Priority, its duration in ms, and how many seconds pass before the flood. The clock is moved, not waited for."""
 
