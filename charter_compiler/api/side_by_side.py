@@ -1,4 +1,4 @@
-"""The same agent and inputs as written and optimized, each on an engine that starts cold."""
+"""The same agent and inputs as written, optimized and laid out, each on an engine that starts cold."""
 
 from __future__ import annotations
 
@@ -11,25 +11,39 @@ from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.recording import RecordingComparison, compare_recordings, recording_path
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import LOCAL
+from charter_compiler.plan.execution_plan import ExecutionPlan
+
+BASELINE, OPTIMIZED, LAID_OUT = str(Mode.BASELINE), str(Mode.OPTIMIZED), "laid_out"
 
 
 @dataclass(frozen=True, slots=True)
 class SideBySide:
     """Two runs, and their calls compared: whether both sent the same prompts, and where the engine answered the same
-    prompt differently."""
+    prompt differently. ``laid_out`` is a third, whose prompts are other ones."""
 
     baseline: RunReport
     optimized: RunReport
     comparison: RecordingComparison
+    laid_out: RunReport | None = None
+
+    @property
+    def reports(self) -> tuple[RunReport, ...]:
+        """The runs in their order."""
+        found = (self.baseline, self.optimized, self.laid_out)
+        return tuple(report for report in found if report is not None)
 
 
 def run_side_by_side(
-    request: RunRequest, folder: Path, observer_of: Callable[[Mode], RunObserver] = lambda mode: RunObserver()
+    request: RunRequest,
+    folder: Path,
+    observer_of: Callable[[str], RunObserver] = lambda name: RunObserver(),
+    layout_plan: ExecutionPlan | None = None,
 ) -> SideBySide:
-    """Run baseline, then optimized, each on an embedded server started for it, with recorded calls.
+    """Run baseline, then optimized, then, if a plan with a layout is given, laid out; each on an embedded server
+    started for it, with recorded calls.
 
-    ``request.output`` and ``options.mode`` are replaced: the runs write to ``baseline.jsonl`` and ``optimized.jsonl``
-    in ``folder``, which is created.
+    ``request.output`` and ``options.mode`` are replaced: the runs write to ``baseline.jsonl``, ``optimized.jsonl`` and
+    ``laid_out.jsonl`` in ``folder``, which is created; the observer is asked for by these names.
 
     Raises:
         UsageError: the target is not ``local``: of a server that is not started here, the cache is not cold.
@@ -43,22 +57,27 @@ def run_side_by_side(
         )
     folder.mkdir(parents=True, exist_ok=True)
 
-    def run(mode: Mode) -> RunReport:
+    def run(name: str, mode: Mode, plan: ExecutionPlan | None, layout: bool = False) -> RunReport:
         one = replace(
             request,
-            output=folder / f"{mode}.jsonl",
+            output=folder / f"{name}.jsonl",
             options=replace(request.options, mode=mode),
+            plan=plan,
+            layout=layout,
             target_options=replace(request.target_options, fresh_server=True),
             record=True,
             resume=False,
         )
-        report = measured_run(one, observer_of(mode))
+        report = measured_run(one, observer_of(name))
         if report.stopped is not None:
             raise report.stopped
         if report.interrupted:
             raise KeyboardInterrupt
         return report
 
-    baseline, optimized = run(Mode.BASELINE), run(Mode.OPTIMIZED)
+    baseline = run(BASELINE, Mode.BASELINE, request.plan)
+    optimized = run(OPTIMIZED, Mode.OPTIMIZED, request.plan)
     comparison = compare_recordings(recording_path(baseline.rows), recording_path(optimized.rows))
-    return SideBySide(baseline, optimized, comparison)
+    if layout_plan is None or not layout_plan.layouts:
+        return SideBySide(baseline, optimized, comparison)
+    return SideBySide(baseline, optimized, comparison, run(LAID_OUT, Mode.OPTIMIZED, layout_plan, layout=True))

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.syntax import Syntax
 
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import CompileRequest, compile_agent
 from charter_compiler.api.environment import describe_environment
 from charter_compiler.api.measured_run import RunReport, RunRequest
-from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
+from charter_compiler.api.side_by_side import BASELINE, LAID_OUT, OPTIMIZED, SideBySide, run_side_by_side
 from charter_compiler.cli.arguments import positive
 from charter_compiler.cli.compile import print_compilation
 from charter_compiler.cli.models import fetch_with_progress
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import AgentError, UsageError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
-from charter_compiler.executor.scheduler import Mode
 from charter_compiler.report.html import write_report
 from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import ReportData
@@ -31,7 +32,11 @@ ENTRY = "agents/document_processor.py:DocumentProcessor.process"
 INPUTS = "data/documents.jsonl"
 DOCUMENTS = 4
 MAX_TOKENS = 24
-LABELS = {Mode.BASELINE: "as written (baseline)", Mode.OPTIMIZED: "optimized (exact passes)"}
+LABELS = {
+    BASELINE: "as written (baseline)",
+    OPTIMIZED: "exact passes",
+    LAID_OUT: "with layout",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,30 +52,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compile the document processor, run it as written and optimized, compare. Raises AgentError if an item failed,
-    and what ``compile_agent`` and ``run_side_by_side`` do."""
+    """Compile the document processor, run it as written, optimized and laid out, compare. Raises AgentError if an item
+    failed, and what ``compile_agent`` and ``run_side_by_side`` do."""
     console = Console()
     examples = examples_folder()
     entry, inputs = f"{examples / ENTRY}", examples / INPUTS
     options = RunOptions(concurrency=args.concurrency, max_tokens=args.max_tokens, handle_interrupt=True)
     fetch_with_progress(Console(stderr=True), DEFAULT_MODEL.name)
     console.rule("compile", align="left")
-    compilation = compile_agent(CompileRequest(entry, inputs, options=options, limit=args.documents))
-    compilation.write(args.output)
+    exact = CompileRequest(entry, inputs, options=options, limit=args.documents)
+    compilation = compile_agent(exact)
     print_compilation(console, compilation)
-    console.rule("run on the embedded Triton server, as written, then optimized", align="left")
+    console.rule("compile with --layout", align="left")
+    laid_out = compile_agent(replace(exact, layout=True))
+    laid_out.write(args.output)
+    print_compilation(console, laid_out)
+    for rewrite in laid_out.rewrites:
+        console.print(Syntax(rewrite.diff(), "diff", theme="ansi_dark", word_wrap=True))
+    console.rule("run on the embedded Triton server: as written, exact passes, with layout", align="left")
     request = RunRequest(
         entry, inputs, args.output / "run.jsonl", options=options, plan=compilation.plan, limit=args.documents
     )
     with ExitStack() as stack:
 
-        def observe(mode: Mode) -> ConsoleObserver:
-            console.print(f"{LABELS[mode]} ...", highlight=False)
-            return stack.enter_context(ConsoleObserver(Console(stderr=True), mode))
+        def observe(name: str) -> ConsoleObserver:
+            console.print(f"{LABELS[name]} ...", highlight=False)
+            return stack.enter_context(ConsoleObserver(Console(stderr=True), LABELS[name]))
 
-        runs = run_side_by_side(request, args.output, observe)
+        runs = run_side_by_side(request, args.output, observe, laid_out.plan)
     _check_items(runs)
-    report = build_report(compilation, runs)
+    report = build_report(laid_out, runs)
     path = args.output / "report.html"
     write_report(report, path)
     console.print(comparison_table(report.runs))
@@ -94,16 +105,16 @@ def examples_folder() -> Path:
 
 
 def _check_items(runs: SideBySide) -> None:
-    for report in (runs.baseline, runs.optimized):
+    for report in runs.reports:
         if report.first_error is not None:
             index, error = report.first_error
             raise AgentError(f"{error.type}: {error.message}", place=f"{report.rows}, item {index}")
 
 
 def build_report(compilation: Compilation, runs: SideBySide) -> ReportData:
-    """The report of the two runs and of what was found in the agent."""
+    """The report of the runs and of what was found in the agent."""
     plan = compilation.plan
-    labelled = ((LABELS[Mode.BASELINE], runs.baseline), (LABELS[Mode.OPTIMIZED], runs.optimized))
+    labelled = tuple(zip(LABELS.values(), runs.reports, strict=False))
     recorded = tuple((label, _recording(report)) for label, report in labelled)
     return ReportData(
         title="Charter demo: document processor",
@@ -121,8 +132,9 @@ def build_report(compilation: Compilation, runs: SideBySide) -> ReportData:
         timelines=tuple(timeline(label, recording) for label, recording in recorded),
         notes=(
             "Each run had an embedded server of its own, which started with an empty cache. "
-            "The engine's prefix cache was on in both.",
-            "Only exact passes ran: every prompt was sent token for token as written.",
+            "The engine's prefix cache was on in all.",
+            f"{LABELS[OPTIMIZED]}: every prompt was sent token for token as written. "
+            f"{LABELS[LAID_OUT]}: the same values and instructions in another order.",
             *compilation.notes,
         ),
     )

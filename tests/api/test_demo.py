@@ -30,10 +30,13 @@ def test_the_demo_runs_to_its_report(
     same, compared = map(int, re.findall(r"same prompts sent: (\d+) of (\d+) calls", printed)[0])
     assert 1 <= same == compared <= 3
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
-    for mode in ("baseline", "optimized"):
-        file = tmp_path / "out" / f"{mode}.jsonl.metrics.json"
+    assert "+Document:" in printed.replace(" ", "")
+    assert "with layout" in printed
+    for name, mode in (("baseline", "baseline"), ("optimized", "optimized"), ("laid_out", "optimized")):
+        file = tmp_path / "out" / f"{name}.jsonl.metrics.json"
         metrics: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         assert set(metrics) >= METRICS
         assert (metrics["mode"], metrics["items"], metrics["failed"], metrics["calls"]) == (mode, 1, 0, 3)
-        assert metrics["hit_rate"] > 0
+        assert metrics["layout"] is (name == "laid_out")
+        assert metrics["hit_rate"] > (0.3 if metrics["layout"] else 0)
         assert metrics["predicted_hit_rate"] == pytest.approx(metrics["hit_rate"], abs=0.01)
