@@ -330,6 +330,7 @@ def _identity(request: RunRequest) -> dict[str, object]:
         "target": request.target,
         "mode": str(request.options.mode),
         "max_tokens": request.options.max_tokens,
+        "merges": [request.options.merges, request.options.merge_sampling],
     }
 
 

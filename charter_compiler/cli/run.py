@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="send prompts in the order that reuses most of the cache; changes what the model is asked",
     )
+    parser.add_argument(
+        "--no-merge", action="store_true", help="send equal greedy requests each, instead of answering them once"
+    )
+    parser.add_argument(
+        "--merge-sampling", action="store_true", help="answer equal requests with a temperature and no seed once, too"
+    )
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
     parser.add_argument(
         "--concurrency",
@@ -128,6 +134,8 @@ def make_request(args: argparse.Namespace) -> RunRequest:
             max_tokens=args.max_tokens,
             max_failures=args.max_failures,
             handle_interrupt=True,
+            merge=not args.no_merge,
+            merge_sampling=args.merge_sampling,
         ),
         plan=None if args.plan is None else read_plan(args.plan, args.entry),
         predict=when,

@@ -46,6 +46,7 @@ class CallRecord:
     Times are seconds since the run began: ``submitted`` when the agent asked, ``sent`` when the scheduler let the
     request go; ``first_token`` is ``None`` where no token came. ``attainable_tokens`` are the prompt tokens that an
     unbounded cache would have held when the call was sent; ``None`` where blocks are not known.
+    ``memoized``: not sent; the answer is that of an equal request, to which its tokens belong.
     """
 
     item: int | None
@@ -58,6 +59,7 @@ class CallRecord:
     first_token: float | None
     done: float
     attainable_tokens: int | None
+    memoized: bool = False
 
     @property
     def latency(self) -> float:

@@ -17,6 +17,7 @@ from charter_compiler.diagnostics.errors import (
     TargetUnavailableError,
     UnknownModelError,
 )
+from charter_compiler.executor.answers import RunAnswers
 from charter_compiler.executor.calls import AgentCall, CallRecord, CallSite
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.scheduler import Scheduler
@@ -31,6 +32,7 @@ class Dispatcher:
 
     Args:
         attainable: counts what an unbounded cache would have reused; ``None`` where blocks are not known.
+        answers: of the run, which answer a request that was sent before; ``None``: every call is sent.
         on_record: told of each answered call, before the agent gets the answer; what it raises ends the run.
         on_change: told whenever the scheduler's state changed, so that one more item may be admissible.
         on_fatal: told of an error that ends the run.
@@ -43,6 +45,7 @@ class Dispatcher:
         prompts: PromptTokens,
         *,
         attainable: UnboundedCache | None,
+        answers: RunAnswers | None = None,
         on_record: Callable[[CallRecord], None],
         on_change: Callable[[], None],
         on_fatal: Callable[[CharterError], None],
@@ -51,6 +54,7 @@ class Dispatcher:
         self._scheduler = scheduler
         self._prompts = prompts
         self._attainable = attainable
+        self._answers = answers
         self._on_record = on_record
         self._on_change = on_change
         self._on_fatal = on_fatal
@@ -87,7 +91,31 @@ class Dispatcher:
             raise RequestCancelledError("the run ended before the call was answered") from None
 
     async def acall(self, call: AgentCall) -> GenerationResult:
-        return await self._send(call.item, call.ordinal, call.site, call.request)
+        async def send() -> GenerationResult:
+            return await self._send(call.item, call.ordinal, call.site, call.request)
+
+        if self._answers is None:
+            return await send()
+        submitted = self.elapsed
+        result, merged = await self._answers.get(call.request, send)
+        if merged:
+            now = self.elapsed
+            self._report(
+                CallRecord(
+                    call.item,
+                    call.ordinal,
+                    call.site,
+                    call.request,
+                    result,
+                    submitted,
+                    now,
+                    None,
+                    now,
+                    None,
+                    memoized=True,
+                )
+            )
+        return result
 
     async def warm_up(self, ordinal: int, request: GenerationRequest) -> GenerationResult:
         """Send a warm-up; it is recorded with ``item`` ``None``."""

@@ -20,6 +20,7 @@ class CallFigures:
     latency: float
     ttft: float | None
     attainable_tokens: int | None
+    memoized: bool = False
 
     @classmethod
     def of(cls, record: CallRecord) -> CallFigures:
@@ -31,6 +32,7 @@ class CallFigures:
             record.latency,
             record.ttft,
             record.attainable_tokens,
+            record.memoized,
         )
 
 
@@ -76,7 +78,7 @@ def _rate(cached: int | None, prompt: int | None) -> float | None:
 @dataclass(slots=True)
 class Tally:
     """Running totals of a run. ``totals`` are over the agent's calls and the warm-ups, ``warm_up_totals`` over the
-    warm-ups alone; ``calls`` are the agent's calls alone."""
+    warm-ups alone; ``calls`` are the agent's calls that were sent, ``memoized`` counts those answered without."""
 
     calls: list[CallFigures] = field(default_factory=list)
     warm_ups: list[CallFigures] = field(default_factory=list)
@@ -84,8 +86,12 @@ class Tally:
     warm_up_totals: TokenTotals = field(default_factory=TokenTotals)
     items: int = 0
     failed: int = 0
+    memoized: int = 0
 
     def add_call(self, figures: CallFigures) -> None:
+        if figures.memoized:
+            self.memoized += 1
+            return
         self.calls.append(figures)
         self.totals.add(figures)
 
@@ -148,7 +154,7 @@ def build_metrics(
     predicted_hit_rate: float | None,
     layout: bool = False,
 ) -> RunMetrics:
-    """The metrics of a run that took ``wall_s`` seconds. There is no memo store yet: no memoized call is counted."""
+    """The metrics of a run that took ``wall_s`` seconds."""
     return RunMetrics(
         mode=mode,
         target=target,
@@ -161,7 +167,7 @@ def build_metrics(
         hit_rate=tally.hit_rate,
         predicted_hit_rate=predicted_hit_rate,
         attainable_hit_rate=tally.attainable_hit_rate,
-        memoized_calls=0,
+        memoized_calls=tally.memoized,
         warmup_tokens=tally.warm_up_totals.prompt,
         output_tokens=tally.totals.output,
         wall_s=wall_s,

@@ -13,6 +13,7 @@ from typing import Any
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import AgentError, CharterError
 from charter_compiler.executor.agent_client import AgentClient
+from charter_compiler.executor.answers import RunAnswers
 from charter_compiler.executor.calls import CallRecord, CallSites
 from charter_compiler.executor.dispatch import Dispatcher
 from charter_compiler.executor.entry import Entry
@@ -38,7 +39,8 @@ class RunOptions:
 
     ``concurrency``: items in flight; ``max_tokens``: caps every call's; ``max_failures``: the run ends when more items
     than that have failed, ``None`` for never; ``handle_interrupt``: Ctrl-C lets the running items finish, a second one
-    stops them (only in the main thread).
+    stops them (only in the main thread). ``merge``: in optimized mode, equal requests are answered once;
+    ``merge_sampling``: those with a temperature and no seed too.
     """
 
     mode: Mode = Mode.OPTIMIZED
@@ -46,6 +48,13 @@ class RunOptions:
     max_tokens: int | None = None
     max_failures: int | None = None
     handle_interrupt: bool = False
+    merge: bool = True
+    merge_sampling: bool = False
+
+    @property
+    def merges(self) -> bool:
+        """Whether equal requests of the run are answered once."""
+        return self.merge and self.mode is Mode.OPTIMIZED
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +137,7 @@ class _Run:
             self._scheduler,
             PromptTokens(context.tokenizer, facts.tokens_per_block),
             attainable=unbounded,
+            answers=RunAnswers(sampling=options.merge_sampling) if options.merges else None,
             on_record=self._on_record,
             on_change=self._changed.set,
             on_fatal=self._stop,

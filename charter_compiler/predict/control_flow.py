@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from charter_compiler.executor.agent_client import AgentClient
+from charter_compiler.executor.answers import merge_key
 from charter_compiler.executor.calls import AgentCall, CallSites
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
@@ -51,6 +53,8 @@ class _Tracer:
     outputs: OutputSource
     shapes: Mapping[str, Shape]
     learner: Learner | None = None
+    answers: dict[Hashable, str] = field(default_factory=dict)
+    asked: Counter[Hashable] = field(default_factory=Counter)
     calls: list[TracedCall] = field(default_factory=list)
     answered: list[int] = field(default_factory=list)
     waiting: list[tuple[int, asyncio.Future[None]]] = field(default_factory=list)
@@ -77,10 +81,22 @@ class _Tracer:
         shape = self.shapes.get(site)
         if call.request.response_format is not None:
             shape = shape_of_response_format(call.request.response_format)
-        text = self.outputs.text(call.item, call.ordinal, call.request, shape)
+        text = self._text(call, shape)
         self.calls.append(TracedCall(call, text, tuple(self.answered)))
         answer = text if self.learner is None else self.learner.watch(site, text)
         return GenerationResult(answer, 0.0, None, None, None, None)
+
+    def _text(self, call: AgentCall, shape: Shape | None) -> str:
+        """The output of a call: what an earlier item got for an equal request, as from a model. Within an item each
+        gets its own, so that code that asks until it likes the answer comes to an end."""
+        request = merge_key(call.request)
+        if request is None:
+            return self.outputs.text(call.item, call.ordinal, call.request, shape)
+        self.asked[request] += 1
+        key = (request, self.asked[request], repr(shape))
+        if key not in self.answers:
+            self.answers[key] = self.outputs.text(call.item, call.ordinal, call.request, shape)
+        return self.answers[key]
 
     def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
         self.quiet += 1
@@ -116,10 +132,11 @@ def trace_agent(
     sites = CallSites(entry.root, calls)
     traces: list[ItemTrace] = []
     shapes: dict[str, Shape] = {}
+    answers: dict[Hashable, str] = {}
     for number, row in enumerate(rows):
         if number == 0:
             shapes = _learn_shapes(entry, row, outputs, sites, max_tokens, layouts)
-        traces.append(_trace_item(entry, row, _Tracer(outputs, shapes), sites, max_tokens, layouts)[0])
+        traces.append(_trace_item(entry, row, _Tracer(outputs, shapes, answers=answers), sites, max_tokens, layouts)[0])
         on_item(row.index)
     return traces
 

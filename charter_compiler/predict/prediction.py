@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from charter_compiler.diagnostics.errors import TokenizerError
+from charter_compiler.executor.answers import merge_key
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.layout import PromptLayouts
@@ -69,8 +71,10 @@ class Simulation:
     profile: str | None = None
 
     def replay(self) -> Replay:
+        options = self.options
+        key = partial(merge_key, sampling=options.merge_sampling) if options.merges else (lambda request: None)
         return Replay(
-            self.tokenizer, self.engine, self.options.mode, self.options.concurrency, self.costs, self.profile
+            self.tokenizer, self.engine, options.mode, options.concurrency, self.costs, self.profile, merge_key=key
         )
 
     def run(self, traces: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:

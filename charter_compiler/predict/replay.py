@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -79,6 +79,7 @@ class Replay:
         concurrency: items in flight.
         costs: what takes how long.
         profile: whose scheduler and cache rules hold: ``vllm``, else those of the embedded engine, TensorRT-LLM's.
+        merge_key: what requests have in common that are answered once; ``None`` for one that is sent.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Replay:
         concurrency: int,
         costs: Costs | None = None,
         profile: str | None = None,
+        merge_key: Callable[[GenerationRequest], Hashable] = lambda request: None,
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
@@ -105,6 +107,10 @@ class Replay:
         self._attainable = UnboundedCache(engine.tokens_per_block)
         self._index = PrefixIndex(engine.tokens_per_block)
         self._keys = itertools.count()
+        self._merge_key = merge_key
+        self._answered: set[Hashable] = set()
+        self._behind: dict[Hashable, list[TracedCall]] = {}
+        self.merged = 0
         self._open: dict[int, _Open] = {}
         self._live: dict[int, _Item] = {}
         self._coming: deque[ItemTrace] = deque()
@@ -168,10 +174,46 @@ class Replay:
         item.waiting = [call for call in item.waiting if call not in ready]
         for call in ready:
             item.open += 1
-            self._submit(call, call.call.request, call.output)
+            if not self._is_merged(call):
+                self._submit(call, call.call.request, call.output)
         if not item.open:
             del self._live[item.trace.item]
             self._scheduler.finish_item(item.trace.item)
+
+    def _is_merged(self, call: TracedCall) -> bool:
+        """Whether a call gets the answer of an equal one: at once, or with that one's."""
+        key = self._merge_key(call.call.request)
+        if key is None:
+            return False
+        if key in self._answered:
+            self._at(self._client_time, partial(self._answer, call))
+        elif key in self._behind:
+            self._behind[key].append(call)
+        else:
+            self._behind[key] = []
+            return False
+        self.merged += 1
+        return True
+
+    def _answer(self, call: TracedCall) -> None:
+        item = self._live[call.call.item]
+        item.open -= 1
+        item.answered.add(call.call.ordinal)
+        self._go_on(item)
+        self._go_on_all()
+
+    def _answer_equal(self, call: TracedCall, refused: bool) -> None:
+        """Those who wait for a call: they get its answer, or the first of them is sent."""
+        key = self._merge_key(call.call.request)
+        waiting = self._behind.pop(key, [])
+        if not refused:
+            self._answered.add(key)
+            for each in waiting:
+                self._answer(each)
+        elif waiting:
+            self.merged -= 1
+            self._behind[key] = waiting[1:]
+            self._submit(waiting[0], waiting[0].call.request, waiting[0].output)
 
     def _submit(self, trace: TracedCall | None, request: GenerationRequest, output: str) -> None:
         key = next(self._keys)
@@ -206,6 +248,7 @@ class Replay:
             if replayed.rejected is not None:
                 item.waiting.clear()  # the agent fails there
             self._go_on(item)
+            self._answer_equal(call.trace, replayed.rejected is not None)
         self._go_on_all()
 
     # The engine's side

@@ -446,3 +446,47 @@ async def test_admission_keeps_items_within_the_targets_capacity(runner: Runner)
     assert 50 // BLOCK == 3
     assert target.most_running <= 2
     assert len(runner.rows()) == 6
+
+
+REPEATS = """
+class Agent:
+    def __init__(self, llm):
+        self.llm = llm
+
+    def process(self, text):
+        rules = [self.llm.generate("Name the rules of the house", max_tokens=8) for turn in range(3)]
+        return rules, self.llm.generate("Apply them to " + text, max_tokens=8)
+"""
+
+
+async def test_equal_greedy_requests_of_a_run_are_sent_once_and_counted_apart(runner: Runner) -> None:
+    target = ScriptedTarget()
+    outcome = await runner(REPEATS, target, ["a", "b"])
+    assert sorted(request.prompt or "" for request in target.sent) == [
+        "Apply them to a", "Apply them to b", "Name the rules of the house",
+    ]  # fmt: skip
+    assert (len(outcome.tally.calls), outcome.tally.memoized) == (3, 5)
+    recorded = list(read_recording(runner.calls))
+    assert sum(call["memoized"] for call in recorded) == 5
+    assert {call["output"] for call in recorded} == {"yes"}
+    resumed = await runner(REPEATS, target, ["a", "b", "c"], resume=True)
+    assert resumed.tally.memoized == 5 + 2
+
+
+@pytest.mark.parametrize("options", [RunOptions(mode=Mode.BASELINE), RunOptions(merge=False)])
+async def test_equal_requests_are_each_sent_in_baseline_and_where_told_to(runner: Runner, options: RunOptions) -> None:
+    target = ScriptedTarget()
+    runner.context = replace(runner.context, options=options)
+    outcome = await runner(REPEATS, target, ["a", "b"])
+    assert (len(target.sent), outcome.tally.memoized) == (8, 0)
+
+
+async def test_sampling_calls_are_merged_only_when_told_to(runner: Runner) -> None:
+    source = REPEATS.replace("max_tokens=8)", "max_tokens=8, temperature=0.7)")
+    target = ScriptedTarget()
+    await runner(source, target, ["a"])
+    assert len(target.sent) == 4
+    runner.context = replace(runner.context, options=RunOptions(merge_sampling=True))
+    target = ScriptedTarget()
+    await runner(source, target, ["a"])
+    assert len(target.sent) == 2

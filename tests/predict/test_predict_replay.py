@@ -155,3 +155,19 @@ def test_synthetic_outputs_have_the_predicted_length_and_repeat(length: int) -> 
     assert len(tokenizer.encode(text)) == length
     assert text == SyntheticOutputs(tokenizer).text(3, 1, request)
     assert text != SyntheticOutputs(tokenizer).text(3, 2, request) or length == 1
+
+
+def test_equal_requests_are_computed_once_in_optimized_mode(tmp_path: Path) -> None:
+    source = (
+        "def process(text, llm):\n"
+        f"    rules = [llm.generate({PREFIX!r} + 'Rules:') for turn in range(3)]\n"
+        "    return llm.generate(rules[0] + text)\n"
+    )
+    each = predict(tmp_path, source, ["a", "b"], options=RunOptions(mode=Mode.BASELINE, max_tokens=4))
+    once = predict(tmp_path, source, ["a", "b"], options=RunOptions(max_tokens=4))
+    told = predict(tmp_path, source, ["a", "b"], options=RunOptions(max_tokens=4, merge=False))
+    assert (each.calls, once.calls, told.calls) == (8, 3, 8)
+    assert each.prompt_tokens == told.prompt_tokens
+    assert once.prompt_tokens is not None
+    assert each.prompt_tokens is not None
+    assert once.prompt_tokens < each.prompt_tokens
