@@ -23,6 +23,7 @@ from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.executor.results import write_json
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.layout import Layout
+from charter_compiler.passes.pipeline import Ran
 from charter_compiler.passes.source_layout import SourceRewrite
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.prediction import Prediction
@@ -71,9 +72,10 @@ class Rates:
 class Compilation:
     """What the compiler found and decided. ``root`` is the folder that the agent's imports start from. ``inputs`` is
     the number of rows that the rates were predicted over; with 0 they come from the templates, and there are no
-    ``details``. ``notes`` are lines for the user: what was left out, and why. ``layout`` is what the layout pass did;
-    ``None`` where none was asked for; ``rewrites`` are the sources that it changes.
-    Configuration is written of ``engines``, for ``engine_target``, with the ``evidence`` of predicted requests."""
+    ``details``. ``notes`` are lines for the user: what was left out, and why. ``ran`` are the passes over calls;
+    ``layout`` is what the layout pass did, ``None`` where none was asked for; ``rewrites`` are the sources that it
+    changes. Configuration is written of ``engines``, for ``engine_target``, with the ``evidence`` of predicted
+    requests."""
 
     plan: ExecutionPlan
     root: Path
@@ -86,6 +88,7 @@ class Compilation:
     as_written: Rates = Rates()
     planned: Rates = Rates()
     passes: tuple[PassSaving, ...] = ()
+    ran: tuple[Ran, ...] = ()
     layout: Layout | None = None
     rewrites: tuple[SourceRewrite, ...] = ()
     engine_target: EngineTarget = field(default_factory=EngineTarget)

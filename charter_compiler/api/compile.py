@@ -37,7 +37,8 @@ from charter_compiler.executor.targets import (
     served_tokenizer,
 )
 from charter_compiler.executor.types import GenerationRequest
-from charter_compiler.ir.nodes import Call
+from charter_compiler.ir.nodes import Agent, Call
+from charter_compiler.passes.pipeline import run_passes
 from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
@@ -108,6 +109,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         )
     rows = _read_rows(request)
     target = _describe_target(request)
+    ran = run_passes(Agent(request.entry, calls))
     layout = lay_out_entry(request.entry, calls, rows, wording=request.wording) if request.layout else None
     sent = calls if layout is None else layout.agent.calls
     analysis = analyse(sent, target.tokenizer, target.engine.tokens_per_block)
@@ -135,6 +137,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         patterns=analysis.patterns,
         tokenizer=target.tokenizer,
         notes=tuple(notes),
+        ran=ran,
         layout=layout,
         rewrites=rewrites,
         engine_target=engine_target,

@@ -31,8 +31,8 @@ from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.predict.effects import possible_effects
-from charter_compiler.report.layout_text import layout_lines
 from charter_compiler.report.metrics import count
+from charter_compiler.report.pass_text import layout_lines, pass_lines
 from charter_compiler.report.terminal import comparison_table
 from charter_compiler.tokens.kv_shape import KVDtype
 from charter_compiler.tokens.models import DEFAULT_MODEL
@@ -207,6 +207,8 @@ def print_compilation(console: Console, compilation: Compilation) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    for line in pass_lines(compilation.ran):
+        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
     if compilation.layout is not None:
         for line in layout_lines(compilation.layout):
             console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)

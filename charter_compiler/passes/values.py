@@ -42,8 +42,9 @@ class Values:
                 return CONSTANT
             case Param(scope=scope):
                 return _SCOPES[scope]
-            case CallRef(id=name):
-                return TURN_RESULT if call.in_loop and name in self._looped else RESULT
+            case CallRef(id=name, derived=derived):
+                # What is derived may be one part of a result after the other, a turn each.
+                return TURN_RESULT if call.in_loop and (derived or name in self._looped) else RESULT
             case Choice(options=options):
                 return max((self.lifetime(inner, call) for option in options for inner in option), default=ITEM)
             case Repeat(segments=segments):

@@ -1,10 +1,18 @@
-"""What the layout pass did, in lines for people."""
+"""What the passes did, in lines for people."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from charter_compiler.passes.layout import Layout, SiteLayout
+from charter_compiler.passes.pipeline import Ran
+
+
+def pass_lines(ran: Iterable[Ran]) -> Iterator[str]:
+    """One line a note: the pass, the place, what it did there or why it did not. A pass without notes says nothing."""
+    for each in ran:
+        for note in each.result.notes:
+            yield f"{each.name}: {note.span.file}:{note.span.line} {note.text}"
 
 
 def layout_lines(found: Layout) -> Iterator[str]:

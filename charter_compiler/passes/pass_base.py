@@ -1,0 +1,42 @@
+"""What a pass is: a name, its options as fields, and a pure function from agent to agent with notes for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import Agent, Call
+
+
+@dataclass(frozen=True, slots=True)
+class PassNote:
+    """What a pass did at one place, or why it did nothing there. ``changed``: the agent is another one for it."""
+
+    span: Span
+    text: str
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PassResult:
+    """The agent after a pass, and a note for each place that it looked at."""
+
+    agent: Agent
+    notes: tuple[PassNote, ...] = ()
+
+
+class Pass(Protocol):
+    """Fields of an implementation are its options; it has no other state."""
+
+    @property
+    def name(self) -> str:
+        """Kebab case, as reports show it."""
+
+    def run(self, agent: Agent) -> PassResult:
+        """The rewritten agent. Pure; an agent with nothing to do comes back as it is."""
+
+
+def is_repeatable(call: Call, *, sampling: bool) -> bool:
+    """Whether to make a call once and use its answer twice is the same: it does not sample, and does nothing else."""
+    return (sampling or not call.temperature) and not call.effects
