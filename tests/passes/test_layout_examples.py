@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from charter_compiler.cache.interface import Request
+from charter_compiler.cache.trtllm_profile import TrtllmCache
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Const, Param
 from charter_compiler.parser.ast_parser import AgentASTParser
@@ -103,3 +105,27 @@ def test_without_rewording_no_word_changes() -> None:
             for call in (old, new)
         ]
         assert words[0] == words[1]
+
+
+def test_partial_reuse_of_trtllm_takes_the_delta_processor_above_85_percent(tokenizer: Tokenizer) -> None:
+    """In blocks of 32, in the pool of 256 blocks that the embedded engine has."""
+    (call,) = layout(Agent("a", calls_of("delta_processor", "DeltaProcessor.process"))).agent.calls
+    rows = [json.loads(line) for line in (EXAMPLES / "data/companies.jsonl").read_text(encoding="utf-8").splitlines()]
+    rates = []
+    for partial_reuse in (False, True):
+        cache = TrtllmCache(256, BLOCK, partial_reuse=partial_reuse)
+        total = found = 0
+        for row in rows:
+            parts = (s.text if isinstance(s, Const) else row[s.name] for s in call.messages[0].segments)  # type: ignore[union-attr]
+            tokens = tokenizer.encode("".join(parts))
+            output = tokenizer.encode(" word" * OUTPUT_WORDS)
+            lease = cache.start(Request(tokens, len(output)))
+            assert lease is not None
+            total += len(tokens)
+            found += lease.cached_tokens
+            cache.prefilled(lease)
+            cache.append(lease, output)
+            cache.finish(lease)
+        rates.append(found / total)
+    assert rates[0] == pytest.approx(0.803, abs=HALF_A_POINT)
+    assert rates[1] >= 0.85
