@@ -66,6 +66,7 @@ def split_message(message: Message) -> Blocks | None:
         return None
     blocks: list[Block] = []
     zone = 0
+    sections = _sections(flat.text, spans)
     for index, (first, last) in enumerate(spans):
         text = flat.text[first:last]
         barrier = references.is_ruler(text) or _is_opaque(text, flat)
@@ -77,7 +78,7 @@ def split_message(message: Message) -> Blocks | None:
                 text,
                 flat.text[spans[index - 1][1] : first] if index else "",
                 zone,
-                cue=index == len(spans) - 1 and references.is_cue(text),
+                cue=index == len(spans) - 1 and (references.is_cue(text) or _closes(text, sections)),
                 persona=index == 0 and _PERSONA.match(text) is not None,
             )
         )
@@ -181,7 +182,7 @@ def _unclosed(text: str) -> str | None:
 def _glue(flat: FlatMessage, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Join what belongs together, from the left."""
     text = flat.text
-    sections = sum(references.is_heading(text[start:end].split("\n")[0]) for start, end in spans) >= 2
+    sections = _sections(text, spans)
     glued: list[tuple[int, int]] = []
     for index, (start, end) in enumerate(spans):
         if glued and _belongs(text, glued[-1], (start, end), spans[index + 1 :], sections):
@@ -189,6 +190,25 @@ def _glue(flat: FlatMessage, spans: list[tuple[int, int]]) -> list[tuple[int, in
         else:
             glued.append((start, end))
     return glued
+
+
+def _sections(text: str, spans: list[tuple[int, int]]) -> bool:
+    """Whether headings divide the message."""
+    return sum(references.is_heading(text[start:end].split("\n")[0]) for start, end in spans) >= 2
+
+
+def _closes(text: str, sections: bool) -> bool:
+    """Whether a last block with values is more than labels and values: it says what to do with all that was said, or
+    is the beginning of what the model shall write."""
+    if not has_hole(text):
+        return False
+    lines = text.split("\n")
+    if sections and references.is_heading(lines[0]):
+        lines = lines[1:]
+    body = "\n".join(lines)
+    tags = re.sub(r"</?[A-Za-z][^<>]*>|```\w*", " ", body)
+    rest = re.sub(r"^[^\n:]{1,60}:(?=\s*[\ue000-\uf8ff]|[ \t]*$)", " ", tags, flags=re.MULTILINE)
+    return any(char.isalpha() for char in rest)
 
 
 def _belongs(

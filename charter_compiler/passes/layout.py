@@ -18,7 +18,7 @@ from charter_compiler.ir.nodes import Agent, Call, Const, Segment
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.order import arrange, can_say_above, keeps_order
 from charter_compiler.passes.render import MessageOrder, render
-from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate
+from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate, ways
 from charter_compiler.passes.template import message_layout
 from charter_compiler.passes.values import AGENT, CONSTANT, RESULT, Values
 from charter_compiler.passes.wording import Wording, find_wordings
@@ -254,14 +254,14 @@ class _Program:
             # Behind the values of the item, before those of a loop: its turns share the instructions too.
             return (2.0, RESULT + 0.5, 0.0) if shared_first and alone else (0.0, float(life), 0.0)
         names = [self._values.name(blocks.flat.holes[hole], call) for hole in block.holes]
-        sharing = min((len(self._shared.get(name, ())) for name in names), default=0)
+        sharing = min((self._shared.get(name, 0) for name in names), default=0)
         if sharing < 2:
             return (2.0, float(life), 0.0)
         return (1.0 if shared_first else 2.0, float(life), -float(sharing))
 
     def _shared_block(self, call: Call, blocks: Blocks, index: int) -> bool:
         names = [self._values.name(blocks.flat.holes[hole], call) for hole in blocks.blocks[index].holes]
-        return bool(names) and all(len(self._shared.get(name, ())) > 1 for name in names)
+        return bool(names) and all(self._shared.get(name, 0) > 1 for name in names)
 
     def _nouns(self, call: Call, blocks: Blocks, index: int) -> list[str]:
         """Words that name the value of a block: the last of its label, and the hole's own name."""
@@ -269,16 +269,17 @@ class _Program:
         names = [getattr(blocks.flat.holes[hole], "name", "") for hole in blocks.blocks[index].holes]
         return [word.lower() for word in (label[-1:] + names) if word]
 
-    def _count_values(self) -> dict[Hashable, set[str]]:
-        """The call sites that each named value stands in."""
-        found: dict[Hashable, set[str]] = {}
-        for call_id, call in self._calls.items():
-            for message in call.messages:
-                for segment in message.segments:
-                    name = None if isinstance(segment, Const) else self._values.name(segment, call)
-                    if name is not None:
-                        found.setdefault(name, set()).add(call_id)
-        return found
+    def _count_values(self) -> dict[Hashable, int]:
+        """The most call sites of one way through the program that each named value stands in."""
+        most: dict[Hashable, int] = {}
+        calls = list(self._calls.values())
+        for way in ways(calls, calls):
+            found: Counter[Hashable] = Counter()
+            for call in way:
+                holes = [each for message in call.messages for each in message.segments if not isinstance(each, Const)]
+                found.update({name for each in holes if (name := self._values.name(each, call)) is not None})
+            most = {name: max(most.get(name, 0), found[name]) for name in most.keys() | found.keys()}
+        return most
 
     def _count_constants(self) -> Counter[str]:
         return Counter(

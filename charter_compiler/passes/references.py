@@ -12,6 +12,8 @@ from charter_compiler.passes.flat import has_hole, is_hole
 
 CUE_WORDS = 8
 """A last line of so many words or fewer that ends with a colon asks for the answer."""
+CALL_WORDS = 24
+"""So does a last paragraph of so many words or fewer that begins with "now", "begin" and the like."""
 
 _CUE_START = re.compile(
     r"(?:let'?s|let us|begin|start|go|now)\b|(?:assistant|ai|bot|answer|output|response|a)\s*:", re.IGNORECASE
@@ -69,8 +71,8 @@ def is_cue(text: str) -> bool:
         return True
     if "\n" in line:
         return False
-    short = len(line.split()) <= CUE_WORDS
-    return (short and line.endswith(":")) or (short and _CUE_START.match(line) is not None)
+    count = len(line.split())
+    return (count <= CUE_WORDS and line.endswith(":")) or (count <= CALL_WORDS and _CUE_START.match(line) is not None)
 
 
 def announces(text: str) -> bool:

@@ -42,10 +42,12 @@ def gap_ranges(blocks: Blocks, order: tuple[int, ...]) -> list[tuple[int, int]]:
         return text.count("\n"), len(text)
 
     for left, right in itertools.pairwise(order):
-        if right == left + 1 or left + 1 == len(blocks.blocks):
+        if right == left + 1:
             found.append(before(right))
-        else:
-            found.append(max(before(left + 1), before(right), key=size))
+            continue
+        # Nothing stands behind the last block, nor before the first: between these two goes what stood before the last.
+        near = [left + 1 if left + 1 < len(blocks.blocks) else left, right or left]
+        found.append(max((before(index) for index in near if index), key=size))
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from charter_compiler.ir.nodes import Call, Const, Segment
 from charter_compiler.passes.values import CALL, ITEM, LOOP, Values
@@ -19,7 +19,10 @@ VALUE_TOKENS = 100.0
 """Assumed for a value of which nothing is known."""
 ITEMS = 2
 TURNS = 3
+MOST_WAYS = 16
+"""Branches that are looked at; a program with more is judged by the first of them."""
 
+T = TypeVar("T")
 Length: TypeAlias = Callable[[Segment], float]
 """Tokens of a hole's value."""
 _WORD = re.compile(r"\s*\S+|\s+")
@@ -51,7 +54,24 @@ class Reuse:
 
 
 def estimate(sites: Sequence[Site], values: Values, length: Length = assumed_length) -> Reuse:
-    """Play the program over its sites, which stand in source order."""
+    """Play the program over its sites, which stand in source order; once for each way through its branches, and then
+    the sum of all."""
+    played = [_play(way, values, length) for way in ways([site.call for site in sites], sites)]
+    return Reuse(sum(one.tokens for one in played), sum(one.found for one in played))
+
+
+def ways(calls: Sequence[Call], chosen: Sequence[T]) -> list[list[T]]:
+    """What is surely met on the way to each branch: the calls of that branch and of those around it. Of calls in two
+    branches it is not known that one run makes both, so that they never share."""
+    arms = list(dict.fromkeys(call.arms for call in calls))
+    inner = [one for one in arms if not any(other != one and other[: len(one)] == one for other in arms)]
+    return [
+        [each for call, each in zip(calls, chosen, strict=True) if way[: len(call.arms)] == call.arms]
+        for way in inner[:MOST_WAYS]
+    ]
+
+
+def _play(sites: Sequence[Site], values: Values, length: Length) -> Reuse:
     trie: dict[Hashable, dict] = {}  # type: ignore[type-arg]  # a trie: its values are tries
     tokens = found = 0.0
     serial = 0

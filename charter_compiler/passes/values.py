@@ -46,7 +46,8 @@ class Values:
                 # What is derived may be one part of a result after the other, a turn each.
                 return TURN_RESULT if call.in_loop and (derived or name in self._looped) else RESULT
             case Choice(options=options):
-                return max((self.lifetime(inner, call) for option in options for inner in option), default=ITEM)
+                # Which one it is, is decided at run time, even where each of them is constant.
+                return max(ITEM, *(self.lifetime(inner, call) for option in options for inner in option), ITEM)
             case Repeat(segments=segments):
                 # As long as what it repeats; that it is built from an item's list is at least as short.
                 return max(ITEM, *(self._repeated(inner, call) for inner in segments))
