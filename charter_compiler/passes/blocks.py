@@ -26,7 +26,8 @@ _PERSONA = re.compile(r"\s*(?:you are|you're|act as|imagine|i want you to|your r
 @dataclass(frozen=True, slots=True)
 class Block:
     """A range of the flat text. ``gap``: the white space before it (empty for the first). ``zone``: blocks of other
-    zones are not crossed. ``cue``: stands last. ``persona``: stands first if it is first."""
+    zones are not crossed. ``cue``: stands last. ``persona``: stands first if it is first. ``instructs``: it holds
+    values, and words that are no labels of them."""
 
     start: int
     end: int
@@ -35,6 +36,7 @@ class Block:
     zone: int
     cue: bool = False
     persona: bool = False
+    instructs: bool = False
 
     @property
     def holes(self) -> tuple[int, ...]:
@@ -69,6 +71,7 @@ def split_message(message: Message) -> Blocks | None:
     sections = _sections(flat.text, spans)
     for index, (first, last) in enumerate(spans):
         text = flat.text[first:last]
+        says = _says_more(text, sections)
         barrier = references.is_ruler(text) or _is_opaque(text, flat)
         zone += barrier
         blocks.append(
@@ -78,8 +81,9 @@ def split_message(message: Message) -> Blocks | None:
                 text,
                 flat.text[spans[index - 1][1] : first] if index else "",
                 zone,
-                cue=index == len(spans) - 1 and (references.is_cue(text) or _closes(text, sections)),
+                cue=index == len(spans) - 1 and (references.is_cue(text) or says),
                 persona=index == 0 and _PERSONA.match(text) is not None,
+                instructs=says,
             )
         )
         zone += barrier
@@ -197,9 +201,9 @@ def _sections(text: str, spans: list[tuple[int, int]]) -> bool:
     return sum(references.is_heading(text[start:end].split("\n")[0]) for start, end in spans) >= 2
 
 
-def _closes(text: str, sections: bool) -> bool:
-    """Whether a last block with values is more than labels and values: it says what to do with all that was said, or
-    is the beginning of what the model shall write."""
+def _says_more(text: str, sections: bool) -> bool:
+    """Whether a block with values is more than labels and values: an instruction that others may build on, or, as the
+    last block, what to do with all that was said, or the beginning of what the model shall write."""
     if not has_hole(text):
         return False
     lines = text.split("\n")

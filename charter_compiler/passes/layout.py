@@ -20,7 +20,7 @@ from charter_compiler.passes.order import arrange, can_say_above, keeps_order
 from charter_compiler.passes.render import MessageOrder, render
 from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate, ways
 from charter_compiler.passes.template import message_layout
-from charter_compiler.passes.values import AGENT, CONSTANT, RESULT, Values
+from charter_compiler.passes.values import AGENT, CONSTANT, ITEM, LOOP, RESULT, Values
 from charter_compiler.passes.wording import Wording, find_wordings
 
 MODES = ("as written", "constants first", "shared values first")
@@ -256,7 +256,8 @@ class _Program:
         names = [self._values.name(blocks.flat.holes[hole], call) for hole in block.holes]
         sharing = min((self._shared.get(name, 0) for name in names), default=0)
         if sharing < 2:
-            return (2.0, float(life), 0.0)
+            # Alone, a value gains nothing from another that stays as long within the item, or within the turn.
+            return (2.0, float(LOOP if call.in_loop and life >= LOOP else ITEM), 0.0)
         return (1.0 if shared_first else 2.0, float(life), -float(sharing))
 
     def _shared_block(self, call: Call, blocks: Blocks, index: int) -> bool:

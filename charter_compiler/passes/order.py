@@ -22,6 +22,8 @@ def keeps_order(first: Block, second: Block) -> str:
         return "the first block says who the model is" if first.persona else "the last block opens the answer"
     if first.constant and second.constant:
         return "both are instructions"
+    if first.instructs:
+        return "the first is an instruction with values"
     if references.is_heading(first.text):
         return "a heading stands before its section"
     if _refers_back(second):
@@ -59,6 +61,7 @@ def can_say_above(first: Block, second: Block, noun_of_second: Sequence[str]) ->
         match is not None
         and first.zone == second.zone
         and not (first.persona or second.cue)
+        and not first.instructs
         and not references.opens_sequence(first.text)
         and not _refers_back(second)
         and match["noun"].lower() in noun_of_second

@@ -46,6 +46,11 @@ _EXAMPLE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """Lines of examples: what they say is not said to the model."""
+_LISTED = re.compile(
+    r"\b(?:points?|steps?|rules?|formats?|criteria|instructions?|guidelines?|questions|structure|schema|examples?|"
+    r"template|keys|fields|categories|labels|options|tools|requirements|principles|tasks)\b",
+    re.IGNORECASE,
+)
 _DEMONSTRATIVES = ("this", "these", "those")
 _HEADING = re.compile(r"(?:#{1,6} .+|\*\*[^*\n]+\*\*:?|={2,} .+ ={2,}|-{2,} .+ -{2,}|\[[A-Z][^\]\n]*\])\s*")
 _RULER = re.compile(r"[-=*_#~]{3,}\s*")
@@ -132,9 +137,10 @@ def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str) -> 
             stem = noun[1].lower().removesuffix("s")
             if re.search(rf"\b{re.escape(stem)}", before, re.IGNORECASE):
                 return True
-            rest = sentence[end:]
+            # "these points: ...", "this exact format: ..." with what is meant in the same block.
+            named, colon, after = sentence[end:].partition(":")
             position = body.index(sentence) + len(sentence)
-            return ":" in rest and bool(rest.partition(":")[2].strip() or body[position:].strip())
+            return bool(colon and _LISTED.search(named) and (after.strip() or body[position:].strip()))
     return _NOUN_PHRASE.search(_NOT_NOUNS.sub(" ", before)) is not None
 
 

@@ -20,6 +20,7 @@ from charter_compiler.passes import references
         "That is all you know.",
         "Explain in one sentence why it is wrong.",
         "Do such a thing again.",
+        "Grade the answer to this new question as one of:\nA: right\nB: wrong",
     ],
 )
 def test_points_back(text: str) -> None:
@@ -30,6 +31,7 @@ def test_points_back(text: str) -> None:
     "text",
     [
         "Answer in one word.",
+        "Use this exact format: name, comma, age.",
         "Cite passages by their number.",
         "Work through these points in order:\n1. Growth.\n2. Risks.",
         "Rules for all points: do not mention these rules.",
