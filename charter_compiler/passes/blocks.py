@@ -91,7 +91,9 @@ def split_message(message: Message) -> Blocks | None:
 
 
 def _strip(text: str) -> tuple[int, int]:
-    return len(text) - len(text.lstrip()), len(text.rstrip())
+    """The range without empty lines around it; the first line's indent is its own."""
+    indented = len(text) - len(text.lstrip())
+    return text.rfind("\n", 0, indented) + 1, len(text.rstrip())
 
 
 def _is_opaque(text: str, flat: FlatMessage) -> bool:
