@@ -125,11 +125,11 @@ def carried_prompts(function: FunctionInfo, bound: Bound) -> list[tuple[str, Val
     for parameter in function.parameters:
         role = function.prompts.get(parameter.arg)
         value = bound.values.get(parameter.arg)
-        if role is None or value is None or not _has_content(value):
+        if role is None or value is None or not has_content(value):
             continue
         place = bound.places[parameter.arg]
         if parameter is function.node.args.vararg and isinstance(value, Series):
-            each = [item for item in value.items if not isinstance(item, Repeated) and _has_content(item)]
+            each = [item for item in value.items if not isinstance(item, Repeated) and has_content(item)]
             found.extend((role, item, place) for item in each)
         else:
             found.append((role, value, place))
@@ -168,16 +168,17 @@ def is_content(info: FunctionInfo, name: str) -> bool:
     return True
 
 
-def _has_content(value: Value) -> bool:
+def has_content(value: Value) -> bool:
+    """Whether a value can be a part of a prompt: no function, no number, nothing empty."""
     match value:
         case Plain() | Instance(attributes=None) | FunctionRef():
             return False
         case Series(items=()) | Record(entries=(), rest=None) | Text(segments=()):
             return False
         case Instance(attributes=attributes) if attributes is not None:
-            return bool(deps_of(value)) or any(_has_content(each) for _, each in attributes)
+            return bool(deps_of(value)) or any(has_content(each) for _, each in attributes)
         case Either(options=options):
-            return any(_has_content(option) for option in options)
+            return any(has_content(option) for option in options)
     return True
 
 

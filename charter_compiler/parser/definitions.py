@@ -50,7 +50,6 @@ class FunctionInfo:
     prompts: dict[str, Role] = field(default_factory=dict)
     given: dict[str, list[Value]] = field(default_factory=dict, repr=False)
     asked: set[str] = field(default_factory=set, repr=False)
-    analyzed: bool = False
     reaches: bool = False
     touches: bool | None = None
     annotated: dict[str, Value | None] = field(default_factory=dict, repr=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,8 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser.calls import DEPTH_LIMIT, FUEL, NESTING_LIMIT, Bound, Instantiation
 from charter_compiler.parser.definitions import MUTATORS, FunctionInfo
 from charter_compiler.parser.expressions import Evaluator
-from charter_compiler.parser.scope import Environment, Frame
+from charter_compiler.parser.scope import Environment, Frame, closure
+from charter_compiler.parser.sites import Site
 from charter_compiler.parser.statements import Executor
 from charter_compiler.parser.values import (
     ClassRef,
@@ -47,6 +48,20 @@ class Effect:
     changed: dict[str, Value] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class OwnReading:
+    """What a function was found to be where it was read on its own, its parameters being values from outside: what it
+    does in general, the model calls in it, the functions that stand in it, the functions that it calls, and the names
+    that it calls of which nothing is known. ``whole``: nothing was cut short on the way."""
+
+    effect: Effect
+    sites: dict[str, Site]
+    nested: tuple[FunctionInfo, ...]
+    called: frozenset[FunctionInfo]
+    unresolved: frozenset[str]
+    whole: bool
+
+
 class _Reading:
     """The evaluator reads in a frame and its names, inside ``with``. A class, since this happens for every call."""
 
@@ -72,6 +87,8 @@ class Inlining:
     evaluator: Evaluator
     executor: Executor
     called: set[FunctionInfo]
+    unresolved: set[str]
+    nested: list[FunctionInfo]
 
     def __init__(self) -> None:
         self.fuel = FUEL
@@ -79,9 +96,10 @@ class Inlining:
         self.rough = True
         self._stack: list[FunctionInfo] = []
         self._memo: dict[object, Effect] = {}
+        self._own: dict[FunctionInfo, OwnReading] = {}
         self._users: dict[FunctionInfo, list[object]] = defaultdict(list)
         self._inside: set[FunctionInfo] = set()
-        self._summarizing: set[object] = set()
+        self._summarizing: set[FunctionInfo] = set()
         self._cuts = 0
         self._depth = 0
 
@@ -89,6 +107,9 @@ class Inlining:
 
         def parameter(self, info: FunctionInfo, parameter: ast.arg) -> Value:
             """A parameter as the function itself sees it."""
+
+        def collecting(self) -> AbstractContextManager[dict[str, Site]]:
+            """Sites that are found inside go to a dictionary of their own."""
 
     def _reading(self, frame: Frame, env: Environment) -> _Reading:
         return _Reading(self.evaluator, frame, env)
@@ -230,45 +251,78 @@ class Inlining:
 
     def _summary(self, info: FunctionInfo) -> Effect | None:
         """What a function does in general, its parameters being values from outside; ``None`` while that is read."""
-        key = ("summary", info)
-        known = self._memo.get(key)
+        known = self._own.get(info)
         if known is not None:
-            return known
-        if info in self._stack or key in self._summarizing or self._depth > NESTING_LIMIT:
+            return known.effect
+        if info in self._stack or info in self._summarizing or self._depth > NESTING_LIMIT:
+            self._cuts += 1
             return None
-        self._summarizing.add(key)
-        before, self._inside = self._inside, {info}
+        before, self._inside = self._inside, set()
         stack, self._stack = self._stack, []
         fuel, self.fuel = self.fuel, FUEL
-        own = info.own
-        instance = Instance(info.cls) if info.cls is not None else None
-        values = {each.arg: self.parameter(info, each) for each in info.parameters}
-        if own is not None and instance is not None:
-            values[own] = instance
-        elif instance is not None and info.decorated("classmethod") and info.cls is not None:
-            values[info.parameters[0].arg] = ClassRef(info.cls)
         try:
-            effect = self._read_inline(FunctionRef(info, instance), Bound(values, {}), {})
+            reading = self.read_own(info)
         finally:
             self.fuel, self._stack = fuel, stack
-            self._summarizing.discard(key)
+            self._inside = before
             if info.reaches:
                 self.mark()
-        self._remember(key, effect)
-        self._inside = before
-        return effect
+        return reading.effect
+
+    def read_own(self, info: FunctionInfo, given: dict[str, Value] | None = None) -> OwnReading:
+        """Read a function on its own. What is found is remembered, until more becomes known of what it calls; not
+        where values are ``given`` for some of its parameters."""
+        self._summarizing.add(info)
+        self._inside = {info}
+        cuts = self._cuts
+        bound = Bound({each.arg: self.parameter(info, each) for each in info.parameters} | (given or {}), {})
+        own = info.own
+        if own is not None:
+            bound.values[own] = Instance(info.cls)
+        elif info.cls is not None and info.decorated("classmethod") and info.parameters:
+            bound.values[info.parameters[0].arg] = ClassRef(info.cls)
+        called, self.called = self.called, set()
+        unresolved, self.unresolved = self.unresolved, set()
+        nested, self.nested = self.nested, []
+        try:
+            with self.collecting() as sites:
+                outer = info.outer if info.around is None else closure(info.outer, info.around.node)
+                base = Environment(outer)
+                frame = Frame(info.name, base, info.module, info=info, own=own, cls=info.cls)
+                effect = self._read(frame, base, info, bound)
+            reading = OwnReading(
+                effect,
+                sites,
+                tuple(self.nested),
+                frozenset(self.called),
+                frozenset(self.unresolved),
+                cuts == self._cuts,
+            )
+        finally:
+            self._summarizing.discard(info)
+            self.called, self.unresolved, self.nested = called, unresolved, nested
+        if not given:
+            self._own[info] = reading
+            for each in self._inside:
+                self._users[each].append(info)
+        return reading
 
     def forget_all(self) -> None:
         """Forget what calls do: more is known of the functions now than when most of it was found out."""
         self._memo.clear()
+        self._own.clear()
         self._users.clear()
 
     def forget(self, info: FunctionInfo) -> None:
         """Forget what calls do in which a function is involved of which more is known now."""
         for key in self._users.pop(info, ()):
-            self._memo.pop(key, None)
+            if isinstance(key, FunctionInfo):
+                self._own.pop(key, None)
+            else:
+                self._memo.pop(key, None)
 
     def _read_inline(self, ref: FunctionRef, bound: Bound, state: dict[str, Value], *, force: bool = False) -> Effect:
+        """Read a function again for the arguments of one call."""
         info = ref.function
         too_deep = len(self._stack) > DEPTH_LIMIT or self._depth > NESTING_LIMIT
         if (too_deep or self.fuel <= 0 or info in self._stack) and not force:
@@ -277,13 +331,15 @@ class Inlining:
         base = Environment(ref.closure or info.outer)
         frame = Frame(info.name, base, info.module, info=info, own=info.own, cls=info.cls, inline=True)
         base.names.update((f"self.{name}", value) for name, value in state.items())
+        if info.cls is not None and ref.bound is not None and info.parameters and info.decorated("classmethod"):
+            bound = Bound({**bound.values, info.parameters[0].arg: ref.bound}, bound.places)
+        return self._read(frame, base, info, bound)
+
+    def _read(self, frame: Frame, base: Environment, info: FunctionInfo, bound: Bound) -> Effect:
+        """Execute the body of a function with these values of its parameters, those that are missing by default."""
         with self._reading(frame, base), self._inside_of(info):
             for parameter in info.parameters:
                 base.set(parameter.arg, bound.values.get(parameter.arg) or self.default(info, parameter))
-            if info.cls is not None and info.decorated("classmethod"):
-                first = next(iter(info.parameters), None)
-                if first is not None and ref.bound is not None:
-                    base.set(first.arg, ref.bound)
             frame.parameters = frozenset(parameter.arg for parameter in info.parameters)
             frame.fields.update((name, name) for name in frame.parameters)
             body = info.node.body
@@ -302,9 +358,8 @@ class Inlining:
         else:
             returned = list(dict.fromkeys(frame.returns))
             value = join(returned, span) if returned else Plain(None)
-        value = bounded(value)
         after = self._state_after(frame, base, span)
-        return Effect(value, after, self._changed_arguments(frame, bound, span))
+        return Effect(bounded(value), after, self._changed_arguments(frame, bound, span))
 
     def _not_read(self, info: FunctionInfo, bound: Bound) -> Value:
         reason = f"{info.name}() is not followed here: it calls itself, or the calls nest too deeply"

@@ -56,7 +56,7 @@ class Interpreter(ProjectCalls):
         super().__init__(changed)
         self.project = project
         self.given_up: dict[tuple[str, int], str] = {}
-        self._nested: list[FunctionInfo] = []
+        self.nested: list[FunctionInfo] = []
         self._globals: dict[tuple[int, str], list[Value]] = defaultdict(list)
         self._definitions: dict[str, tuple[FunctionInfo, ...]] = {}
         self._initializing: set[int] = set()
@@ -206,8 +206,8 @@ class Interpreter(ProjectCalls):
             frame.module.functions[id(node)] = info
         if not frame.inline:
             info.outer = frame.base if frame.info is not None else self.environment(frame.module)
-            if frame.info is not None and not isinstance(node, ast.Lambda) and info not in self._nested:
-                self._nested.append(info)
+            if frame.info is not None and not isinstance(node, ast.Lambda) and info not in self.nested:
+                self.nested.append(info)
         return info
 
     def anonymous(self, node: ast.Lambda) -> Value:
@@ -235,43 +235,24 @@ class Interpreter(ProjectCalls):
         finally:
             self.sites = before
 
-    def analyze(self, info: FunctionInfo) -> dict[str, Site]:
-        """Read a function on its own, and those nested in it; returns their sites."""
-        self._nested = []
+    def analyze(self, info: FunctionInfo, *, again: bool = False) -> dict[str, Site]:
+        """Read a function on its own, and those nested in it; returns their sites. ``again``: more may be known now
+        than when it was read before."""
         sites: dict[str, Site] = {}
         waiting = [info]
         while waiting:
             current = waiting.pop(0)
-            current.analyzed = True
-            self.fuel = FUEL
-            with self.collecting() as found:
-                self._analyze(current)
-            sites.update(found)
-            waiting.extend(self._nested)
-            self._nested = []
+            reading = self._own.get(current)
+            given = self.graphs.given(current, {each.arg: self.parameter(current, each) for each in current.parameters})
+            # A nested function sees the names around it as they are in the end, not where it was called.
+            if again or given or reading is None or not reading.whole or current.around is not None:
+                self.fuel = FUEL
+                reading = self.read_own(current, given)
+            sites.update(reading.sites)
+            waiting.extend(reading.nested)
+            self.called |= reading.called
+            self.unresolved |= reading.unresolved
         return sites
-
-    def _analyze(self, info: FunctionInfo) -> None:
-        outer = info.outer if info.around is None else closure(info.outer, info.around.node)
-        base = Environment(outer)
-        own = info.own
-        frame = Frame(info.name, base, info.module, info=info, own=own, cls=info.cls)
-        with self._reading(frame, base), self._inside_of(info):
-            names: list[str] = []
-            for parameter in info.parameters:
-                names.append(parameter.arg)
-                base.set(parameter.arg, self.graphs.state(info, parameter.arg, self.parameter(info, parameter)))
-            if info.cls is not None:
-                if own is not None:
-                    base.set(own, Instance(info.cls))
-                elif names and info.decorated("classmethod"):
-                    base.set(names[0], ClassRef(info.cls))
-            frame.parameters = frozenset(names)
-            frame.fields.update(zip(names, names, strict=True))
-            assert not isinstance(info.node, ast.Lambda)
-            self.executor.block(info.node.body)
-            if info.is_constructor and info.cls is not None and info.cls.initial is None:
-                info.cls.initial = self._own_state(self.evaluator.env, base)
 
     def parameter(self, info: FunctionInfo, parameter: ast.arg) -> Value:
         """A parameter as the function itself sees it: a value from outside."""

@@ -18,13 +18,14 @@ from charter_compiler.parser.calls import (
     Instantiation,
     bind,
     carried_prompts,
+    has_content,
     interesting,
     is_content,
     seen_from_outside,
 )
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, bind_method
 from charter_compiler.parser.inlining import Inlining
-from charter_compiler.parser.sites import Site, root_site, signature_of, wrapper_site
+from charter_compiler.parser.sites import Site, flows_with_roles, root_site, signature_of, wrapper_site
 from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
     Chain,
@@ -79,6 +80,8 @@ class ProjectCalls(Inlining):
         self.arriving: dict[str, frozenset[str]] = {}
         self.returning: dict[str, frozenset[str]] = {}
         self._flows: dict[str, tuple[FunctionInfo, str]] = {}
+        # The parameters whose content calls give for a parameter, with the role where that is written beside it.
+        self._sources: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
 
     if TYPE_CHECKING:
         graphs: StateGraphs
@@ -95,19 +98,30 @@ class ProjectCalls(Inlining):
         if not self.evaluator.frame.inline:
             self.sites[site.key] = site
         for flow, role in site.flows.items():
+            self._carry(flow, role)
+
+    def _carry(self, flow: str, role: str) -> None:
+        """Note that the content of a parameter travels to a model, in a message of that role; so does what the calls
+        that were seen give for it."""
+        waiting = [(flow, role)]
+        while waiting:
+            flow, role = waiting.pop()
             owner = self._flows.get(flow)
-            if owner is None:
+            if owner is None or not is_content(*owner):
                 continue
             info, name = owner
-            if not is_content(info, name):
-                continue
             before = info.prompts.get(name)
-            if before is None or (before != role and before != "unknown"):
-                info.prompts[name] = role if before is None else "unknown"  # type: ignore[assignment]
-                if info not in self.carrying[info.name.rpartition(".")[2]]:
-                    self.carrying[info.name.rpartition(".")[2]].append(info)
+            if before == role or before == "unknown":
+                continue
+            after = role if before is None else "unknown"
+            info.prompts[name] = after  # type: ignore[assignment]
+            if info not in self.carrying[info.name.rpartition(".")[2]]:
+                self.carrying[info.name.rpartition(".")[2]].append(info)
+            if not self.rough:
                 self.forget(info)
-                self.changed(info)
+            self.changed(info)
+            if not info.is_constructor:
+                waiting.extend((source, as_role or after) for source, as_role in self._sources[flow])
 
     def project_or_model_call(
         self, node: ast.Call, callee: Value, receiver: Value | None, arguments: Arguments, span: Span
@@ -133,10 +147,8 @@ class ProjectCalls(Inlining):
             return Result(site.key, texts=signature.texts)
         if not refs and not isinstance(callee, External | ClassRef):
             refs = self._named_candidates(callee, receiver, node)
-            if isinstance(node.func, ast.Attribute):
-                self.unresolved.add(node.func.attr)
-            elif isinstance(node.func, ast.Name):
-                self.unresolved.add(node.func.id)
+            if not refs and isinstance(node.func, ast.Attribute | ast.Name):
+                self.unresolved.add(node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id)
         for value in arguments.values():
             self.called.update(ref.function for ref in interesting(value) if isinstance(ref, FunctionRef))
         if refs:
@@ -225,7 +237,7 @@ class ProjectCalls(Inlining):
         name = node.func.attr
         if name in COMMON_METHODS or name.startswith("__"):
             return []
-        if not isinstance(callee, Input | Opaque | Result | Either) or not isinstance(receiver, Input | Opaque):
+        if not isinstance(callee, Input | Opaque | Result | Either) or not _is_anything(receiver):
             return []
         given = len(node.args) + len(node.keywords)
         found = self.carrying.get(name) or self.named(name)
@@ -280,29 +292,24 @@ class ProjectCalls(Inlining):
             bound = bind(ref, arguments, span)
             self._note_given(ref.function, bound)
             for role, value, _ in carried_prompts(ref.function, bound):
-                self._note_flows(value, role)
+                for dep in deps_of(value):
+                    self._carry(dep, role)
             value = self.inline(ref, bound)
             values.append(value)
         deps = deps_of(*arguments.values())
         return join(values, span) if values else Opaque("what a function that was handed over returns", deps)
-
-    def _note_flows(self, value: Value, role: str) -> None:
-        for flow in deps_of(value):
-            owner = self._flows.get(flow)
-            if owner is not None and owner[1] not in owner[0].prompts and is_content(*owner):
-                owner[0].prompts[owner[1]] = role  # type: ignore[assignment]
-                self.carrying[owner[0].name.rpartition(".")[2]].append(owner[0])
-                self.forget(owner[0])
-                self.changed(owner[0])
 
     def _note_given(self, info: FunctionInfo, bound: Bound) -> None:
         """Note which functions, objects and clients a call gives for the parameters."""
         for name, value in bound.values.items():
             if name == info.own:
                 continue
-            if name in info.prompts and (deps := deps_of(value)):
+            if deps := deps_of(value):
                 flow = info.flow(name)
-                self.arriving[flow] = self.arriving.get(flow, frozenset()) | deps
+                if name in info.prompts:
+                    self.arriving[flow] = self.arriving.get(flow, frozenset()) | deps
+                elif self.rough and has_content(value):
+                    self._sources[flow].update(flows_with_roles(value))
             known = info.given.setdefault(name, [])
             for each in interesting(value):
                 if each not in known and len(known) < CANDIDATE_LIMIT:
@@ -377,6 +384,13 @@ def _calls_a_model(value: Value) -> bool:
         case External() | Chain():
             return True
     return False
+
+
+def _is_anything(value: Value) -> bool:
+    """Whether nothing is known of an object that would say which class it has."""
+    if isinstance(value, Either):
+        return all(_is_anything(option) or option == Plain(None) for option in value.options)
+    return isinstance(value, Input | Opaque)
 
 
 def _is_framework(path: str) -> bool:

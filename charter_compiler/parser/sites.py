@@ -281,6 +281,15 @@ def _flows(sources: Iterable[tuple[str | None, Value | None]], messages: tuple[M
     return dict(sorted(found.items()))
 
 
+def flows_with_roles(value: Value) -> Iterator[tuple[str, str | None]]:
+    """The parameters whose content a value holds, each with the role of the message that it stands in where the value
+    is a list of messages."""
+    for role, part in _with_roles("", value):
+        for dep in deps_of(part):
+            if dep.startswith(FLOW):
+                yield dep, role or None
+
+
 def _only_role(messages: tuple[Message, ...]) -> str:
     roles = {message.role for message in messages}
     return roles.pop() if len(roles) == 1 else "unknown" if "unknown" in roles else "user"

@@ -355,8 +355,9 @@ class Executor:
                     for decorator in statement.decorator_list:
                         self.evaluator.evaluate(decorator)
                     info = self.interpreter.function_info(statement, f"{name}.{statement.name}", cls, frame.info)
-                    cls.methods[statement.name] = info
-                    body.set(statement.name, FunctionRef(info))
+                    if not info.decorated("setter", "deleter"):  # of a property: the name stays its getter's
+                        cls.methods[statement.name] = info
+                        body.set(statement.name, FunctionRef(info))
                 else:
                     self.statement(statement)
                     if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):

@@ -63,11 +63,14 @@ class Worklist:
         interpreter.forget_all()
         interpreter.rough = False
         interpreter.budget = BUDGET + sum(module.lines for module in self.project.modules.values())
+        self._read_once.clear()
+        carrying = [info for infos in interpreter.carrying.values() for info in infos]
+        calling = {key for info in carrying for key in self._readers(info)}
         for key, (module, unit) in list(self._units.items()):
             info = module.functions.get(id(unit.node))
             # A method may hand its argument to a model by way of its object, which only reading it inline shows.
             keeps = info is not None and info.reaches and info.cls is not None and self.interpreter.touches(info)
-            if self._found[key] or keeps:
+            if self._found[key] or keeps or key in calling:
                 self._rounds[key] = 0
                 self._enqueue(module, unit)
         self._drain()
@@ -116,7 +119,7 @@ class Worklist:
         info = module.functions.get(id(unit.node))
         if info is None:
             return {}  # in a part of the module that is never reached
-        return self.interpreter.analyze(info)
+        return self.interpreter.analyze(info, again=_key(module, unit) in self._read_once)
 
     def _enqueue(self, module: Module, unit: Unit) -> None:
         key = _key(module, unit)
@@ -137,15 +140,24 @@ class Worklist:
                     self._enqueue(info.module, unit)
         if not info.prompts:
             return
-        name = info.bare
-        # Of a function that was read it is known what it calls; of others, what they name.
-        readers = self._callers[info] | self._by_name[name] | self._by_name[info.name.rpartition(".")[2]]
+        # While it is found out which functions carry a prompt, what calls give for parameters is noted and followed
+        # without reading them again; only calls of which nothing was known have to be.
+        readers = self._named(info) if self.interpreter.rough else self._readers(info)
         for key in list(readers):
             self._enqueue(*self._units[key])
-        for module in self.project.mentioning(name):
-            for unit in module.users(name):
+        for module in self.project.mentioning(info.bare):
+            for unit in module.users(info.bare):
                 if _key(module, unit) not in self._read_once:
                     self._enqueue(module, unit)
+
+    def _readers(self, info: FunctionInfo) -> set[tuple[int, int]]:
+        """The units that call a function. Of a unit that was read it is known what it calls; of others, what they
+        name."""
+        return self._callers[info] | self._named(info)
+
+    def _named(self, info: FunctionInfo) -> set[tuple[int, int]]:
+        """The units with calls that may mean a function by its name, the object being unknown."""
+        return self._by_name[info.bare] | self._by_name[info.name.rpartition(".")[2]]
 
 
 def _key(module: Module, unit: Unit) -> tuple[int, int]:
