@@ -14,6 +14,7 @@ from charter_compiler.parser.values import FLOW, ClassRef, External, FunctionRef
 
 if TYPE_CHECKING:
     from charter_compiler.parser.modules import Module
+    from charter_compiler.parser.own_object import OwnUse
     from charter_compiler.parser.scope import Environment
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -37,8 +38,8 @@ class FunctionInfo:
     ``outer`` are the names around it, ``around`` the function it stands in. ``prompts`` maps the parameters whose
     content travels to a model to the role of the message they reach it in; it grows until nothing changes any more.
     ``given`` maps a parameter to the functions, objects and clients that calls give for it, ``asked`` are those that
-    are called, or of which a method is. ``reaches``: a model is called in it, or in what it calls; ``touches``: it
-    changes attributes of its object.
+    are called, or of which a method is. ``reaches``: a model is called in it, or in what it calls; ``own_use``: what
+    it does with its object (``own_object``).
     """
 
     node: FunctionNode | ast.Lambda
@@ -51,7 +52,7 @@ class FunctionInfo:
     given: dict[str, list[Value]] = field(default_factory=dict, repr=False)
     asked: set[str] = field(default_factory=set, repr=False)
     reaches: bool = False
-    touches: bool | None = None
+    own_use: OwnUse | None = None
     annotated: dict[str, Value | None] = field(default_factory=dict, repr=False)
 
     @property
@@ -119,15 +120,6 @@ class FunctionInfo:
             if isinstance(node, ast.Global | ast.Nonlocal):
                 names.update(node.names)
         return frozenset(names)
-
-    @cached_property
-    def is_of_object(self) -> bool:
-        """Whether it is a method that reads its object."""
-        own = self.own
-        return own is not None and any(
-            isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == own
-            for node in ast.walk(self.node)
-        )
 
     @cached_property
     def opens(self) -> bool:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser.calls import DEPTH_LIMIT, FUEL, NESTING_LIMIT, Bound, Instantiation
-from charter_compiler.parser.definitions import MUTATORS, FunctionInfo
+from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.expressions import Evaluator
+from charter_compiler.parser.own_object import own_use
 from charter_compiler.parser.scope import Environment, Frame, closure
 from charter_compiler.parser.sites import Site
 from charter_compiler.parser.statements import Executor
@@ -198,56 +199,42 @@ class Inlining:
         deep = len(self._stack) > DEPTH_LIMIT or self.fuel <= 0 or self.budget <= 0
         if not deep and any(isinstance(bound.values.get(name), Series | Record) for name in info.mutates):
             return None
-        if not deep and same and (info.reaches or self.touches(info)):
+        news = not deep and self._news(info, state)
+        changes = own_use(info).changes
+        if news and (changes or (same and info.reaches)):
             return None
         summary = self._summary(info)
         if summary is None:
             return None
+        general = Instantiation(info, bound)
+        if not deep and (same or isinstance(ref.bound, Instance)):
+            after = {name: general.value(summary.state[name]) for name in changes if name in summary.state}
+            state = {**state, **after}
         value = summary.value
         if deep:
-            return Effect(Instantiation(info, bound).value(value), state)
-        changes = state and info.cls is not None and any(each.changing for each in info.cls.lineage())
-        if not wanted and not changes:
+            return Effect(general.value(value), state)
+        if not wanted:
             return Effect(Opaque("a result that nothing reads"), state)
-        if changes and self.touches(info):
-            return None
+        if isinstance(value, Plain):
+            return Effect(value, state)
         if isinstance(value, Opaque) and info.opens and any(isinstance(each, Text) for each in bound.values.values()):
             return None
-        if isinstance(ref.bound, Instance) and ref.bound.attributes and info.is_of_object:
+        if news:
             return None
-        general = Instantiation(info, bound)
         value = general.value(value)
-        return Effect(value, state) if carries or not general.lost else None
+        return Effect(value, state) if carries or self.rough or not general.lost else None
 
-    def touches(self, info: FunctionInfo) -> bool:
-        """Whether a method changes attributes of its object, itself or through others that it calls on it."""
-        if info.touches is None:
-            info.touches = False  # for those that call themselves
-            own = info.own
-            if own is None or info.cls is None:
-                return False
-            info.touches = any(
-                (
-                    isinstance(node, ast.Attribute | ast.Subscript)
-                    and isinstance(node.ctx, ast.Store)
-                    and _is_of(node, own)
-                )
-                or (
-                    isinstance(node, ast.Call)
-                    and isinstance(node.func, ast.Attribute)
-                    and (
-                        (node.func.attr in MUTATORS and _is_of(node.func, own, below=True))
-                        or (
-                            isinstance(node.func.value, ast.Name)
-                            and node.func.value.id == own
-                            and (method := info.cls.method(node.func.attr)) is not None
-                            and self.touches(method)
-                        )
-                    )
-                )
-                for node in ast.walk(info.node)
-            )
-        return info.touches
+    def _news(self, info: FunctionInfo, state: dict[str, Value]) -> bool:
+        """Whether the object holds anything that the method reads and that is not so for any object of its class."""
+        cls = info.cls
+        if cls is None or not state:
+            return False
+        used = own_use(info)
+        span = Span(info.module.label, info.node.lineno, 1, info.node.lineno, 1)
+        return any(
+            used.may_read(name) and value != self.evaluator.attribute_of(Instance(cls), name, span)
+            for name, value in state.items()
+        )
 
     def _summary(self, info: FunctionInfo) -> Effect | None:
         """What a function does in general, its parameters being values from outside; ``None`` while that is read."""
@@ -411,13 +398,3 @@ class Inlining:
             return Input(parameter.arg, "item")
         with self._reading(Frame(info.name, info.outer, info.module, info=info, inline=True), info.outer):
             return self.evaluator.evaluate(node)
-
-
-def _is_of(node: ast.Attribute | ast.Subscript, own: str, below: bool = False) -> bool:
-    """Whether an expression is an attribute of the object, or a part of one."""
-    inner: ast.expr = node.value if below else node
-    depth = 0
-    while isinstance(inner, ast.Attribute | ast.Subscript):
-        depth += isinstance(inner, ast.Attribute)
-        inner = inner.value
-    return depth > 0 and isinstance(inner, ast.Name) and inner.id == own

@@ -344,7 +344,7 @@ class ProjectCalls(Inlining):
             return {}
         general = Instantiation(constructor, bound)
         state = {name: general.value(value) for name, value in cls.initial.items()}
-        return None if general.lost else state
+        return None if general.lost and not self.rough else state
 
     def _generated(self, cls: ClassInfo, arguments: Arguments) -> Value:
         """An object of a class whose constructor is made from its annotated names."""

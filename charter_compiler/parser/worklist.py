@@ -16,6 +16,7 @@ from charter_compiler.parser.calls import BUDGET
 from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.interpreter import Interpreter
 from charter_compiler.parser.modules import Module, Project, Unit
+from charter_compiler.parser.own_object import own_use
 from charter_compiler.parser.sdk import injected
 from charter_compiler.parser.sites import Site
 from charter_compiler.parser.state_graph import units as graph_units
@@ -69,7 +70,7 @@ class Worklist:
         for key, (module, unit) in list(self._units.items()):
             info = module.functions.get(id(unit.node))
             # A method may hand its argument to a model by way of its object, which only reading it inline shows.
-            keeps = info is not None and info.reaches and info.cls is not None and self.interpreter.touches(info)
+            keeps = info is not None and info.reaches and info.cls is not None and own_use(info).changes
             if self._found[key] or keeps or key in calling:
                 self._rounds[key] = 0
                 self._enqueue(module, unit)
