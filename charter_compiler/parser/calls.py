@@ -318,13 +318,13 @@ class Instantiation:
             return value
         if isinstance(value, Input | Result):
             return value.part(path)
-        self.lost |= _is_rich(value)
+        self.lost |= is_rich(value)
         return Opaque(f"{name}{path} of {self._name}()", deps_of(value))
 
     def _note(self, deps: frozenset[str]) -> None:
         for flow in deps & self._flows.keys():
             value = self._values.get(self._flows[flow])
-            self.lost |= value is None or _is_rich(value)
+            self.lost |= value is None or is_rich(value)
 
     def _deps(self, deps: frozenset[str]) -> frozenset[str]:
         flows = deps & self._flows.keys()
@@ -362,7 +362,7 @@ def _split(name: str, parameters: Iterable[str]) -> tuple[str | None, str]:
     return None, ""
 
 
-def _is_rich(value: Value) -> bool:
+def is_rich(value: Value) -> bool:
     """Whether the call spells out what a function could take apart."""
     match value:
         case Text(segments=segments):
@@ -374,7 +374,7 @@ def _is_rich(value: Value) -> bool:
         case Instance(attributes=attributes):
             return bool(attributes)
         case Either(options=options):
-            return any(_is_rich(option) for option in options)
+            return any(is_rich(option) for option in options)
         case PromptTemplate() | Chain() | FunctionRef() | ClassRef():
             return True
     return False

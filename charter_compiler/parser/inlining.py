@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.parser.calls import DEPTH_LIMIT, FUEL, NESTING_LIMIT, Bound, Instantiation
+from charter_compiler.parser.calls import DEPTH_LIMIT, FUEL, NESTING_LIMIT, Bound, Instantiation, is_rich
 from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.own_object import own_use
@@ -225,14 +225,18 @@ class Inlining:
         return Effect(value, state) if carries or self.rough or not general.lost else None
 
     def _news(self, info: FunctionInfo, state: dict[str, Value]) -> bool:
-        """Whether the object holds anything that the method reads and that is not so for any object of its class."""
+        """Whether the object holds anything that the method reads and that is not so for any object of its class: a text
+        or a structure that is spelled out, or what a call returned."""
         cls = info.cls
         if cls is None or not state:
             return False
         used = own_use(info)
         span = Span(info.module.label, info.node.lineno, 1, info.node.lineno, 1)
         return any(
-            used.may_read(name) and value != self.evaluator.attribute_of(Instance(cls), name, span)
+            used.may_read(name)
+            and (is_rich(value) or deps_of(value))
+            and value != (any_object := self.evaluator.attribute_of(Instance(cls), name, span))
+            and (is_rich(value) or not deps_of(value) <= deps_of(any_object))
             for name, value in state.items()
         )
 
