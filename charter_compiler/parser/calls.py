@@ -237,8 +237,15 @@ def _segment(segment: Segment, inner: frozenset[str], outer: Result) -> Segment:
     return segment
 
 
+_CALLABLE = (FunctionRef, Instance, Either, External, ClassRef, Chain)
+
+
 def interesting(value: Value) -> Iterable[Value]:
     """What a parameter may be called as, or have methods of: functions, objects and clients."""
+    return _interesting(value) if isinstance(value, _CALLABLE) else ()
+
+
+def _interesting(value: Value) -> Iterator[Value]:
     match value:
         case FunctionRef(bound=bound):
             owner = Instance(bound.cls) if isinstance(bound, Instance) else bound

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from charter_compiler.ir.nodes import Role
 from charter_compiler.parser.sdk.injected import is_client_name
+from charter_compiler.parser.syntax import nodes_of
 from charter_compiler.parser.values import FLOW, ClassRef, External, FunctionRef, Input, Opaque, Value
 
 if TYPE_CHECKING:
@@ -104,19 +105,24 @@ class FunctionInfo:
         return {self.flow(each.arg): each.arg for each in self.parameters}
 
     @cached_property
+    def parts(self) -> list[ast.AST]:
+        """Every node of its syntax."""
+        return nodes_of(self.node)
+
+    @cached_property
     def rebinds(self) -> frozenset[str]:
         """The names that its own statements bind."""
         return frozenset(
-            node.id for node in ast.walk(self.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            node.id for node in self.parts if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         )
 
     @cached_property
     def reads(self) -> frozenset[str]:
         """The names that are read anywhere in it, or declared to be of a scope outside."""
         names = {
-            node.id for node in ast.walk(self.node) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+            node.id for node in self.parts if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
         }
-        for node in ast.walk(self.node):
+        for node in self.parts:
             if isinstance(node, ast.Global | ast.Nonlocal):
                 names.update(node.names)
         return frozenset(names)
@@ -127,13 +133,13 @@ class FunctionInfo:
         return any(
             isinstance(node, ast.Name | ast.Attribute)
             and (node.id if isinstance(node, ast.Name) else node.attr) in ("open", "read_text")
-            for node in ast.walk(self.node)
+            for node in self.parts
         )
 
     @cached_property
     def mutates(self) -> frozenset[str]:
         """The names whose list or dictionary its own statements change in place."""
-        return frozenset(name for node in ast.walk(self.node) for name in mutated_name(node))
+        return frozenset(name for node in self.parts for name in mutated_name(node))
 
     @cached_property
     def parameters(self) -> tuple[ast.arg, ...]:
@@ -313,7 +319,7 @@ def _methods(node: ast.ClassDef) -> Iterator[FunctionNode]:
 
 
 def _words(node: ast.expr) -> Iterator[str]:
-    for part in ast.walk(node):
+    for part in nodes_of(node):
         if isinstance(part, ast.Name):
             yield part.id
         elif isinstance(part, ast.Attribute):
@@ -332,7 +338,7 @@ def _declared(node: ast.ClassDef, generated: bool) -> frozenset[str]:
 
 def _changes(method: FunctionNode, own: str) -> Iterator[str]:
     """Attributes of ``own`` that a method rebinds or mutates."""
-    for node in ast.walk(method):
+    for node in nodes_of(method):
         match node:
             case ast.Attribute(value=ast.Name(id=name), attr=attribute, ctx=ast.Store() | ast.Del()) if name == own:
                 yield attribute

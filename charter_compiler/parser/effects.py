@@ -80,7 +80,7 @@ def _functions(tools: Item | None) -> Iterator[FunctionInfo]:
 
 
 def _effects(function: FunctionInfo) -> Iterator[str]:
-    for node in ast.walk(function.node):
+    for node in function.parts:
         if not isinstance(node, ast.Call):
             continue
         name = _dotted(node.func)

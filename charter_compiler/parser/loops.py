@@ -128,7 +128,7 @@ def _heads(executor: StatementReader, node: LoopNode, header: Span, start: Calla
     # An object may be changed by any of its methods: after the first turn, nothing of how it was made is certain.
     objects = {
         name: Head.of(Instance(value.cls))
-        for name in used_objects(node)
+        for name in used_objects(node, executor.frame.own)
         if isinstance(value := executor.env.get(name), Instance) and value.attributes is not None
     }
     initial = {name: value for name, value in initial.items() if name not in objects}

@@ -39,7 +39,7 @@ def _found(info: FunctionInfo) -> OwnUse:
     reads: set[str] = set()
     changes: set[str | None] = set()
     mentions = of_object = 0
-    for node in ast.walk(info.node):
+    for node in info.parts:
         match node:
             case ast.Name(id=name) if name == own:
                 mentions += 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode, mutated_name
 from charter_compiler.parser.modules import Module
+from charter_compiler.parser.syntax import nodes_below, nodes_of
 from charter_compiler.parser.values import Either, Opaque, Record, Series, Value
 
 
@@ -104,14 +105,9 @@ class Frame:
     ends: list[Environment] = field(default_factory=list)
 
 
-def own_statements(body: Iterable[ast.stmt]) -> Iterator[ast.AST]:
+def own_statements(body: Iterable[ast.stmt]) -> list[ast.AST]:
     """Every node of a function's body, without the bodies of functions and classes inside it."""
-    stack: list[ast.AST] = list(body)
-    while stack:
-        node = stack.pop()
-        yield node
-        if not isinstance(node, FunctionNode | ast.ClassDef | ast.Lambda):
-            stack.extend(ast.iter_child_nodes(node))
+    return nodes_below(body, (*_FUNCTIONS, ast.ClassDef, ast.Lambda))
 
 
 def bound_names(body: Iterable[ast.stmt]) -> Counter[str]:
@@ -126,11 +122,28 @@ def bound_names(body: Iterable[ast.stmt]) -> Counter[str]:
 def changed_names(statement: ast.stmt, own: str | None) -> Counter[str]:
     """How often each name is bound, or its list or dictionary changed, in a statement; attributes of ``own`` count
     under the name that the environment has for them."""
+    return _changes(statement, own)[0]
+
+
+def used_objects(statement: ast.stmt, own: str | None) -> set[str]:
+    """Names of which a method is called, or an attribute assigned, in a statement."""
+    return _changes(statement, own)[1]
+
+
+def _changes(statement: ast.stmt, own: str | None) -> tuple[Counter[str], set[str]]:
     known = _CHANGED.get(id(statement))
     if known is not None and known[0] is statement and known[1] == own:
         return known[2]
     count: Counter[str] = Counter()
+    objects: set[str] = set()
     for node in own_statements([statement]):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=name))):
+                objects.add(name)
+            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store()):
+                objects.add(name)
+            case ast.Call(args=arguments):
+                objects.update(each.id for each in arguments if isinstance(each, ast.Name))
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
                 count[name] += 1
@@ -140,25 +153,11 @@ def changed_names(statement: ast.stmt, own: str | None) -> Counter[str]:
                 count.update(mutated_name(node))
     if len(_CHANGED) > _REMEMBERED:
         _CHANGED.clear()
-    _CHANGED[id(statement)] = statement, own, count
-    return count
+    _CHANGED[id(statement)] = statement, own, (count, objects)
+    return count, objects
 
 
-def used_objects(statement: ast.stmt) -> set[str]:
-    """Names of which a method is called, or an attribute assigned, in a statement."""
-    found: set[str] = set()
-    for node in own_statements([statement]):
-        match node:
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=name))):
-                found.add(name)
-            case ast.Attribute(value=ast.Name(id=name), ctx=ast.Store()):
-                found.add(name)
-            case ast.Call(args=arguments):
-                found.update(each.id for each in arguments if isinstance(each, ast.Name))
-    return found
-
-
-_CHANGED: dict[int, tuple[ast.stmt, str | None, Counter[str]]] = {}
+_CHANGED: dict[int, tuple[ast.stmt, str | None, tuple[Counter[str], set[str]]]] = {}
 """What was found out of a statement: it is read many times over. The statement is kept, so that its identity stays."""
 
 _REMEMBERED = 20_000
@@ -174,7 +173,7 @@ def closure(outer: Environment, node: FunctionNode | ast.Lambda) -> Environment:
     if isinstance(node, ast.Lambda):
         return inner
     names = bound_names(node.body)
-    for argument in ast.walk(node.args):
+    for argument in nodes_of(node.args):
         if isinstance(argument, ast.arg):
             names[argument.arg] += 1
     for name, count in names.items():
@@ -195,12 +194,8 @@ def rebound_names(source: str) -> frozenset[str]:
 
 def shared_names(tree: ast.Module) -> frozenset[str]:
     """Names whose list or dictionary some function changes: what the module binds to them is only their first value."""
-    mutated: set[str] = set()
-    stack: list[tuple[ast.AST, bool]] = [(tree, False)]
-    while stack:
-        node, inside = stack.pop()
-        if inside:
-            mutated.update(mutated_name(node))
-        inside = inside or isinstance(node, FunctionNode)
-        stack.extend((child, inside) for child in ast.iter_child_nodes(node))
-    return frozenset(mutated)
+    functions = [node for node in nodes_of(tree, _FUNCTIONS) if isinstance(node, _FUNCTIONS)]
+    return frozenset(name for node in nodes_below(functions) for name in mutated_name(node))
+
+
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -635,7 +635,7 @@ def _state_parameter(ref: FunctionRef) -> str | None:
 
 def _read_keys(info: FunctionInfo, name: str) -> Iterator[str]:
     """The keys that a function takes from its state."""
-    for node in ast.walk(info.node):
+    for node in info.parts:
         match node:
             case ast.Subscript(value=ast.Name(id=owner), slice=ast.Constant(value=str(key))) if owner == name:
                 yield key

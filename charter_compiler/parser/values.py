@@ -297,21 +297,26 @@ _NONE: frozenset[str] = frozenset()
 
 
 def _deps_of(value: Item | None) -> frozenset[str]:
-    match value:
-        case Text(deps=deps) | Opaque(deps=deps) | Input(deps=deps) | External(deps=deps):
-            return deps
-        case Result(call=call):
-            return frozenset((call,))
-        case Series() | Record() | Either() | Instance():
-            # Asked again and again, and never another: such values do not change.
-            known = value._deps
-            if known is None:
-                known = _NONE.union(*map(_deps_of, _parts(value)))
-                object.__setattr__(value, "_deps", known)
-            return known
-        case Repeated() | Chain() | PromptTemplate() | FunctionRef():
-            return _NONE.union(*map(_deps_of, _parts(value)))
+    if isinstance(value, _FLAT):
+        return value.deps
+    if isinstance(value, Result):
+        return frozenset((value.call,))
+    if isinstance(value, _NESTED):
+        # Asked again and again, and never another: such values do not change.
+        known = value._deps
+        if known is None:
+            known = _NONE.union(*map(_deps_of, _parts(value)))
+            object.__setattr__(value, "_deps", known)
+        return known
+    if isinstance(value, Repeated | Chain | PromptTemplate | FunctionRef):
+        return _NONE.union(*map(_deps_of, _parts(value)))
     return _NONE
+
+
+# Tuples: a union would be made anew at each of a million calls.
+_FLAT = (Text, Opaque, Input, External)
+_NESTED = (Series, Record, Either, Instance)
+_GROWING = (*_NESTED, Chain)
 
 
 def _parts(value: Item) -> Iterator[Item]:
@@ -336,7 +341,7 @@ def _parts(value: Item) -> Iterator[Item]:
 
 def bounded(value: Value) -> Value:
     """The value, or what flows into it where it is too large: objects that hold objects that hold objects."""
-    if isinstance(value, Series | Record | Either | Instance | Chain) and _weight([value]) > WEIGHT_LIMIT:
+    if isinstance(value, _GROWING) and _weight([value]) > WEIGHT_LIMIT:
         return Opaque("a structure that is too large to be followed", deps_of(value))
     return value
 
@@ -535,6 +540,9 @@ def _alternatives(option: tuple[Segment, ...]) -> tuple[tuple[Segment, ...], ...
 
 def join(values: Sequence[Value], span: Span) -> Value:
     """The value where several paths of the program meet at ``span``."""
+    first = values[0]
+    if all(value is first for value in values):
+        return first
     distinct: list[Value] = []
     for value in values:
         for option in value.options if isinstance(value, Either) else (value,):
