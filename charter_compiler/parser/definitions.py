@@ -119,9 +119,7 @@ class FunctionInfo:
     @cached_property
     def reads(self) -> frozenset[str]:
         """The names that are read anywhere in it, or declared to be of a scope outside."""
-        names = {
-            node.id for node in self.parts if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
-        }
+        names = {node.id for node in self.parts if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
         for node in self.parts:
             if isinstance(node, ast.Global | ast.Nonlocal):
                 names.update(node.names)

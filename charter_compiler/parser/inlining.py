@@ -225,20 +225,19 @@ class Inlining:
         return Effect(value, state) if carries or self.rough or not general.lost else None
 
     def _news(self, info: FunctionInfo, state: dict[str, Value]) -> bool:
-        """Whether the object holds anything that the method reads and that is not so for any object of its class: a text
-        or a structure that is spelled out, or what a call returned."""
+        """Whether the object holds anything that the method reads and that is not so for any object of its class: what
+        is spelled out, or what a call returned."""
         cls = info.cls
         if cls is None or not state:
             return False
         used = own_use(info)
         span = Span(info.module.label, info.node.lineno, 1, info.node.lineno, 1)
-        return any(
-            used.may_read(name)
-            and (is_rich(value) or deps_of(value))
-            and value != (any_object := self.evaluator.attribute_of(Instance(cls), name, span))
-            and (is_rich(value) or not deps_of(value) <= deps_of(any_object))
-            for name, value in state.items()
-        )
+        for name, value in state.items():
+            if used.may_read(name) and (is_rich(value) or deps_of(value)):
+                of_any = self.evaluator.attribute_of(Instance(cls), name, span)
+                if value != of_any and (is_rich(value) or not deps_of(value) <= deps_of(of_any)):
+                    return True
+        return False
 
     def _summary(self, info: FunctionInfo) -> Effect | None:
         """What a function does in general, its parameters being values from outside; ``None`` while that is read."""
@@ -268,7 +267,7 @@ class Inlining:
         cuts = self._cuts
         bound = Bound({each.arg: self.parameter(info, each) for each in info.parameters} | (given or {}), {})
         own = info.own
-        if own is not None:
+        if own is not None and info.cls is not None:
             bound.values[own] = Instance(info.cls)
         elif info.cls is not None and info.decorated("classmethod") and info.parameters:
             bound.values[info.parameters[0].arg] = ClassRef(info.cls)

@@ -19,7 +19,7 @@ from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, Functio
 from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.modules import Module, Project
 from charter_compiler.parser.project_calls import CANDIDATE_LIMIT, COMMON_METHODS, ProjectCalls
-from charter_compiler.parser.scope import Environment, Frame, closure, rebound_names
+from charter_compiler.parser.scope import Environment, Frame, rebound_names
 from charter_compiler.parser.sites import Site
 from charter_compiler.parser.state_graph import StateGraphs
 from charter_compiler.parser.statements import Executor

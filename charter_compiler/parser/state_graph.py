@@ -152,9 +152,7 @@ class StateGraphs:
 
     def given(self, info: FunctionInfo, parameters: dict[str, Value]) -> dict[str, Value]:
         """The parameters that are the state of the graph whose node the function is."""
-        return {
-            name: value for name, each in parameters.items() if (value := self.state(info, name, each)) is not each
-        }
+        return {name: value for name, each in parameters.items() if (value := self.state(info, name, each)) is not each}
 
     def state(self, info: FunctionInfo, parameter: str, otherwise: Value) -> Value:
         """The value of a parameter: the state of the graph whose node the function is, else ``otherwise``."""
