@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -41,11 +42,11 @@ class Unit:
 
     @cached_property
     def called(self) -> frozenset[str]:
-        return frozenset(_CALLED.findall(self.text))
+        return frozenset(map(sys.intern, _CALLED.findall(self.text)))
 
     @cached_property
     def handed(self) -> frozenset[str]:
-        return frozenset(_HANDED.findall(self.text))
+        return frozenset(map(sys.intern, _HANDED.findall(self.text)))
 
 
 @dataclass(slots=True, eq=False)
@@ -156,7 +157,7 @@ def parse(source: str, label: str) -> ast.Module:
 
 def words_of(source: str) -> frozenset[str]:
     """Every name in a text, in comments and strings too: a cheap test of what a file can be about."""
-    return frozenset(_WORD.findall(source))
+    return frozenset(map(sys.intern, _WORD.findall(source)))
 
 
 class Project:

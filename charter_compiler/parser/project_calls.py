@@ -80,6 +80,8 @@ class ProjectCalls(Inlining):
         self.arriving: dict[str, frozenset[str]] = {}
         self.returning: dict[str, frozenset[str]] = {}
         self._flows: dict[str, tuple[FunctionInfo, str]] = {}
+        # The parameters that a parameter is handed on to as it is.
+        self._passed_on: dict[tuple[FunctionInfo, str], list[tuple[FunctionInfo, str]]] = defaultdict(list)
         # The parameters whose content calls give for a parameter, with the role where that is written beside it.
         self._sources: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
 
@@ -310,13 +312,28 @@ class ProjectCalls(Inlining):
                     self.arriving[flow] = self.arriving.get(flow, frozenset()) | deps
                 elif self.rough and has_content(value):
                     self._sources[flow].update(flows_with_roles(value))
-            known = info.given.setdefault(name, [])
             for each in interesting(value):
-                if each not in known and len(known) < CANDIDATE_LIMIT:
-                    known.append(each)
-                    if name in info.asked or _calls_a_model(each):
-                        self.forget(info)
-                        self.changed(info)
+                self._give(info, name, each)
+            if isinstance(value, Input) and not value.path and value.origin in self._flows:
+                source = self._flows[value.origin]
+                if (info, name) not in self._passed_on[source]:
+                    self._passed_on[source].append((info, name))
+                    for each in source[0].given.get(source[1], ()):
+                        self._give(info, name, each)
+
+    def _give(self, info: FunctionInfo, name: str, value: Value) -> None:
+        """Note a function, object or client that a parameter is given, and all those that it is handed on to."""
+        waiting = [(info, name)]
+        while waiting:
+            info, name = waiting.pop()
+            known = info.given.setdefault(name, [])
+            if value in known or len(known) >= CANDIDATE_LIMIT:
+                continue
+            known.append(value)
+            if name in info.asked or _calls_a_model(value):
+                self.forget(info)
+                self.changed(info)
+            waiting.extend(self._passed_on[info, name])
 
     def construct(self, cls: ClassInfo, arguments: Arguments, span: Span) -> Value:
         """An object of the project's class, made with these arguments."""

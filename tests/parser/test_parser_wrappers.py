@@ -176,6 +176,35 @@ ONE_FILE = {
         + "def again(*args, **kwargs):\n    return ask(*args, **kwargs)\ndef run(doc):\n    again('Sum up ' + doc)\n",
         ["ask root: user: {prompt}", "again wrapper: user: {args}", "run wrapper: user: Sum up {doc}"],
     ),
+    "a client that functions hand on, the last time by way of a library": (
+        "import asyncio\nfrom openai import OpenAI\n"
+        "def judge(backend, text):\n    return backend.responses.create(input='Judge ' + text)\n"
+        "async def each(backend, text):\n    return await asyncio.to_thread(judge, backend, text)\n"
+        "async def run(doc):\n    return await each(OpenAI(), doc)\n",
+        ["judge root: user: Judge {text}", "run wrapper: user: {doc}"],
+    ),
+    "a property with a setter is still what its getter gives": (
+        "from openai import OpenAI\nclass Bot:\n"
+        "    @property\n    def backend(self):\n        return OpenAI()\n"
+        "    @backend.setter\n    def backend(self, value):\n        self._backend = value\n"
+        "    def ask(self, prompt):\n        return self.backend.responses.create(input=prompt)\n"
+        "def run(doc):\n    return Bot().ask('Sum up ' + doc)\n",
+        ["Bot.ask root: user: {prompt}", "run wrapper: user: Sum up {doc}"],
+    ),
+    "a method by its name, where the object is one of several that are not known": (
+        "from openai import OpenAI\nclass Backend:\n    def ask(self, prompt):\n"
+        "        return OpenAI().responses.create(input=prompt)\n"
+        "def run(doc, config):\n    backend = config.get('a') if doc else make(config)\n"
+        "    return backend.ask('Sum up ' + doc)\n",
+        ["Backend.ask root: user: {prompt}", "run wrapper: user: Sum up {doc}"],
+    ),
+    "what a method reads of an object that its caller has changed": (
+        "from openai import OpenAI\nclass Bot:\n    def __init__(self):\n        self.topic = ''\n"
+        "    def ask(self):\n        return OpenAI().responses.create(input='Sum up ' + self.topic)\n"
+        "    def run(self, doc):\n        self.topic = doc\n        return self.ask()\n"
+        "def main(text):\n    return Bot().run(text)\n",
+        ["Bot.ask root: user: Sum up [|?]", "main wrapper: user: {text}"],
+    ),
 }
 
 
