@@ -297,6 +297,10 @@ class Inlining:
                 self._users[each].append(info)
         return reading
 
+    def calling(self) -> list[FunctionInfo]:
+        """The functions that were read on their own in which calls of models were found."""
+        return [info for info, reading in self._own.items() if reading.sites]
+
     def forget_all(self) -> None:
         """Forget what calls do: more is known of the functions now than when most of it was found out."""
         self._memo.clear()

@@ -59,6 +59,12 @@ class Worklist:
                 self._enqueue(module, unit)
         # First, which functions carry a prompt, from what each does in general; nothing is read inline.
         self._drain()
+        # Functions that were read because others call them, and in which a model is called.
+        for info in self.interpreter.calling():
+            unit = info.module.unit_of(_outermost(info))
+            if unit is not None and _key(info.module, unit) not in self._units:
+                self._enqueue(info.module, unit)
+        self._drain()
         # Then what the prompts are, once for each function in which a model is reached.
         interpreter = self.interpreter
         interpreter.forget_all()
