@@ -59,11 +59,7 @@ class Worklist:
                 self._enqueue(module, unit)
         # First, which functions carry a prompt, from what each does in general; nothing is read inline.
         self._drain()
-        # Functions that were read because others call them, and in which a model is called.
-        for info in self.interpreter.calling():
-            unit = info.module.unit_of(_outermost(info))
-            if unit is not None and _key(info.module, unit) not in self._units:
-                self._enqueue(info.module, unit)
+        self._enqueue_called()
         self._drain()
         # Then what the prompts are, once for each function in which a model is reached.
         interpreter = self.interpreter
@@ -71,18 +67,29 @@ class Worklist:
         interpreter.rough = False
         interpreter.budget = BUDGET + sum(module.lines for module in self.project.modules.values())
         self._read_once.clear()
-        carrying = [info for infos in interpreter.carrying.values() for info in infos]
+        self._enqueue_reaching()
+        self._drain()
+        self._follow_graphs()
+        return [site for found in self._found.values() for site in found.values()]
+
+    def _enqueue_called(self) -> None:
+        """Functions that were read because others call them, and in which a model is called."""
+        for info in self.interpreter.calling():
+            unit = info.module.unit_of(_outermost(info))
+            if unit is not None and _key(info.module, unit) not in self._units:
+                self._enqueue(info.module, unit)
+
+    def _enqueue_reaching(self) -> None:
+        """The units in which a model is called, or a function that carries a prompt to one."""
+        carrying = [info for infos in self.interpreter.carrying.values() for info in infos]
         calling = {key for info in carrying for key in self._readers(info)}
         for key, (module, unit) in list(self._units.items()):
             info = module.functions.get(id(unit.node))
             # A method may hand its argument to a model by way of its object, which only reading it inline shows.
-            keeps = info is not None and info.reaches and info.cls is not None and own_use(info).changes
+            keeps = info is not None and info.reaches and info.cls is not None and bool(own_use(info).changes)
             if self._found[key] or keeps or key in calling:
                 self._rounds[key] = 0
                 self._enqueue(module, unit)
-        self._drain()
-        self._follow_graphs()
-        return [site for found in self._found.values() for site in found.values()]
 
     def _follow_graphs(self) -> None:
         """Read the functions of graphs' nodes again, with the state that other nodes leave."""
