@@ -47,10 +47,10 @@ class Values:
                 return TURN_RESULT if call.in_loop and (derived or name in self._looped) else RESULT
             case Choice(options=options):
                 # Which one it is, is decided at run time, even where each of them is constant.
-                return max(ITEM, *(self.lifetime(inner, call) for option in options for inner in option), ITEM)
+                return max([ITEM, *(self.lifetime(inner, call) for option in options for inner in option)])
             case Repeat(segments=segments):
                 # As long as what it repeats; that it is built from an item's list is at least as short.
-                return max(ITEM, *(self._repeated(inner, call) for inner in segments))
+                return max([ITEM, *(self._repeated(inner, call) for inner in segments)])
             case Unknown(cause=cause):
                 return CALL if cause or call.in_loop else RESULT
 
