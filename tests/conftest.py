@@ -16,6 +16,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write golden files anew instead of comparing")
 
 
+@pytest.fixture(autouse=True)
+def memo_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A memo store of the test's own: none answers from what another run, or the user, has stored."""
+    folder = tmp_path / "memo-of-the-test"
+    monkeypatch.setenv("CHARTER_MEMO_DIR", str(folder))
+    return folder
+
+
 @pytest.fixture(scope="session")
 def model_path() -> Path:
     """The default model's weights; raises with the remedy where they have not been fetched."""

@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 
+from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
@@ -67,6 +68,7 @@ class RunRequest:
         layout: send prompts in the order that the layout pass finds, in baseline mode too.
         wording: the layout may change words, see ``passes.layout``; for a plan that is made here.
         resume: go on with the journal beside ``output``.
+        memo: answer repeated calls from the memo store and keep answers there, in optimized mode; ``None`` for neither.
     """
 
     entry: str
@@ -82,6 +84,7 @@ class RunRequest:
     layout: bool = False
     wording: bool = True
     resume: bool = False
+    memo: MemoOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
         if target.facts.embedded and target.server is None:
             notes = [*notes, WARM_SERVER]
         identity |= _target_identity(target, texts, planned)
-        with ExitStack() as stack:
+        async with AsyncExitStack() as stack:
             # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
             journal, state = (
                 Journal.resume(journal_file, identity)
@@ -203,13 +206,17 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
                 calls,
                 layouts,
                 state,
-                observer.progress,
-                observer.interrupted,
+                on_progress=observer.progress,
+                on_interrupt=observer.interrupted,
             )
+            if request.memo is not None and request.options.mode is Mode.OPTIMIZED:
+                context.memo = await stack.enter_async_context(memo_of(target, request.memo))
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))
             outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)
         observer.finished()
+        if context.memo is not None:
+            notes = [*notes, *memo_notes(context.memo)]
         stopped = None if outcome.stopped is None else await asyncio.to_thread(target.explain, outcome.stopped)
     if layouts.counts.left:
         notes = [

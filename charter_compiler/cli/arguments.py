@@ -27,6 +27,11 @@ def seconds(text: str) -> float:
     return value
 
 
+def days(text: str) -> float:
+    """Days above 0, as seconds."""
+    return seconds(text) * 86400.0
+
+
 def fraction(text: str) -> float:
     """A share from 0 to 1."""
     try:

@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from charter_compiler.api.measured_run import PredictWhen, RunReport, RunRequest, measured_run
-from charter_compiler.cli.arguments import natural, positive, seconds
+from charter_compiler.api.memo import MemoOptions
+from charter_compiler.cli.arguments import days, natural, positive, seconds
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
+from charter_compiler.executor.memo.store import MemoLimits
 from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.executor.scheduler import Mode
@@ -62,6 +64,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run whose journal lies beside OUT.jsonl")
     parser.add_argument(
         "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
+    )
+    parser.add_argument(
+        "--no-memo", action="store_true", help="neither answer calls from the memo store nor keep answers there"
+    )
+    parser.add_argument(
+        "--memo-sampled", action="store_true", help="keep answers of calls that are neither greedy nor seeded too"
+    )
+    parser.add_argument(
+        "--memo-size", type=positive, default=1024, metavar="MB", help="size of the memo store (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--memo-days", type=days, default="30", metavar="N", help="age of its oldest entry (default: %(default)s)"
     )
     prediction = parser.add_mutually_exclusive_group()
     prediction.add_argument("--no-predict", action="store_true", help="no prediction")
@@ -144,7 +158,15 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         layout=args.layout,
         wording=not args.keep_wording,
         resume=args.resume,
+        memo=_memo(args),
     )
+
+
+def _memo(args: argparse.Namespace) -> MemoOptions | None:
+    """A baseline is compared with: each of its calls reaches the engine. So it does where equal ones are not merged."""
+    if args.no_memo or args.no_merge or args.mode == Mode.BASELINE:
+        return None
+    return MemoOptions(args.memo_sampled, MemoLimits(args.memo_size * 1_000_000, args.memo_days))
 
 
 def read_plan(folder: Path, entry: str) -> ExecutionPlan:
@@ -181,6 +203,8 @@ def summary(report: RunReport) -> Table:
     failed = "" if not metrics.failed else f", {metrics.failed} failed"
     table.add_row("items", f"{metrics.items}{failed}")
     table.add_row("calls", str(metrics.calls))
+    if metrics.memoized_calls:
+        table.add_row("calls answered without the engine", str(metrics.memoized_calls))
     table.add_row("prompt tokens", _count(metrics.prompt_tokens))
     table.add_row("of these cached", _count(metrics.cached_tokens))
     table.add_row("hit rate, measured", _percent(metrics.hit_rate))

@@ -12,6 +12,7 @@
     ├── TokenizerError                no tokenizer, or one that cannot be read
     ├── ModelError                    model weights that are missing, broken or unknown
     ├── OutputError                   results cannot be written
+    ├── MemoError                     the memo store cannot be opened, read or written
     ├── LayoutRefusedError            a layout changed the agent's outputs more than was allowed
     ├── AgentError                    the user's agent raised
     ├── ServerStartError              the embedded server did not start
@@ -99,6 +100,16 @@ class ModelError(CharterError):
 
 class OutputError(CharterError):
     """Results cannot be written."""
+
+
+class MemoError(CharterError):
+    """The memo store cannot be opened, read or written. ``damaged``: its file is not what it should be."""
+
+    def __init__(
+        self, message: str, *, place: str | None = None, remedy: str | None = None, damaged: bool = False
+    ) -> None:
+        super().__init__(message, place=place, remedy=remedy)
+        self.damaged = damaged
 
 
 class LayoutRefusedError(CharterError):

@@ -45,8 +45,8 @@ class CallRecord:
 
     Times are seconds since the run began: ``submitted`` when the agent asked, ``sent`` when the scheduler let the
     request go; ``first_token`` is ``None`` where no token came. ``attainable_tokens`` are the prompt tokens that an
-    unbounded cache would have held when the call was sent; ``None`` where blocks are not known.
-    ``memoized``: not sent; the answer is that of an equal request, to which its tokens belong.
+    unbounded cache would have held when the call was sent; ``None`` where blocks are not known. ``memoized``: not sent;
+    the answer came from the memo store, or is that of an equal request of this run.
     """
 
     item: int | None

@@ -6,7 +6,8 @@ import asyncio
 import concurrent.futures
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import (
@@ -19,6 +20,7 @@ from charter_compiler.diagnostics.errors import (
 )
 from charter_compiler.executor.answers import RunAnswers
 from charter_compiler.executor.calls import AgentCall, CallRecord, CallSite
+from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.scheduler import Scheduler
 from charter_compiler.executor.types import AsyncTarget, GenerationRequest, GenerationResult
@@ -31,11 +33,13 @@ class Dispatcher:
     """Sends calls in the scheduler's order and times them. Owned by one event loop; implements ``CallBackend``.
 
     Args:
+        memo: answers calls that earlier runs made, warm-ups excepted.
         attainable: counts what an unbounded cache would have reused; ``None`` where blocks are not known.
         answers: of the run, which answer a request that was sent before; ``None``: every call is sent.
         on_record: told of each answered call, before the agent gets the answer; what it raises ends the run.
         on_change: told whenever the scheduler's state changed, so that one more item may be admissible.
         on_fatal: told of an error that ends the run.
+        before_call: awaited before a call of the agent goes to the scheduler.
     """
 
     def __init__(
@@ -44,20 +48,24 @@ class Dispatcher:
         scheduler: Scheduler,
         prompts: PromptTokens,
         *,
+        memo: Memo | None,
         attainable: UnboundedCache | None,
         answers: RunAnswers | None = None,
         on_record: Callable[[CallRecord], None],
         on_change: Callable[[], None],
         on_fatal: Callable[[CharterError], None],
+        before_call: Callable[[], Awaitable[None]],
     ) -> None:
         self._target = target
         self._scheduler = scheduler
         self._prompts = prompts
+        self._memo = memo
         self._attainable = attainable
         self._answers = answers
         self._on_record = on_record
         self._on_change = on_change
         self._on_fatal = on_fatal
+        self._before_call = before_call
         self._loop = asyncio.get_running_loop()
         self._keys = itertools.count()
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -91,35 +99,43 @@ class Dispatcher:
             raise RequestCancelledError("the run ended before the call was answered") from None
 
     async def acall(self, call: AgentCall) -> GenerationResult:
-        async def send() -> GenerationResult:
-            return await self._send(call.item, call.ordinal, call.site, call.request)
+        submitted = self.elapsed
+
+        async def answer() -> GenerationResult:
+            return await self._answer(call, submitted)
 
         if self._answers is None:
-            return await send()
-        submitted = self.elapsed
-        result, merged = await self._answers.get(call.request, send)
+            return await answer()
+        result, merged = await self._answers.get(call.request, answer)
         if merged:
-            now = self.elapsed
-            self._report(
-                CallRecord(
-                    call.item,
-                    call.ordinal,
-                    call.site,
-                    call.request,
-                    result,
-                    submitted,
-                    now,
-                    None,
-                    now,
-                    None,
-                    memoized=True,
-                )
-            )
+            self._report_memoized(call, result, submitted)
         return result
+
+    async def _answer(self, call: AgentCall, submitted: float) -> GenerationResult:
+        """From the memo store, else from the target."""
+        memo, tokens = self._memo, self._prompts.tokens(call.request)
+        key = None if memo is None else memo.key(call.request, tokens)
+        stored = None if memo is None or key is None else await memo.get(key)
+        if stored is not None:
+            stored = replace(stored, latency=self.elapsed - submitted, cache_id=call.request.cache_id)
+            self._report_memoized(call, stored, submitted)
+            return stored
+        await self._before_call()
+        result = await self._send(call.item, call.ordinal, call.site, call.request, tokens, submitted)
+        if memo is not None and key is not None:
+            await memo.put(key, result)
+        return result
+
+    def _report_memoized(self, call: AgentCall, result: GenerationResult, submitted: float) -> None:
+        if self._closed:
+            raise RequestCancelledError("the run has ended")
+        now = self.elapsed
+        times = (submitted, now, None, now)
+        self._report(CallRecord(call.item, call.ordinal, call.site, call.request, result, *times, None, memoized=True))
 
     async def warm_up(self, ordinal: int, request: GenerationRequest) -> GenerationResult:
         """Send a warm-up; it is recorded with ``item`` ``None``."""
-        return await self._send(None, ordinal, None, request)
+        return await self._send(None, ordinal, None, request, self._prompts.tokens(request), self.elapsed)
 
     async def aclose(self) -> None:
         """Cancel what is still open, at the target too, and take no more calls."""
@@ -131,15 +147,19 @@ class Dispatcher:
         await asyncio.gather(*open_calls, return_exceptions=True)
 
     async def _send(
-        self, item: int | None, ordinal: int, site: CallSite | None, request: GenerationRequest
+        self,
+        item: int | None,
+        ordinal: int,
+        site: CallSite | None,
+        request: GenerationRequest,
+        tokens: list[int] | None,
+        submitted: float,
     ) -> GenerationResult:
         if self._closed:
             raise RequestCancelledError("the run has ended")
         task = asyncio.current_task()
         assert task is not None
-        submitted = self.elapsed
         key = next(self._keys)
-        tokens = self._prompts.tokens(request)
         self._scheduler.submit(self._prompts.scheduled(key, item, tokens, request.max_tokens))
         go = self._waiting[key] = self._loop.create_future()
         self._pump()

@@ -12,7 +12,8 @@ from charter_compiler.executor.calls import CallRecord
 
 @dataclass(frozen=True, slots=True)
 class CallFigures:
-    """What is counted of one call. Tokens are ``None`` where the target does not report them; times in seconds."""
+    """What is counted of one call. Tokens are ``None`` where the target does not report them; times in seconds.
+    ``memoized``: no engine was asked."""
 
     prompt_tokens: int | None
     cached_tokens: int | None
@@ -115,8 +116,9 @@ class Tally:
 class RunMetrics:
     """The figures of a run; field by field the object in ``OUT.jsonl.metrics.json``.
 
-    ``items`` are those that finished, ``failed`` ones included. ``calls`` are the agent's answered calls; the warm-ups
-    are apart, but their tokens count in ``prompt_tokens``, ``cached_tokens``, ``output_tokens`` and ``hit_rate``.
+    ``items`` are those that finished, ``failed`` ones included. ``calls`` are the agent's answered calls that reached
+    the engine, and all other figures of calls are of them; ``memoized_calls`` are apart. The warm-ups are apart too,
+    but their tokens count in ``prompt_tokens``, ``cached_tokens``, ``output_tokens`` and ``hit_rate``.
     ``latency_s`` and ``ttft_s`` are of the agent's calls, as the agent waited: Charter's own queue is included.
     A resumed run's figures leave out the calls of earlier items that failed or did not finish, which it does again, and
     have no ``attainable_hit_rate``.

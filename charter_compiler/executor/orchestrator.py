@@ -21,6 +21,7 @@ from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.item import invoke, row_error
 from charter_compiler.executor.journal import FinishedItem, Journal, JournalState
 from charter_compiler.executor.layout import PromptLayouts
+from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.metrics import CallFigures, Tally
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.recording import Recorder
@@ -84,7 +85,8 @@ class RunContext:
 
     ``warm_ups`` are prompts that are computed before the items, in optimized mode, in a resumed run too; ``calls`` the
     agent's call sites in the IR, for ids; ``layouts`` the orders that prompts are sent in; ``resumed`` what an earlier
-    run finished; ``on_progress`` is told after each item and call, ``on_interrupt`` how often Ctrl-C was pressed.
+    run finished; ``memo`` answers calls that were made before; ``on_progress`` is told after each item and call,
+    ``on_interrupt`` how often Ctrl-C was pressed.
     """
 
     options: RunOptions
@@ -94,6 +96,7 @@ class RunContext:
     calls: Sequence[Call] = ()
     layouts: PromptLayouts = field(default_factory=PromptLayouts)
     resumed: JournalState = field(default_factory=JournalState)
+    memo: Memo | None = None
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_interrupt: Callable[[int], None] = lambda times: None
 
@@ -136,15 +139,18 @@ class _Run:
             target,
             self._scheduler,
             PromptTokens(context.tokenizer, facts.tokens_per_block),
+            memo=context.memo,
             attainable=unbounded,
             answers=RunAnswers(sampling=options.merge_sampling) if options.merges else None,
             on_record=self._on_record,
             on_change=self._changed.set,
             on_fatal=self._stop,
+            before_call=self._warmed,
         )
         self._sites = CallSites(entry.root, context.calls)
         self._item_calls: dict[int, list[CallFigures]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._warming: asyncio.Task[None] | None = None
         self._stopped: CharterError | None = None
         self._defect: BaseException | None = None
         self._interrupts = 0
@@ -158,7 +164,7 @@ class _Run:
         with self._interruptible():
             try:
                 self._take_over()  # first, so that their rows are written however early this run ends
-                if self._options.mode.warms_up:
+                if self._context.memo is None:
                     await self._warm_up()
                 await self._run_rows(rows)
             finally:
@@ -246,21 +252,30 @@ class _Run:
     # Calls
 
     async def _warm_up(self) -> None:
-        if not self._context.warm_ups or self._ending:
-            return
-        calls = (self._dispatcher.warm_up(n, request) for n, request in enumerate(self._context.warm_ups))
-        warming = self._loop.create_task(_gather(calls))
-        warming.add_done_callback(self._on_task_done)
-        self._tasks.add(warming)
+        self._start_warm_up()
         while self._tasks and not self._ending:
             await self._next_change()
-        if warming.done():
-            try:
-                warming.result()
-                earlier = len(self._context.resumed.warm_ups)
-                self._files.journal.warm_ups(self._tally.warm_ups[earlier:], self._elapsed)
-            except CharterError as error:
-                self._stop(error)
+
+    async def _warmed(self) -> None:
+        """With a memo store, prefixes are warmed when a call needs the engine: perhaps none does."""
+        self._start_warm_up()
+        if self._warming is not None:
+            await asyncio.wait([self._warming])
+
+    def _start_warm_up(self) -> None:
+        if self._warming is not None or not self._options.mode.warms_up or not self._context.warm_ups or self._ending:
+            return
+        self._warming = self._loop.create_task(self._send_warm_ups())
+        self._warming.add_done_callback(self._on_task_done)
+        self._tasks.add(self._warming)
+
+    async def _send_warm_ups(self) -> None:
+        try:
+            await _gather(self._dispatcher.warm_up(n, request) for n, request in enumerate(self._context.warm_ups))
+            earlier = len(self._context.resumed.warm_ups)
+            self._files.journal.warm_ups(self._tally.warm_ups[earlier:], self._elapsed)
+        except CharterError as error:
+            self._stop(error)
 
     def _on_record(self, record: CallRecord) -> None:
         figures = CallFigures.of(record)

@@ -135,6 +135,7 @@ class PrefixScheduler:
         self._live: dict[int, _LiveItem] = {}
         self._started = 0
         self._finished = 0
+        self._sized = 0
         self._finished_blocks = 0
         self._constant: set[Hashable] = set()
         self._known: OrderedDict[Hashable, None] = OrderedDict()
@@ -160,11 +161,15 @@ class PrefixScheduler:
         return sum(max(item.footprint, expected) for item in self._live.values()) + expected <= budget
 
     def _expected_footprint(self) -> float | None:
-        """Blocks of a typical item: the mean of the finished ones, else of the running ones that have made a call."""
-        if self._finished:
-            return self._finished_blocks / self._finished
+        """Blocks of a typical item: the mean of the finished ones, else of the running ones that have made a call.
+
+        Items without a call, or whose calls the memo store answered, say nothing of it; after nothing but such, 0."""
+        if self._sized:
+            return self._finished_blocks / self._sized
         seen = [item.footprint for item in self._live.values() if item.footprint]
-        return sum(seen) / len(seen) if seen else None
+        if seen:
+            return sum(seen) / len(seen)
+        return 0 if self._finished else None
 
     def start_item(self, item: int) -> None:
         self._live[item] = _LiveItem(rank=self._started)
@@ -173,6 +178,7 @@ class PrefixScheduler:
     def finish_item(self, item: int) -> None:
         state = self._live.pop(item)
         self._finished += 1
+        self._sized += state.footprint > 0
         self._finished_blocks += state.footprint
 
     # Calls

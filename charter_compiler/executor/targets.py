@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from charter_compiler.diagnostics.errors import (
@@ -23,7 +24,7 @@ from charter_compiler.executor.triton_channel import DEFAULT_GRPC_PORT, Endpoint
 from charter_compiler.executor.triton_client_async import AsyncProductionTritonClient
 from charter_compiler.executor.types import AsyncTarget, TargetFacts
 from charter_compiler.plan.execution_plan import ExecutionPlan
-from charter_compiler.serve.discovery import ServerInfo, find_running
+from charter_compiler.serve.discovery import ServerInfo, find_running, is_loopback
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import ServerHandle, start_server
@@ -61,7 +62,8 @@ class TargetOptions:
 @dataclass(frozen=True, slots=True)
 class OpenTarget:
     """A target that answers. ``tokenizer`` and ``engine`` are ``None`` where they are not known: then there is neither
-    single-flight nor a prediction. ``server`` is the one that was started for it."""
+    single-flight nor a prediction. ``server`` is the one that was started for it. ``identity`` tells engine and model
+    from others, as far as can be seen, as JSON values: answers are kept in the memo store under it."""
 
     name: str
     client: AsyncTarget
@@ -69,6 +71,7 @@ class OpenTarget:
     tokenizer: Tokenizer | None
     engine: EngineConfig | None
     server: ServerHandle | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -203,7 +206,13 @@ async def _embedded(
     async with AsyncProductionTritonClient(
         info.grpc_url, DEFAULT_TRITON_MODEL, options.timeout, tokenizer=tokenizer
     ) as client:
-        yield OpenTarget(spec, client, await client.facts(), tokenizer, info.engine, server)
+        identity = {
+            "engine": ["embedded", info.version, asdict(info.engine)],
+            "model": info.model,
+            "tokenizer": info.tokenizer_fingerprint,
+            "weights": _weights(info.model_path, info.grpc_url, loopback=is_loopback(info.grpc_url.rpartition(":")[0])),
+        }
+        yield OpenTarget(spec, client, await client.facts(), tokenizer, info.engine, server, identity)
 
 
 def _tokenizer_in(path: str) -> Tokenizer | None:
@@ -244,7 +253,8 @@ async def _open_triton(spec: str, options: TargetOptions) -> AsyncIterator[OpenT
     tokenizer = None if options.tokenizer is None else load_tokenizer(options.tokenizer)
     async with AsyncProductionTritonClient(url, model, options.timeout, tokenizer=tokenizer) as client:
         facts = await client.facts()
-        yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts))
+        identity = {"engine": "triton", "model": facts.model, "weights": url}
+        yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts), None, identity)
 
 
 @asynccontextmanager
@@ -255,9 +265,21 @@ async def _open_openai(spec: str, options: TargetOptions) -> AsyncIterator[OpenT
         facts = await client.facts()
         if tokenizer is None and client.loopback and facts.model_path is not None:
             tokenizer = _tokenizer_in(facts.model_path)
-        yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts))
+        weights = _weights(facts.model_path, facts.target, loopback=client.loopback)
+        identity = {"engine": facts.engine or "openai", "model": facts.model, "weights": weights}
+        yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts), None, identity)
     finally:
         await client.aclose()
+
+
+def _weights(path: str | None, address: str, *, loopback: bool) -> object:
+    """What stands for a model's weights: names, sizes and times of their files where those are on this machine, else
+    the server's address, which does not change when other weights are served there under the same name."""
+    found = Path(path) if path is not None and loopback and os.path.exists(path) else None
+    if found is None:
+        return address
+    files = sorted(found.iterdir()) if found.is_dir() else [found.resolve()]
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files if file.is_file()]
 
 
 def _engine_of(facts: TargetFacts) -> EngineConfig | None:

@@ -68,13 +68,18 @@ DEFAULT_MODEL = KnownModel(
 KNOWN_MODELS = (DEFAULT_MODEL,)
 
 
-def models_dir() -> Path:
-    """Where weights are kept: ``$CHARTER_HOME/models``, else ``charter/models`` in the user's cache folder."""
+def charter_home() -> Path:
+    """Where Charter keeps files of its own: ``$CHARTER_HOME``, else ``charter`` in the user's cache folder."""
     home = os.environ.get("CHARTER_HOME")
     if home:
-        return Path(home).expanduser() / "models"
+        return Path(home).expanduser()
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "charter" / "models"
+    return (Path(cache).expanduser() if cache else Path.home() / ".cache") / "charter"
+
+
+def models_dir() -> Path:
+    """Where weights are kept."""
+    return charter_home() / "models"
 
 
 def known_model(name: str) -> KnownModel:

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from charter_compiler.api.measured_run import RunRequest
+from charter_compiler.api.memo import MemoOptions
 from charter_compiler.cli.main import main
+from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.executor.memo.store import MemoLimits
 
 AGENT = "def process(text, llm):\n    return llm.generate(text)\n"
 
@@ -138,6 +142,33 @@ def test_a_key_goes_to_another_machine_only_with_tls(
         assert "cannot read the inputs" in capsys.readouterr().err
     monkeypatch.delenv("OPENAI_API_KEY")
     assert run("--target", "openai://example.invalid:1/v1?model=m", inputs="none.jsonl") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "memo"),
+    [
+        ((), MemoOptions(False, MemoLimits(1_024_000_000, 30 * 86400.0))),
+        (
+            ("--memo-sampled", "--memo-size", "5", "--memo-days", "0.5"),
+            MemoOptions(True, MemoLimits(5_000_000, 43200.0)),
+        ),
+        (("--no-memo",), None),
+        (("--no-merge",), None),
+        (("--mode", "baseline"), None),
+    ],
+)
+def test_the_memo_store_is_on_unless_it_is_a_baseline(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], memo: MemoOptions | None
+) -> None:
+    requests = []
+
+    def take(request: RunRequest, *_: object) -> None:
+        requests.append(request)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("charter_compiler.cli.run.measured_run", take)
+    assert run(*arguments) == 2
+    assert requests[0].memo == memo
 
 
 def test_a_defect_of_charter_is_one_line_unless_debug_is_given(

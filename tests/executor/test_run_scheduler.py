@@ -115,6 +115,22 @@ def test_an_item_without_calls_does_not_stop_the_others_for_ever() -> None:
     assert scheduler.may_start()
 
 
+def test_items_that_the_memo_store_answered_do_not_make_others_look_small() -> None:
+    scheduler = PrefixScheduler(concurrency=16, capacity_blocks=10)
+    for item in range(3):
+        scheduler.start_item(item)
+    scheduler.submit(ScheduledCall(0, 0, blocks=("a", "b", "c", "d"), tail_blocks=1))
+    assert keys(scheduler.ready()) == [0]
+    scheduler.on_done(0)
+    for item in range(3):
+        scheduler.finish_item(item)
+    started = 3
+    while scheduler.may_start():
+        scheduler.start_item(started)
+        started += 1
+    assert started == 5, "five blocks each, as the one item needed that called the engine"
+
+
 def test_the_baseline_sends_at_once_and_in_order() -> None:
     scheduler = make_scheduler(Mode.BASELINE, concurrency=2, capacity_blocks=1)
     for item in range(2):

@@ -1,0 +1,48 @@
+"""The memo store of a run: opened for a target, and what the user is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from charter_compiler.executor.memo.keys import MemoKeys
+from charter_compiler.executor.memo.memo import Memo
+from charter_compiler.executor.memo.sqlite_store import SQLiteMemoStore
+from charter_compiler.executor.memo.store import MemoLimits
+from charter_compiler.executor.targets import OpenTarget
+
+
+@dataclass(frozen=True, slots=True)
+class MemoOptions:
+    """``sampled``: calls that are neither greedy nor seeded are kept too. ``folder``: where the store lies, by default
+    ``memo_dir()``."""
+
+    sampled: bool = False
+    limits: MemoLimits = field(default_factory=MemoLimits)
+    folder: Path | None = None
+
+
+def memo_of(target: OpenTarget, options: MemoOptions) -> Memo:
+    """The memo of a run on this target; entered as a context, it opens the store."""
+    keys = MemoKeys(target.identity, greedy_by_default=target.facts.embedded, sampled=options.sampled)
+    return Memo(lambda: SQLiteMemoStore(options.folder, options.limits), keys, target.facts.model)
+
+
+def memo_notes(memo: Memo) -> list[str]:
+    """Lines for the user, after a run."""
+    notes = []
+    if memo.problem is not None:
+        notes.append(f"the memo store was not used to the end: {memo.problem}")
+    if memo.corrupt:
+        notes.append(f"corrupt entries of the memo store, computed again: {memo.corrupt} (charter cache verify)")
+    if memo.hits:
+        notes.append(
+            f"calls answered from the memo store: {memo.hits}; hit rates, tokens and times are of the others, the "
+            "prediction is of all (--no-memo)"
+        )
+    if memo.unrepeatable:
+        notes.append(
+            f"calls not kept, being neither greedy nor seeded: {memo.unrepeatable} (set temperature=0 or a seed, or "
+            "give --memo-sampled)"
+        )
+    return notes

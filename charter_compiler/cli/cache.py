@@ -1,0 +1,70 @@
+"""``charter cache``: the memo store, in which answers of calls are kept."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from charter_compiler.cli.arguments import days
+from charter_compiler.diagnostics.errors import MemoError
+from charter_compiler.executor.memo.sqlite_store import SQLiteMemoStore, memo_dir, remove_store
+from charter_compiler.executor.memo.store import MemoStats
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """``stats``, ``clear`` and ``verify``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    stats = actions.add_parser("stats", help="what is stored, and where")
+    stats.add_argument("--format", choices=["text", "json"], default="text")
+    clear = actions.add_parser("clear", help="erase everything, or what is old")
+    clear.add_argument("--older-than", type=days, metavar="DAYS", help="only what was written longer ago")
+    actions.add_parser("verify", help="check every entry; exit status 1 if one is corrupt")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one action. Raises ``MemoError``."""
+    if args.action == "clear":
+        return _clear(args.older_than)
+    with SQLiteMemoStore() as store:
+        if args.action == "stats":
+            stats = store.stats()
+            print(json.dumps(asdict(stats)) if args.format == "json" else _describe(stats))
+            return 0
+        check = store.verify()
+    print(f"{check.entries} entries, {check.corrupt} corrupt")
+    if check.damage is not None:
+        raise MemoError(
+            f"the store is damaged: {check.damage}", place=str(memo_dir()), remedy="run: charter cache clear"
+        )
+    if check.corrupt:
+        raise MemoError(
+            f"{check.corrupt} entries are corrupt",
+            place=str(memo_dir()),
+            remedy="they are computed again when they are needed; charter cache clear erases all",
+        )
+    return 0
+
+
+def _clear(older_than: float | None) -> int:
+    try:
+        with SQLiteMemoStore() as store:
+            print(f"{store.clear(older_than or 0.0)} entries erased")
+    except MemoError as error:
+        if not error.damaged or older_than is not None:
+            raise
+        remove_store()
+        print("the store could not be read; its files were deleted")
+    return 0
+
+
+def _describe(stats: MemoStats) -> str:
+    lines = [stats.place, f"  {stats.entries} entries, {stats.bytes / 1e6:.1f} MB"]
+    if stats.oldest is not None and stats.newest is not None:
+        lines.append(f"  written from {_date(stats.oldest)} to {_date(stats.newest)}")
+    return "\n".join([*lines, *(f"  {count} of {model}" for model, count in stats.models.items())])
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
