@@ -149,6 +149,8 @@ def library_call(path: str, arguments: Arguments, span: Span) -> Value | None:
             return first
         case "pathlib.Path" | "pathlib.PurePath" | "pathlib.PosixPath" if positional:
             return _joined_path(positional)
+        case "importlib.resources.files" | "importlib_resources.files" if (package := _path(first)) is not None:
+            return FilePath(package.replace(".", "/"))  # below a folder on Python's path, as prompt files are found
         case "builtins.open" | "io.open" | "codecs.open" if (name := _path(first)) is not None:
             return FilePath(name, opened=True)
     return None

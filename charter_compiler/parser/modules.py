@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode
+from charter_compiler.parser.own_sdk import own_modules
 from charter_compiler.parser.positions import Positions
 
 if TYPE_CHECKING:
@@ -175,6 +176,11 @@ class Project:
             if parts and not module.label.endswith(".ipynb"):
                 self._by_name[parts[-1]].append(module)
 
+    @cached_property
+    def own_sdks(self) -> frozenset[str]:
+        """The import names of the SDKs that the project itself is."""
+        return own_modules(self.roots)
+
     def mentioning(self, name: str) -> list[Module]:
         """Modules that hold a name."""
         if self._mentions is None:
@@ -187,7 +193,8 @@ class Project:
     def find(self, name: str, importer: Module, level: int = 0) -> Module | None:
         """The module of that dotted name as ``importer`` would import it; ``level`` counts the leading dots.
 
-        Absolute names are matched by their end, since the folder on Python's path is not known; among several, the one
+        A module of an SDK that the project itself is counts as foreign outside its own folder (``own_sdk``). Other
+        absolute names are matched by their end, since the folder on Python's path is not known; among several, the one
         nearest to the importer is taken.
         """
         here = PurePosixPath(importer.label).parent.parts
@@ -196,7 +203,7 @@ class Project:
             if level - 1 > len(here):
                 return None
             return self._at((*here[: len(here) - (level - 1)], *wanted))
-        if not wanted:
+        if not wanted or (wanted[0] in self.own_sdks and wanted[0] not in here):
             return None
         best: tuple[int, int, Module] | None = None
         for module in self._by_name.get(wanted[-1], ()):

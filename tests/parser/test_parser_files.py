@@ -149,3 +149,26 @@ def test_illegal_ir_is_a_defect_and_never_leaves_the_parser(monkeypatch: pytest.
     monkeypatch.setattr(ast_parser, "calls_of", lambda *_: (call, call))
     with pytest.raises(VerificationError, match=r"agent\.py: call agent\.py:run#1: the id is used twice"):
         AgentASTParser().parse_source(CALL, "agent.py")
+
+
+def test_a_program_in_the_repository_of_an_sdk_uses_the_sdk(tmp_path: Path) -> None:
+    write(tmp_path / "pyproject.toml", '[project]\nname = "smolagents"\n')
+    write(tmp_path / "src/smolagents/__init__.py", "from .agents import CodeAgent\n")
+    write(
+        tmp_path / "src/smolagents/agents.py",
+        "class CodeAgent:\n    def run(self, task):\n        self.memory = [task]\n",
+    )
+    example = "from smolagents import CodeAgent\ndef main(doc):\n    CodeAgent(tools=[]).run('Sum up ' + doc)\n"
+    write(tmp_path / "examples/sum_up.py", example)
+    (call,) = AgentASTParser().parse_paths([tmp_path]).calls
+    assert (call.span.file, call.kind, call.api) == ("examples/sum_up.py", "root", "smolagents.agent")
+
+
+def test_a_project_that_is_no_sdk_keeps_its_own_modules(tmp_path: Path) -> None:
+    write(tmp_path / "pyproject.toml", '[project]\nname = "my-agents"\n')
+    write(tmp_path / "agents.py", "class Agent:\n    def run(self, llm, task):\n        return llm.generate(task)\n")
+    write(
+        tmp_path / "main.py", "from agents import Agent\ndef main(llm, doc):\n    Agent().run(llm, 'Sum up ' + doc)\n"
+    )
+    kinds = {call.span.file: call.kind for call in AgentASTParser().parse_paths([tmp_path]).calls}
+    assert kinds == {"agents.py": "root", "main.py": "wrapper"}

@@ -15,7 +15,7 @@ FILES = {
     "prompts/all.json": '{"a": ["x", "Jay"]}',
 }
 HEAD = """
-import json, os, tomllib, yaml
+import importlib.resources, json, os, tomllib, yaml
 from pathlib import Path
 HERE = Path(__file__).parent
 def load(name):
@@ -29,6 +29,7 @@ READ = {
     "a path": ("Path('prompts/sum.txt').read_text()", "Sum up {doc}."),
     "beside the file": ("(HERE / 'prompts' / 'sum.txt').read_text(encoding='utf-8')", "Sum up {doc}."),
     "os.path": ("open(os.path.join(os.path.dirname(__file__), 'prompts', 'sum.txt')).read()", "Sum up {doc}."),
+    "a package's resource": ("importlib.resources.files('prompts').joinpath('sum.txt').read_text()", "Sum up {doc}."),
     "filled in": ("Path('prompts/sum.txt').read_text().format(doc=doc)", "Sum up {doc}."),
     "stripped": ("Path('prompts/rules.md').read_text().strip() + doc", "# Rules\nBe kind.{doc}"),
     "a helper that is given the name": ("load('rules')", "# Rules\nBe kind.\n"),

@@ -155,6 +155,21 @@ def is_module(name: str) -> bool:
     return name in MODULES or name.startswith("langchain_")
 
 
+_DISTRIBUTIONS = {
+    "openai-agents": "agents",
+    "llama-index-core": "llama_index",
+    "pyautogen": "autogen",
+    "ag2": "autogen",
+}
+"""Names of distributions whose import names are others."""
+
+
+def module_of(distribution: str) -> str | None:
+    """The import name of an SDK by the name of its distribution; ``None`` where that is no SDK of the tables."""
+    name = _DISTRIBUTIONS.get(distribution, distribution.replace("-", "_"))
+    return name if is_module(name) else None
+
+
 @lru_cache(maxsize=1 << 16)
 def signature(path: str) -> tuple[Signature, ...]:
     """The signatures of a call, which differ in ``where`` and ``made``; none where it is no model call."""
