@@ -1,5 +1,5 @@
-"""Repositories that are an SDK themselves. Its examples and tests use it as any program does: what they import from it is
-the SDK of the tables, not the project's own classes, whose prompts travel in ways that no program shows."""
+"""Repositories that are an SDK themselves. Its examples and tests use it as any program does: what they import from it
+is the SDK of the tables, not the project's own classes, whose prompts travel in ways that no program shows."""
 
 from __future__ import annotations
 
