@@ -89,8 +89,8 @@ build: $(TEST) ## the wheel, in dist/
 # so that a test runs what a user runs; the core stands alone, because only the server holds NumPy back.
 lock: $(LOCK_VENV)/.stamp-$(UV_VERSION) ## renew constraints/ (UPGRADE=1 moves every pin)
 	$(call compile,core)
-	$(call compile,local,--extra local)
-	$(call compile,test,--extra local --extra dev --constraints constraints/local.txt)
+	$(call compile,local,--extra local --extra gateway)
+	$(call compile,test,--extra local --extra gateway --extra dev --constraints constraints/local.txt)
 
 compile = $(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --group build \

@@ -19,6 +19,7 @@ COMMANDS = {
     "simulate": "replay a recorded trace through the model of an engine's cache",
     "demo": "the main job on the embedded server, start to end",
     "serve": "the embedded Triton server",
+    "gateway": "an OpenAI- and Anthropic-compatible front of a target",
     "cache": "the memo store: what is kept of earlier calls",
     "models": "fetch and list model weights",
     "doctor": "what works on this machine, and how to mend what does not",

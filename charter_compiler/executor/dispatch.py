@@ -98,11 +98,13 @@ class Dispatcher:
         except concurrent.futures.CancelledError:
             raise RequestCancelledError("the run ended before the call was answered") from None
 
-    async def acall(self, call: AgentCall) -> GenerationResult:
+    async def acall(self, call: AgentCall, on_text: Callable[[str], None] | None = None) -> GenerationResult:
+        """See ``CallBackend``. ``on_text`` is told of each piece of the answer that the target sends; of an answer that
+        was there already it is told nothing."""
         submitted = self.elapsed
 
         async def answer() -> GenerationResult:
-            return await self._answer(call, submitted)
+            return await self._answer(call, submitted, on_text)
 
         if self._answers is None:
             return await answer()
@@ -111,7 +113,9 @@ class Dispatcher:
             self._report_memoized(call, result, submitted)
         return result
 
-    async def _answer(self, call: AgentCall, submitted: float) -> GenerationResult:
+    async def _answer(
+        self, call: AgentCall, submitted: float, on_text: Callable[[str], None] | None
+    ) -> GenerationResult:
         """From the memo store, else from the target."""
         memo, tokens = self._memo, self._prompts.tokens(call.request)
         key = None if memo is None else memo.key(call.request, tokens)
@@ -121,7 +125,7 @@ class Dispatcher:
             self._report_memoized(call, stored, submitted)
             return stored
         await self._before_call()
-        result = await self._send(call.item, call.ordinal, call.site, call.request, tokens, submitted)
+        result = await self._send(call.item, call.ordinal, call.site, call.request, tokens, submitted, on_text)
         if memo is not None and key is not None:
             await memo.put(key, result)
         return result
@@ -154,6 +158,7 @@ class Dispatcher:
         request: GenerationRequest,
         tokens: list[int] | None,
         submitted: float,
+        on_text: Callable[[str], None] | None = None,
     ) -> GenerationResult:
         if self._closed:
             raise RequestCancelledError("the run has ended")
@@ -170,7 +175,7 @@ class Dispatcher:
             attainable = None
             if self._attainable is not None and tokens is not None:
                 attainable = self._attainable.request(tokens)
-            result, first_token = await self._stream(key, request)
+            result, first_token = await self._stream(key, request, on_text)
             done = self.elapsed
             if self._attainable is not None and tokens is not None:
                 self._attainable.request(self._prompts.with_output(tokens, result.text))
@@ -187,7 +192,9 @@ class Dispatcher:
             self._scheduler.on_done(key)
             self._pump()
 
-    async def _stream(self, key: int, request: GenerationRequest) -> tuple[GenerationResult, float | None]:
+    async def _stream(
+        self, key: int, request: GenerationRequest, on_text: Callable[[str], None] | None
+    ) -> tuple[GenerationResult, float | None]:
         first_token: float | None = None
         result: GenerationResult | None = None
         async for chunk in self._target.stream(request):
@@ -195,6 +202,8 @@ class Dispatcher:
                 first_token = self.elapsed
                 self._scheduler.on_first_token(key)
                 self._pump()
+            if chunk.text and on_text is not None:
+                on_text(chunk.text)
             result = chunk.result or result
         if result is None:
             raise TargetProtocolError("the stream ended without a result")

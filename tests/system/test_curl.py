@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 from server_requests import PROMPT, ask
@@ -51,3 +53,25 @@ def test_curl_reads_the_kv_metrics(embedded_server: ServerHandle) -> None:
     text = curl(embedded_server.metrics_url)
     assert re.search(r'nv_trt_llm_kv_cache_block_metrics\{kv_cache_block_type="max",.*\} 256', text)
     assert re.search(r'nv_trt_llm_kv_cache_block_metrics\{kv_cache_block_type="tokens_per",.*\} 32', text)
+
+
+def test_curl_uses_the_gateway(embedded_server: ServerHandle) -> None:
+    """``charter gateway`` as a process: a token on loopback, a streamed chat, and its end by SIGTERM."""
+    command = [sys.executable, "-m", "charter_compiler.cli.main", "gateway", "--port", "0"]
+    command += ["--target", f"triton://{embedded_server.grpc_url}/ensemble"]
+    environment = {**os.environ, "CHARTER_GATEWAY_TOKEN": "sesame"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as gateway:
+        try:
+            assert gateway.stdout is not None
+            url = gateway.stdout.readline().split()[-1]
+            chat = {"messages": [{"role": "user", "content": PROMPT}], "max_tokens": 3, "stream": True}
+            arguments = [f"{url}/v1/chat/completions", "-H", "content-type: application/json", "-d", json.dumps(chat)]
+            refused = subprocess.run(["curl", "-sS", "--noproxy", "*", *arguments], capture_output=True, text=True)
+            assert json.loads(refused.stdout)["error"]["code"] == 401
+            lines = curl("-N", *arguments, "-H", "authorization: Bearer sesame").splitlines()
+        finally:
+            gateway.terminate()
+        assert gateway.wait(30) == 0
+    events = [line.removeprefix("data: ") for line in lines if line]
+    assert events[-1] == "[DONE]"
+    assert "".join(json.loads(event)["choices"][0]["delta"].get("content", "") for event in events[:-1]).strip()

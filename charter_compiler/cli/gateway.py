@@ -1,0 +1,72 @@
+"""``charter gateway``: an OpenAI- and Anthropic-compatible front of a target."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from contextlib import AsyncExitStack
+
+from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
+from charter_compiler.cli.arguments import natural, positive, seconds
+from charter_compiler.executor.gateway.calls import GatewayCalls
+from charter_compiler.executor.gateway.server import TOKEN_VARIABLE, check_address, serving
+from charter_compiler.executor.memo.memo import Memo
+from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY
+from charter_compiler.executor.targets import (
+    CALL_TIMEOUT,
+    KNOWN_TARGETS,
+    LOCAL,
+    TargetOptions,
+    check_target,
+    open_target,
+)
+
+DEFAULT_PORT = 8010
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The target, the address and the limits."""
+    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1", help="any but this machine's own needs a token (%(default)s)")
+    parser.add_argument("--port", type=natural, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument(
+        "--concurrency", type=positive, default=DEFAULT_CONCURRENCY, metavar="N", help="calls at once (%(default)s)"
+    )
+    parser.add_argument("--no-memo", action="store_true", help="do not answer from the memo store, nor keep answers")
+    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
+    parser.add_argument("--timeout", type=seconds, default=CALL_TIMEOUT, metavar="S", help="for one call (%(default)g)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM. Raises as ``open_target`` and ``serving``."""
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    check_address(args.host, token)
+    check_target(args.target)
+    asyncio.run(_serve(args, token))
+    return 0
+
+
+async def _serve(args: argparse.Namespace, token: str | None) -> None:
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    async with AsyncExitStack() as stack:
+        options = TargetOptions(tokenizer=args.tokenizer, timeout=args.timeout)
+        target = await stack.enter_async_context(open_target(args.target, options))
+        memo = None if args.no_memo else await stack.enter_async_context(memo_of(target, MemoOptions()))
+        calls = GatewayCalls(target, args.concurrency, memo)
+        url = await stack.enter_async_context(serving(calls, args.host, args.port, token))
+        print(f"{target.facts.model} at {url}", flush=True)
+        print(f"  OPENAI_BASE_URL={url}/v1 ANTHROPIC_BASE_URL={url}", flush=True)
+        _tell(memo)
+        await ended.wait()
+        _tell(memo)
+
+
+def _tell(memo: Memo | None) -> None:
+    """What the user should know of the store: a store that fails is left alone, and the gateway goes on."""
+    for note in [] if memo is None else memo_notes(memo):
+        print(f"charter: note: {note}", file=sys.stderr)

@@ -1,0 +1,69 @@
+"""Serves the gateway until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from charter_compiler.diagnostics.errors import PortInUseError, UsageError
+from charter_compiler.executor.gateway.calls import GatewayCalls
+from charter_compiler.executor.triton_channel import Endpoint
+
+TOKEN_VARIABLE = "CHARTER_GATEWAY_TOKEN"  # noqa: S105  the name of the variable, not a token
+EXTRA = "pip install 'charter-compiler[gateway]'"
+
+
+def check_address(host: str, token: str | None) -> None:
+    """Refuse to be reached from other machines without a token. Raises UsageError."""
+    if token is None and not Endpoint(host, 0).loopback:
+        raise UsageError(
+            f"{host} can be reached from other machines, and there is no token",
+            remedy=f"set {TOKEN_VARIABLE}, or bind to 127.0.0.1",
+        )
+
+
+@asynccontextmanager
+async def serving(calls: GatewayCalls, host: str, port: int, token: str | None = None) -> AsyncIterator[str]:
+    """Serve while the context lasts; gives the address, ``http://host:port``. Port 0 takes a free one.
+
+    Raises:
+        UsageError: ``check_address``, or the extra ``gateway`` is not installed.
+        PortInUseError: something else listens there.
+    """
+    check_address(host, token)
+    try:
+        import uvicorn
+
+        from charter_compiler.executor.gateway.app import make_app
+    except ImportError as error:
+        raise UsageError(f"the gateway needs {error.name}", remedy=EXTRA) from error
+    listener = _listen(host, port)
+    with contextlib.closing(listener):
+        app = make_app(calls, token=token, loopback=Endpoint(host, 0).loopback)
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of older versions
+        serving = asyncio.ensure_future(server._serve([listener]))  # without its signal handlers: ours end it
+        shown = f"[{host}]" if ":" in host else host
+        try:
+            yield f"http://{shown}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await calls.aclose()
+            await serving
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise PortInUseError(f"cannot listen: {error.strerror}", place=f"{host}:{port}", remedy="--port") from error
+    return listener

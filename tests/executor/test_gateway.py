@@ -1,0 +1,278 @@
+"""The gateway: stock clients on the real embedded server, and what it refuses on a target in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import anthropic
+import httpx
+import openai
+import pytest
+from run_doubles import ScriptedTarget, facts
+
+from charter_compiler.api.memo import MemoOptions, memo_of
+from charter_compiler.diagnostics.errors import (
+    ContextLengthError,
+    PortInUseError,
+    TargetOverloadedError,
+    TargetUnavailableError,
+    UsageError,
+)
+from charter_compiler.executor.gateway.calls import GatewayCalls
+from charter_compiler.executor.gateway.server import serving
+from charter_compiler.executor.targets import OpenTarget, open_target
+from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.serve.server import ServerHandle
+from charter_compiler.tokens.tokenizer import default_tokenizer
+
+STORY = "Once upon a time there was a small compiler that read the plans of agents. " * 6
+CHAT: list[Any] = [{"role": "system", "content": STORY}, {"role": "user", "content": "What did it read?"}]
+TOKENS = 3
+
+
+@pytest.fixture
+async def url(embedded_server: ServerHandle, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """A gateway before the real server; the stock clients find it by their own variables."""
+    async with (
+        open_target(f"triton://{embedded_server.grpc_url}/ensemble") as target,
+        serving(GatewayCalls(target, 4), "127.0.0.1", 0) as address,
+    ):
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{address}/v1")
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", address)
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "none")
+        yield address
+
+
+@pytest.mark.server
+async def test_openai_chat_whole_and_streamed_with_cached_tokens(url: str) -> None:
+    async with openai.AsyncOpenAI() as client:
+        first = await client.chat.completions.create(model="gpt-4o", messages=CHAT, max_tokens=TOKENS)
+        stream = await client.chat.completions.create(
+            model="gpt-4o", messages=CHAT, max_tokens=TOKENS, stream=True, stream_options={"include_usage": True}
+        )
+        chunks = [chunk async for chunk in stream]
+    assert first.choices[0].finish_reason == "length"
+    assert first.usage is not None
+    assert first.usage.completion_tokens == TOKENS
+    texts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert len([text for text in texts if text]) > 1, "it comes piece by piece"
+    assert "".join(texts).strip()
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "length"
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert usage.prompt_tokens == first.usage.prompt_tokens
+    assert usage.prompt_tokens_details is not None
+    assert (usage.prompt_tokens_details.cached_tokens or 0) >= 64, "the same prompt again is in the engine's cache"
+
+
+@pytest.mark.server
+async def test_openai_completions(url: str) -> None:
+    async with openai.AsyncOpenAI() as client:
+        whole = await client.completions.create(model="any", prompt=STORY, max_tokens=TOKENS, temperature=0)
+        stream = await client.completions.create(model="any", prompt=STORY, max_tokens=TOKENS, stream=True)
+        texts = [chunk.choices[0].text async for chunk in stream]
+        models = [model.id async for model in client.models.list()]
+    assert whole.usage is not None
+    assert whole.usage.prompt_tokens == len(default_tokenizer().encode(STORY))
+    assert whole.choices[0].text.strip()
+    assert "".join(texts).strip()
+    assert models == ["smollm2-135m-instruct"]
+
+
+@pytest.mark.server
+async def test_openai_responses(url: str) -> None:
+    async with openai.AsyncOpenAI() as client:
+        whole = await client.responses.create(
+            model="any", instructions=STORY, input="What did it read?", max_output_tokens=16
+        )
+        events = []
+        async with client.responses.stream(
+            model="any", instructions=STORY, input="What did it read?", max_output_tokens=16
+        ) as stream:
+            events = [event async for event in stream]
+            final = await stream.get_final_response()
+    assert whole.output_text.strip()
+    assert whole.usage is not None
+    assert final.usage is not None
+    assert final.usage.input_tokens == whole.usage.input_tokens
+    assert final.usage.input_tokens_details.cached_tokens >= 64
+    deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert deltas == final.output_text
+    assert events[0].type == "response.created"
+
+
+@pytest.mark.server
+async def test_anthropic_messages(url: str) -> None:
+    question: list[Any] = [{"role": "user", "content": [{"type": "text", "text": "What did it read?"}]}]
+    async with anthropic.AsyncAnthropic() as client:
+        whole = await client.messages.create(model="claude", system=STORY, messages=question, max_tokens=TOKENS)
+        async with client.messages.stream(model="claude", system=STORY, messages=question, max_tokens=TOKENS) as stream:
+            texts = [text async for text in stream.text_stream]
+            final = await stream.get_final_message()
+    assert whole.stop_reason == "max_tokens"
+    assert whole.content[0].type == "text"
+    assert len(texts) > 1
+    assert final.content[0].type == "text"
+    assert final.content[0].text == "".join(texts)
+    assert final.usage.cache_read_input_tokens is not None
+    assert final.usage.cache_read_input_tokens >= 64
+    read = whole.usage.cache_read_input_tokens or 0
+    assert final.usage.input_tokens + final.usage.cache_read_input_tokens == whole.usage.input_tokens + read
+    assert final.usage.output_tokens == TOKENS
+
+
+# What needs no model
+
+
+@asynccontextmanager
+async def scripted(
+    answer: Callable[[GenerationRequest], str | Exception] = lambda request: "yes",
+    *,
+    concurrency: int = 4,
+    memo: bool = False,
+    **options: Any,
+) -> AsyncIterator[tuple[httpx.AsyncClient, ScriptedTarget]]:
+    client = ScriptedTarget(answer, hold=options.pop("hold", None))
+    stated = replace(facts(), embedded=True)
+    target = OpenTarget("scripted", client, stated, default_tokenizer(), None, identity={"model": "m"})
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(memo_of(target, MemoOptions())) if memo else None
+        calls = GatewayCalls(target, concurrency, store)
+        address = await stack.enter_async_context(serving(calls, "127.0.0.1", 0, **options))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=address, trust_env=False))
+        yield http, client
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    return {"model": "any", "messages": [{"role": "user", "content": "hello"}], **fields}
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"tools": [{"type": "function"}]}, "does not support tools"),
+        ({"n": 2, "logit_bias": {"5": 3}}, "does not support logit_bias, n"),
+        ({"presence_penalty": 0.5}, "does not support presence_penalty"),
+        ({"messages": []}, "messages is empty"),
+        ({"messages": None}, "messages is missing"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "a message of the role 'tool'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of a message is 'image_url'"),
+        ({"max_tokens": "many"}, "max_tokens is a str"),
+        ({"temperature": True}, "temperature is a bool"),
+        ({"stop": [3]}, "stop holds something that is no text"),
+    ],
+)
+async def test_what_would_change_the_answer_is_refused_and_never_dropped(fields: dict[str, Any], problem: str) -> None:
+    async with scripted() as (http, target):
+        response = await http.post("/v1/chat/completions", json=chat(**fields))
+        assert response.status_code == 400
+        assert problem in response.json()["error"]["message"]
+        assert target.sent == []
+        response = await http.post("/v1/chat/completions", json=chat(n=1, tools=[], presence_penalty=0, user="u"))
+        assert response.status_code == 200
+
+
+async def test_sampling_reaches_the_target() -> None:
+    fields = {"max_completion_tokens": 7, "temperature": 0.5, "top_p": 0.9, "seed": 3, "stop": "x"}
+    async with scripted() as (http, target):
+        await http.post("/v1/chat/completions", json=chat(**fields, response_format={"type": "json_object"}))
+        await http.post(
+            "/v1/messages",
+            json=chat(system="be kind", max_tokens=9, top_k=4, stop_sequences=["y"]),
+        )
+    first, second = target.sent
+    assert (first.max_tokens, first.temperature, first.top_p, first.seed, first.stop) == (7, 0.5, 0.9, 3, ("x",))
+    assert first.response_format == {"type": "json_object"}
+    assert (second.max_tokens, second.top_k, second.stop) == (9, 4, ("y",))
+    assert second.messages == ({"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"})
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (ContextLengthError("too long"), 400),
+        (TargetOverloadedError("later", retry_after=3), 429),
+        (TargetUnavailableError("gone"), 503),
+    ],
+)
+async def test_an_error_of_the_target_has_its_status_in_a_stream_too(
+    path: str, stream: bool, error: Exception, status: int
+) -> None:
+    body = chat(stream=stream, max_tokens=5) if path != "/v1/responses" else {"input": "hello", "stream": stream}
+    async with scripted(lambda request: error) as (http, _):
+        response = await http.post(path, json=body)
+        assert response.status_code == status
+        assert str(error) in response.json()["error"]["message"]
+        assert response.headers.get("retry-after") == ("3" if status == 429 else None)
+
+
+async def test_a_token_is_demanded_where_there_is_one() -> None:
+    async with scripted(token="sesame") as (http, target):
+        for headers in ({}, {"authorization": "Bearer other"}, {"x-api-key": "other"}, {"authorization": "sesame"}):
+            for path in ("/v1/chat/completions", "/v1/messages"):
+                response = await http.post(path, json=chat(max_tokens=5), headers=headers)
+                assert response.status_code == 401
+                assert "sesame" not in response.text
+            assert (await http.get("/v1/models", headers=headers)).status_code == 401
+        assert target.sent == []
+        for headers in ({"authorization": "Bearer sesame"}, {"x-api-key": "sesame"}):
+            assert (await http.post("/v1/messages", json=chat(max_tokens=5), headers=headers)).status_code == 200
+
+
+async def test_pages_in_a_browser_cannot_use_it() -> None:
+    async with scripted() as (http, target):
+        led_there = await http.post("/v1/chat/completions", json=chat(), headers={"host": "evil.example"})
+        form = await http.post("/v1/chat/completions", content=b"{}", headers={"content-type": "text/plain"})
+        assert (led_there.status_code, form.status_code) == (400, 400)
+        assert target.sent == []
+
+
+async def test_other_machines_need_a_token() -> None:
+    target = OpenTarget("scripted", ScriptedTarget(), facts(), None, None)
+    with pytest.raises(UsageError, match=r"0\.0\.0\.0 can be reached from other machines, and there is no token"):
+        async with serving(GatewayCalls(target, 1), "0.0.0.0", 0):
+            pass
+
+
+async def test_a_port_in_use_is_told() -> None:
+    async with scripted() as (http, _):
+        target = OpenTarget("scripted", ScriptedTarget(), facts(), None, None)
+        assert http.base_url.port is not None
+        with pytest.raises(PortInUseError):
+            async with serving(GatewayCalls(target, 1), "127.0.0.1", http.base_url.port):
+                pass
+
+
+async def test_no_more_calls_than_that_are_under_way_and_one_that_hangs_up_is_cancelled() -> None:
+    hold = asyncio.Event()
+    async with scripted(concurrency=2, hold=hold) as (http, target):
+        waiting = [asyncio.ensure_future(http.post("/v1/completions", json={"prompt": f"{n} hello"})) for n in range(5)]
+        async with asyncio.timeout(10):
+            while target.running < 2:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        assert target.running == 2
+        waiting[0].cancel()
+        async with asyncio.timeout(10):
+            while not target.cancelled:
+                await asyncio.sleep(0.01)
+        hold.set()
+        answers = await asyncio.gather(*waiting[1:])
+        assert [answer.json()["choices"][0]["text"] for answer in answers] == ["yes"] * 4
+        assert target.most_running == 2
+
+
+async def test_a_call_made_before_is_answered_from_the_memo_store_and_streams_too() -> None:
+    async with scripted(memo=True) as (http, target):
+        for stream in (False, True):
+            response = await http.post("/v1/chat/completions", json=chat(stream=stream, max_tokens=5))
+            assert "yes" in response.text
+        assert len(target.sent) == 1
