@@ -24,8 +24,9 @@ from charter_compiler.diagnostics.errors import (
 )
 from charter_compiler.executor.gateway.calls import GatewayCalls
 from charter_compiler.executor.gateway.server import serving
+from charter_compiler.executor.gateway.stops import StopCutter
 from charter_compiler.executor.targets import OpenTarget, open_target
-from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.executor.types import GenerationRequest, StreamChunk
 from charter_compiler.serve.server import ServerHandle
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
@@ -276,3 +277,61 @@ async def test_a_call_made_before_is_answered_from_the_memo_store_and_streams_to
             response = await http.post("/v1/chat/completions", json=chat(stream=stream, max_tokens=5))
             assert "yes" in response.text
         assert len(target.sent) == 1
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 50])
+@pytest.mark.parametrize(
+    ("text", "stops", "expected", "found"),
+    [
+        ("one\n\ntwo", ["\n\n"], "one", "\n\n"),
+        ("one\ntwo\n", ["\n\n"], "one\ntwo\n", None),
+        ("a END b STOP", ["STOP", "END"], "a ", "END"),
+        ("aaab", ["aab"], "a", "aab"),
+        ("text", [], "text", None),
+    ],
+)
+def test_an_answer_ends_before_a_stop_text(
+    text: str, stops: list[str], expected: str, found: str | None, piece: int
+) -> None:
+    cutter = StopCutter(stops)
+    given = "".join(cutter.feed(text[n : n + piece]) for n in range(0, len(text), piece)) + cutter.rest()
+    assert (given, cutter.found) == (expected, found)
+
+
+@pytest.mark.parametrize("memo", [True, False])
+async def test_a_stop_text_is_not_part_of_the_answer(memo: bool) -> None:
+    async with scripted(lambda request: "yes END", memo=memo) as (http, _):
+        for _ in range(2):
+            whole = await http.post("/v1/messages", json=chat(max_tokens=5, stop_sequences=["END"]))
+            answer = whole.json()
+            assert (answer["content"][0]["text"], answer["stop_reason"]) == ("yes ", "stop_sequence")
+            assert answer["stop_sequence"] == "END"
+            streamed = await http.post("/v1/chat/completions", json=chat(max_tokens=5, stop="END", stream=True))
+            assert '"content": "yes "' in streamed.text
+            assert "END" not in streamed.text
+
+
+class Endless(ScriptedTarget):
+    """Answers until nobody listens."""
+
+    async def stream(self, request: GenerationRequest) -> AsyncIterator[StreamChunk]:
+        try:
+            while True:
+                await asyncio.sleep(0.01)
+                yield StreamChunk("on and ")
+        finally:
+            self.cancelled += 1
+
+
+async def test_a_client_that_hangs_up_in_mid_stream_ends_the_call() -> None:
+    endless = Endless()
+    target = OpenTarget("scripted", endless, facts(), None, None)
+    async with (
+        serving(GatewayCalls(target, 1), "127.0.0.1", 0) as address,
+        httpx.AsyncClient(trust_env=False, timeout=10) as http,
+    ):
+        async with http.stream("POST", f"{address}/v1/completions", json={"prompt": "a", "stream": True}) as response:
+            assert (await anext(response.aiter_lines())).startswith("data: ")
+        async with asyncio.timeout(10):
+            while not endless.cancelled:
+                await asyncio.sleep(0.01)

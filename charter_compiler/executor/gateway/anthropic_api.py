@@ -44,7 +44,8 @@ class Shape:
     def whole(self, request: GenerationRequest, result: GenerationResult, model: str) -> dict[str, Any]:
         """The message in one piece."""
         content = [{"type": "text", "text": result.text}]
-        return self._message(model, content, _reason(request, result), _usage(result))
+        message = self._message(model, content, _reason(request, result), _usage(result))
+        return message | {"stop_sequence": result.details.get("stop")}
 
     def begin(self, model: str) -> Iterator[str]:
         """Events before the first text. The counts follow at the end: the target reports them then."""
@@ -61,7 +62,7 @@ class Shape:
     def end(self, request: GenerationRequest, result: GenerationResult, model: str) -> Iterator[str]:
         """Events after the last text."""
         yield event({"type": "content_block_stop", "index": 0}, "content_block_stop")
-        delta = {"stop_reason": _reason(request, result), "stop_sequence": None}
+        delta = {"stop_reason": _reason(request, result), "stop_sequence": result.details.get("stop")}
         yield event({"type": "message_delta", "delta": delta, "usage": _usage(result)}, "message_delta")
         yield event({"type": "message_stop"}, "message_stop")
 
@@ -79,6 +80,8 @@ class Shape:
 
 
 def _reason(request: GenerationRequest, result: GenerationResult) -> str:
+    if "stop" in result.details:
+        return "stop_sequence"
     return "max_tokens" if was_cut(request, result) else "end_turn"
 
 

@@ -6,10 +6,12 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from charter_compiler.diagnostics.errors import CharterError
 from charter_compiler.executor.calls import AgentCall, CallRecord
 from charter_compiler.executor.dispatch import Dispatcher
+from charter_compiler.executor.gateway.stops import StopCutter
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.scheduler import Mode, make_scheduler
@@ -45,23 +47,26 @@ class GatewayCalls:
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[StreamChunk, None]:
         """The answer piece by piece; the last chunk has the result. Closing it cancels the call.
 
+        It ends before a stop text, which is then ``details["stop"]`` of the result.
+
         Raises:
             TargetError: as the target does.
         """
-        pieces: asyncio.Queue[StreamChunk | None] = asyncio.Queue()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
         async with self._admitted() as number:
             call = AgentCall(number, 0, None, request)
-            answering = asyncio.ensure_future(
-                self._dispatcher.acall(call, on_text=lambda text: pieces.put_nowait(StreamChunk(text)))
-            )
+            answering = asyncio.ensure_future(self._dispatcher.acall(call, on_text=pieces.put_nowait))
             answering.add_done_callback(lambda _: pieces.put_nowait(None))
+            cutter, given, streamed = StopCutter(request.stop), "", False
             try:
-                streamed = False
                 while (piece := await pieces.get()) is not None:
                     streamed = True
-                    yield piece
+                    if text := cutter.feed(piece):
+                        given += text
+                        yield StreamChunk(text)
                 result = answering.result()
-                yield StreamChunk("" if streamed else result.text, result)
+                last = ("" if streamed else cutter.feed(result.text)) + cutter.rest()
+                yield StreamChunk(last, _cut(result, given + last, cutter.found))
             finally:
                 answering.cancel()
                 await asyncio.gather(answering, return_exceptions=True)
@@ -91,6 +96,12 @@ class GatewayCalls:
         finally:
             self._scheduler.finish_item(number)
             self._changed.set()
+
+
+def _cut(result: GenerationResult, text: str, stop: str | None) -> GenerationResult:
+    if stop is None:
+        return result
+    return replace(result, text=text, finish_reason="stop", details={**result.details, "stop": stop})
 
 
 def _ignore_record(record: CallRecord) -> None:
