@@ -82,7 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prediction.add_argument(
         "--allow-effects",
         action="store_true",
-        help="predict even if the agent's code, which a prediction runs once more, may act on the outside",
+        help="predict even if the agent's code may act on the outside: a prediction runs it once more for each row, "
+        "and up to 24 times more for the first",
     )
     parser.add_argument(
         "--model",

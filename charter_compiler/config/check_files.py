@@ -36,12 +36,15 @@ def served_by_folder(folder: Path) -> tuple[Served, ...]:
 
 def served_by_model(place: str, config: Any, *, decoupled: Mapping[str, bool]) -> Served:
     """Of the inner model of TensorRT-LLM, from Triton's ``ModelConfig`` message. The embedded server adds sizes."""
-    parameters = {key: value.string_value for key, value in config.parameters.items()}
+    written = {key: value.string_value for key, value in config.parameters.items()}
+    unfilled = sorted(key for key, value in written.items() if value.startswith("${"))
+    parameters = {key: value for key, value in written.items() if key not in unfilled}
     size, blocks = parameters.get("tokens_per_block"), parameters.get("charter_capacity_blocks")
     embedded = "charter_embedded" in parameters
     faults = [] if embedded or size is None else ["tokens_per_block is no parameter of the model: the engine has it"]
-    tokens = parameters.get("max_tokens_in_paged_kv_cache")
-    capacity = int(tokens) if tokens else None
+    faults += [f"{key} is a placeholder that nobody filled in" for key in unfilled]
+    tokens = parameters.get("max_tokens_in_paged_kv_cache", "")
+    capacity = int(tokens) if tokens.isdigit() else None
     if size and blocks:
         capacity = int(size) * int(blocks)
     reuse = parameters.get("enable_kv_cache_reuse")

@@ -121,11 +121,10 @@ def _card(path: Path) -> tuple[str | None, bool | None]:
     """Licence and gate in the front matter of a model card."""
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return None, None
-    _, begin, rest = text.partition("---\n")
-    front, end, _ = rest.partition("\n---")
-    if not begin or not end:
+    front, end, _ = text.removeprefix("---\n").partition("\n---")
+    if not text.startswith("---\n") or not end:
         return None, None
     try:
         values = yaml.safe_load(front)

@@ -16,6 +16,7 @@ Scalar: TypeAlias = str | int | float | bool
 ScalarT = TypeVar("ScalarT", bound=Scalar)
 
 OVERRIDES_FILE = "overrides.yaml"
+_MAY_BE_ZERO = frozenset({"host_memory_bytes"})
 PRIORITY = "priority."
 """Before a prefix's cache id: the priority of its hints, from 0 to 100."""
 
@@ -71,7 +72,8 @@ def read_overrides(folder: Path, known: Mapping[str, type]) -> Overrides:
 
 
 def _checked(name: str, value: Any, known: Mapping[str, type], path: Path) -> Scalar:
-    kind: Any = int if name.removeprefix(PRIORITY).isdigit() else known.get(name)
+    of_prefix = name.startswith(PRIORITY) and name.removeprefix(PRIORITY).isdigit()
+    kind: Any = int if of_prefix else known.get(name)
     if kind is None:
         raise ConfigError(
             f"there is no setting {name!r}",
@@ -86,5 +88,9 @@ def _checked(name: str, value: Any, known: Mapping[str, type], path: Path) -> Sc
         raise ConfigError(f"{name} is not from 0 to {MAX_PRIORITY}", place=str(path))
     if not isinstance(value, str) and value < 0:
         raise ConfigError(f"{name} is below 0", place=str(path))
+    if kind is int and not of_prefix and value == 0 and name not in _MAY_BE_ZERO:
+        raise ConfigError(f"{name} is 0", place=str(path), remedy="give a number from 1 on")
+    if name == "memory_fraction" and not 0 < value <= 1:
+        raise ConfigError(f"{name} is not above 0 and at most 1", place=str(path))
     checked: Scalar = value
     return checked

@@ -184,11 +184,18 @@ def _host(target: EngineTarget, workload: Workload | None, overrides: Overrides,
     if workload is None or capacity is None or target.model is None:
         return overrides.decide("host_memory_bytes", 0, "No inputs, GPU and weights to compute it from: no offload.")
     choice = workload.host_blocks(engine, size, capacity // size)
-    if choice is None or choice.blocks is None:
+    if choice is None:
         return overrides.decide(
             "host_memory_bytes",
             0,
             f"By simulation {capacity} tokens on the GPU keep 95% of what a cache that never evicts would find.",
+        )
+    if choice.blocks is None:
+        return overrides.decide(
+            "host_memory_bytes",
+            0,
+            f"By simulation {capacity} tokens on the GPU do not keep 95% of the attainable hit rate, and no memory of "
+            "the host that was tried does (none is, of an engine whose offload is not modelled): no offload.",
         )
     rate = next(point.hit_rate for point in choice.tried if point.size == choice.blocks)
     return overrides.decide(

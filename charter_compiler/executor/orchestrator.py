@@ -141,7 +141,9 @@ class _Run:
             PromptTokens(context.tokenizer, facts.tokens_per_block),
             memo=context.memo,
             attainable=unbounded,
-            answers=RunAnswers(sampling=options.merge_sampling) if options.merges else None,
+            answers=RunAnswers(sampling=options.merge_sampling, greedy_by_default=facts.embedded)
+            if options.merges
+            else None,
             on_record=self._on_record,
             on_change=self._changed.set,
             on_fatal=self._stop,

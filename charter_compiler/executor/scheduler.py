@@ -192,7 +192,9 @@ class PrefixScheduler:
             item = self._live[call.item]
             rank = item.rank
             item.open_calls[call.key] = call
-            item.footprint = max(item.footprint, self._private_blocks(item))
+            # A call larger than the cache is refused by the target; it says nothing of what items need.
+            needed = self._private_blocks(item)
+            item.footprint = max(item.footprint, needed if self._capacity is None else min(needed, self._capacity))
         heapq.heappush(self._queue, (rank, call.key))
 
     def _private_blocks(self, item: _LiveItem) -> int:

@@ -40,7 +40,7 @@ class FunctionInfo:
     content travels to a model to the role of the message they reach it in; it grows until nothing changes any more.
     ``given`` maps a parameter to the functions, objects and clients that calls give for it, ``asked`` are those that
     are called, or of which a method is. ``reaches``: a model is called in it, or in what it calls; ``own_use``: what
-    it does with its object (``own_object``).
+    it does with its object (``own_object``), ``own_direct`` its own statements alone.
     """
 
     node: FunctionNode | ast.Lambda
@@ -54,6 +54,7 @@ class FunctionInfo:
     asked: set[str] = field(default_factory=set, repr=False)
     reaches: bool = False
     own_use: OwnUse | None = None
+    own_direct: OwnUse | None = None
     annotated: dict[str, Value | None] = field(default_factory=dict, repr=False)
 
     @property

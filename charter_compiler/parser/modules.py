@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from charter_compiler.parser.scope import Environment
     from charter_compiler.parser.values import Text
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _CALLED = re.compile(r"([A-Za-z_]\w*)\s*\(")
 _HANDED = re.compile(r"(?:[(,=\[:|]|\breturn|\blambda[^:\n]*:)\s*(?:[A-Za-z_]\w*\.)*([A-Za-z_]\w*)\s*(?=[,)\]|\n}]|$)")
@@ -232,7 +233,7 @@ def _parts(label: str) -> tuple[str, ...]:
 def _units(tree: ast.Module, source: str) -> Iterator[Unit]:
     """The functions of a module that stand in no other, and what is left. Their names are read off the text, which is
     many times quicker than walking the tree; names in strings and comments do no harm."""
-    lines = source.splitlines()
+    lines = _LINE_END.split(source)  # as the parser counts lines: a form feed ends none
     rest = list(lines)
     stack: list[ast.AST] = list(reversed(tree.body))
     while stack:

@@ -199,6 +199,13 @@ class Executor:
         self.frame.ends.append(self.env)
         return False
 
+    def deleted(self, node: ast.Delete) -> bool:
+        for target in node.targets:
+            if isinstance(target, ast.Subscript):
+                key = self.evaluator.evaluate(target.slice)
+                self._store(self.evaluator.evaluate(target.value), None, Opaque("a part is deleted", deps_of(key)))
+        return True
+
     def raised(self, node: ast.Raise) -> bool:
         self.evaluator.unknown(node, "")
         return False
@@ -381,6 +388,7 @@ STATEMENTS: dict[type[ast.stmt], Callable[[Executor, Any], bool]] = {
     ast.AugAssign: Executor.augmented,
     ast.Return: Executor.returned,
     ast.Raise: Executor.raised,
+    ast.Delete: Executor.deleted,
     ast.Break: Executor.leave,
     ast.Continue: Executor.leave,
     ast.If: Executor.condition,

@@ -72,7 +72,9 @@ class Simulation:
 
     def replay(self) -> Replay:
         options = self.options
-        key = partial(merge_key, sampling=options.merge_sampling) if options.merges else (lambda request: None)
+        # Without a temperature the embedded engine is greedy; an engine whose own rules are simulated is not.
+        merging = partial(merge_key, sampling=options.merge_sampling, greedy_by_default=self.profile is None)
+        key = merging if options.merges else (lambda request: None)
         return Replay(
             self.tokenizer, self.engine, options.mode, options.concurrency, self.costs, self.profile, merge_key=key
         )

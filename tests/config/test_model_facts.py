@@ -63,7 +63,13 @@ def test_of_the_default_models_own_file(model_path: Path) -> None:
 def test_a_model_card_that_says_nothing(tmp_path: Path) -> None:
     source = json.loads((MODELS / "smollm2-135m" / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(source))
-    for text in ("", "no front matter", "---\n- a list\n---\n", "---\nunfinished"):
+    for text in (
+        "",
+        "no front matter",
+        "My model\n---\nuse: it: now\n---\n",
+        "---\n- a list\n---\n",
+        "---\nunfinished",
+    ):
         (tmp_path / "README.md").write_text(text)
         assert (load_model_facts(tmp_path).licence, load_model_facts(tmp_path).gated) == (None, None)
     (tmp_path / "README.md").write_text("---\na: [\n---\n")

@@ -31,8 +31,11 @@ def test_other_requests_have_other_keys(other: GenerationRequest) -> None:
     assert merge_key(other) not in (None, merge_key(GREEDY))
 
 
-def test_greedy_is_greedy_however_it_is_said_and_sampling_has_no_key() -> None:
-    assert merge_key(GREEDY) == merge_key(GenerationRequest(prompt="Hello", max_tokens=4, temperature=0.0, timeout=9))
+def test_what_samples_has_no_key() -> None:
+    assert merge_key(GREEDY) == merge_key(GenerationRequest(prompt="Hello", max_tokens=4, timeout=9))
+    assert merge_key(GREEDY, greedy_by_default=False) is None
+    assert merge_key(GenerationRequest(prompt="Hello", max_tokens=4, temperature=0.0), greedy_by_default=False)
+    assert merge_key(GenerationRequest(prompt="Hello", max_tokens=4, top_p=0.9)) is None
     sampling = GenerationRequest(prompt="Hello", max_tokens=4, temperature=0.7)
     assert merge_key(sampling) is None
     assert merge_key(sampling, sampling=True) is not None

@@ -96,6 +96,23 @@ def test_items_are_admitted_while_they_fit_judged_by_those_seen() -> None:
     assert scheduler.may_start()
 
 
+def test_a_call_that_no_target_could_take_does_not_make_items_look_large() -> None:
+    scheduler = PrefixScheduler(concurrency=2, capacity_blocks=256)
+    scheduler.start_item(0)
+    scheduler.submit(ScheduledCall(0, 0, blocks=("a",), tail_blocks=31_250_000))
+    scheduler.ready()
+    scheduler.on_done(0)
+    scheduler.finish_item(0)
+    for item in range(1, 200):
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=(f"own{item}",)))
+        scheduler.ready()
+        scheduler.on_done(item)
+        scheduler.finish_item(item)
+    scheduler.start_item(200)
+    assert scheduler.may_start()
+
+
 def test_constant_prefixes_are_not_counted_for_each_item() -> None:
     scheduler = PrefixScheduler(concurrency=16, capacity_blocks=10)
     scheduler.submit(ScheduledCall(0, None, blocks=("c1", "c2")))

@@ -172,3 +172,11 @@ def test_a_project_that_is_no_sdk_keeps_its_own_modules(tmp_path: Path) -> None:
     )
     kinds = {call.span.file: call.kind for call in AgentASTParser().parse_paths([tmp_path]).calls}
     assert kinds == {"agents.py": "root", "main.py": "wrapper"}
+
+
+def test_a_form_feed_and_a_line_separator_end_no_line() -> None:
+    for odd in ("\x0c", "\u2028", "\x85"):
+        source = (
+            f"class Bot:\n    def run(self, doc):\n        x = 1  # {odd}one\n        return self.llm.generate(doc)\n"
+        )
+        assert len(AgentASTParser().parse_source(source).calls) == 1, ascii(odd)

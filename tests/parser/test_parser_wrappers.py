@@ -198,6 +198,13 @@ ONE_FILE = {
         "    return backend.ask('Sum up ' + doc)\n",
         ["Backend.ask root: user: {prompt}", "run wrapper: user: Sum up {doc}"],
     ),
+    "methods that call each other and change their object": (
+        "from openai import OpenAI\nclass Bot:\n    def a(self, n):\n        if n:\n            self.b(n - 1)\n"
+        "        self.tone = 'rude'\n    def b(self, n):\n        self.a(n)\n"
+        "    def ask(self, doc):\n        self.tone = 'kind'\n        self.a(1)\n        self.tone = 'kind'\n"
+        "        self.b(1)\n        return OpenAI().responses.create(input='Be ' + self.tone + doc)\n",
+        ["Bot.ask root: user: Be rude{doc}"],
+    ),
     "what a method reads of an object that its caller has changed": (
         "from openai import OpenAI\nclass Bot:\n    def __init__(self):\n        self.topic = ''\n"
         "    def ask(self):\n        return OpenAI().responses.create(input='Sum up ' + self.topic)\n"

@@ -70,8 +70,8 @@ def _priority(part: HintRange, ms_per_token: float | None, overrides: Overrides)
 
 
 def retention_tensors(retention: Retention) -> Mapping[str, list[int]]:
-    """The tensors of the inner model, by name, without the batch dimension. Durations are sent only if every range has
-    one: the tensor has one entry a range, and none stands for "for ever"."""
+    """The tensors of the inner model, by name, without the batch dimension. A range without a duration is held for
+    ever: -1, where any range has one."""
     ranges: Sequence[RetentionRange] = retention.ranges
     tensors: dict[str, list[int]] = {}
     if ranges:
@@ -80,8 +80,10 @@ def retention_tensors(retention: Retention) -> Mapping[str, list[int]]:
         tensors["retention_token_range_ends"] = [part.end or 0 for part in ranges]
         tensors["retention_token_range_priorities"] = [part.priority for part in ranges]
         durations = [part.duration_ms for part in ranges]
-        if None not in durations:
-            tensors["retention_token_range_durations_ms"] = [round(duration or 0) for duration in durations]
+        if any(duration is not None for duration in durations):
+            tensors["retention_token_range_durations_ms"] = [
+                -1 if duration is None else round(duration) for duration in durations
+            ]
     tensors["retention_decode_priority"] = [retention.decode_priority]
     if retention.decode_duration_ms is not None:
         tensors["retention_decode_duration_ms"] = [round(retention.decode_duration_ms)]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from charter_compiler.executor.answers import is_repeatable
 from charter_compiler.executor.types import GenerationRequest
 
 VERSION = 1
@@ -33,7 +34,7 @@ class MemoKeys:
         It stands for the identity, the prompt's ``tokens`` (where they are not known, prompt or messages as they are),
         and all that says how tokens are chosen.
         """
-        if not (self._sampled or self._repeatable(request)):
+        if not (self._sampled or is_repeatable(request, greedy_by_default=self._greedy_by_default)):
             return None
         sampling = {
             "max_tokens": request.max_tokens,
@@ -47,13 +48,6 @@ class MemoKeys:
         prompt: object = {"tokens": list(tokens)} if tokens is not None else _text(request)
         body = json.dumps([sampling, prompt], sort_keys=True).encode()
         return hashlib.sha256(len(self._prefix).to_bytes(8, "big") + self._prefix + body).digest()
-
-    def _repeatable(self, request: GenerationRequest) -> bool:
-        if request.seed is not None or request.temperature == 0 or request.top_k == 1:
-            return True
-        # The rule of the embedded engine (`SamplingParams.greedy`): one of these makes it sample.
-        silent = request.temperature is None and not request.top_k and request.top_p is None
-        return silent and self._greedy_by_default
 
 
 def _text(request: GenerationRequest) -> object:

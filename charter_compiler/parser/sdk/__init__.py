@@ -163,11 +163,16 @@ _DISTRIBUTIONS = {
 }
 """Names of distributions whose import names are others."""
 
+_COMMON_NAMES = frozenset({"agents", "azure", "google", "guidance", "phi", "requests", "swarm"})
+"""Import names of SDKs that the programs of others are called, too."""
+
 
 def module_of(distribution: str) -> str | None:
     """The import name of an SDK by the name of its distribution; ``None`` where that is no SDK of the tables."""
-    name = _DISTRIBUTIONS.get(distribution, distribution.replace("-", "_"))
-    return name if is_module(name) else None
+    if distribution in _DISTRIBUTIONS:
+        return _DISTRIBUTIONS[distribution]
+    name = distribution.replace("-", "_")
+    return name if name in MODULES and name not in _COMMON_NAMES else None
 
 
 @lru_cache(maxsize=1 << 16)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from charter_compiler.cache import invariants
 from charter_compiler.cache.events import OnEvent
 from charter_compiler.cache.trtllm import BlockManager
+from charter_compiler.diagnostics.errors import ModelError
 from charter_compiler.serve.engine.interface import (
     GRID,
     Batch,
@@ -116,7 +117,10 @@ class EngineCore:
         self._decoded_tokens += len(batch)
         self._now = self.clock()
         for one in due:
-            self._outputs.append(self._sample(one))
+            try:
+                self._outputs.append(self._sample(one))
+            except ModelError as error:  # of the request's own grammar: the others go on
+                self._outputs.append(self._end(one.entry, FinishReason.ERROR, error=str(error)))
         outputs, self._outputs = self._outputs, []
         return outputs
 

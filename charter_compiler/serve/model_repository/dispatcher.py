@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from charter_compiler.diagnostics.errors import TargetError
+from charter_compiler.diagnostics.errors import CharterError
 from charter_compiler.serve.engine.interface import Emit, EngineOutput, EngineRequest, FinishReason
 from charter_compiler.serve.model_repository.answers import Answer
 from charter_compiler.serve.model_repository.inputs import Generation
@@ -136,7 +136,7 @@ class Dispatcher:
             self._next_id += 1
             try:
                 self._engine.submit(_engine_request(request_id, generation), self._inbox.put)
-            except TargetError as error:
+            except CharterError as error:
                 self._cancel(request)
                 self._fail(request, str(error))
                 break
