@@ -88,9 +88,9 @@ def test_a_person_decides_over_the_priority() -> None:
 
 
 def test_an_envelope_has_an_action_a_range_and_the_signals() -> None:
-    found = envelope(ALL, "item-1", block_hashes=[f"h{n}" for n in range(6)])
+    found = envelope(ALL, "item-1", blocks=(32, [f"h{n}" for n in range(6)]))
     assert found is not None
-    assert found == envelope(ALL, "item-1", block_hashes=[f"h{n}" for n in range(6)]), "the same ids each time"
+    assert found == envelope(ALL, "item-1", blocks=(32, [f"h{n}" for n in range(6)])), "the same ids each time"
     assert found["protocol_version"] == "0.1"
     assert json.loads(json.dumps(found)) == found
     pin, keep, rest, prefetch, expect = found["actions"]

@@ -78,7 +78,7 @@ def test_envelopes_reach_the_scheduler_as_they_were_sent(tmp_path: Path, weights
     for number, request in enumerate(known().evidence.requests[:6]):
         assert request.hints is not None
         hashes = [f"{number}-{block}" for block in range(len(request.prompt) // 32)]
-        sent.append(envelope(request.hints, f"item-{number}", block_hashes=hashes))
+        sent.append(envelope(request.hints, f"item-{number}", blocks=(32, hashes)))
         accepted = [f"charter.{HintAction.PIN}"]
         sent.append(envelope(request.hints, f"item-{number}", accepted=accepted))
     assert {action["action_type"] for one in sent if one for action in one["actions"]} <= set(ACTION_TYPES)

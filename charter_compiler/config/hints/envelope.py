@@ -8,7 +8,7 @@ never among the sampling parameters.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Container, Iterable
+from collections.abc import Container, Sequence
 from typing import Any
 
 from charter_compiler.plan.hint_ranges import HintRange, PromptHints
@@ -35,7 +35,7 @@ def envelope(
     hints: PromptHints,
     session: str,
     *,
-    block_hashes: Iterable[str] = (),
+    blocks: tuple[int, Sequence[str]] | None = None,
     accepted: Container[str] = ACTION_TYPES,
 ) -> dict[str, Any] | None:
     """The envelope of one request; ``None`` if the receiver accepts none of its actions. The same request of the same
@@ -43,12 +43,13 @@ def envelope(
 
     Args:
         session: the id that the request carries, too; ranges are half-open ranges of the session's prompt tokens.
-        block_hashes: of the prompt's full blocks, in order, where the receiver names blocks by hash.
+        blocks: tokens of a block and the hashes of the prompt's full blocks, in order, where the receiver names blocks
+            by hash.
         accepted: action types that the receiver announces.
     """
     step = hints.hints.step
     message = uuid.uuid5(_NAMESPACE, f"{session}/{step}/{hints.prompt_tokens}")
-    found = [*_ranges(hints, session, tuple(block_hashes)), *_prefetches(hints, session), _expect(hints, session)]
+    found = [*_ranges(hints, session, blocks), *_prefetches(hints, session), _expect(hints, session)]
     actions = [
         {"action_id": f"{message}/{number}", "action_type": kind, "action_version": ACTION_VERSION, "payload": payload}
         for number, (kind, payload) in enumerate(found)
@@ -59,14 +60,16 @@ def envelope(
     return {"protocol_version": PROTOCOL_VERSION, "message_id": str(message), "actions": actions}
 
 
-def _ranges(hints: PromptHints, session: str, hashes: tuple[str, ...]) -> list[tuple[str, dict[str, Any]]]:
-    return [(action_type(part.action), _payload(part, hints.prompt_tokens, session, hashes)) for part in hints.ranges]
+def _ranges(
+    hints: PromptHints, session: str, blocks: tuple[int, Sequence[str]] | None
+) -> list[tuple[str, dict[str, Any]]]:
+    return [(action_type(part.action), _payload(part, session, blocks)) for part in hints.ranges]
 
 
-def _payload(part: HintRange, prompt_tokens: int, session: str, hashes: tuple[str, ...]) -> dict[str, Any]:
+def _payload(part: HintRange, session: str, blocks: tuple[int, Sequence[str]] | None) -> dict[str, Any]:
     target: dict[str, Any] = {"session_id": session, "token_range": [part.start, part.end]}
-    if hashes:
-        size = max(1, prompt_tokens // len(hashes))
+    if blocks is not None:
+        size, hashes = blocks
         target["block_hashes"] = list(hashes[-(-part.start // size) : part.end // size])
     payload: dict[str, Any] = {"target": target}
     if part.action is not HintAction.RELEASE:
