@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Choice, Const, Repeat, Segment
-from charter_compiler.passes.pass_base import PassNote, PassResult, is_repeatable
+from charter_compiler.passes.pass_base import PassNote, PassResult, is_repeatable, proviso
 from charter_compiler.passes.values import CALL, Values
 
 
@@ -42,7 +42,8 @@ class CommonCalls:
                 notes.append(PassNote(call.span, f"asks the same as line {earlier.span.line}, but samples", False))
             else:
                 merged[call.id] = earlier.id
-                notes.append(PassNote(call.span, f"takes the answer of the same request at line {earlier.span.line}"))
+                text = f"takes the answer of the same request at line {earlier.span.line}, "
+                notes.append(PassNote(call.span, text + proviso(sampling=self.sampling)))
         if not merged:
             return PassResult(agent, tuple(notes))
         calls = tuple(_renamed(call, merged) for call in agent.calls if call.id not in merged)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Choice, Param, Repeat, Segment, Unknown
-from charter_compiler.passes.pass_base import PassNote, PassResult, is_repeatable
+from charter_compiler.passes.pass_base import PassNote, PassResult, is_repeatable, proviso
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,10 @@ class InvariantCalls:
             if call.id in sent and call.loops and not call.again and _is_invariant(call, looped):
                 if is_repeatable(call, sampling=self.sampling):
                     hoisted = replace(call, loops=call.loops[:-1], loop_depth=len(call.loops) - 1)
-                    notes.append(PassNote(call.span, "no turn of its loop changes the request: it is sent once"))
+                    text = (
+                        f"no turn of its loop changes the request: it is sent once, {proviso(sampling=self.sampling)}"
+                    )
+                    notes.append(PassNote(call.span, text))
                 else:
                     notes.append(PassNote(call.span, "no turn of its loop changes the request, but it samples", False))
             calls.append(hoisted)

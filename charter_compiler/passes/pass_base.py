@@ -37,6 +37,16 @@ class Pass(Protocol):
         """The rewritten agent. Pure; an agent with nothing to do comes back as it is."""
 
 
+PROVISO = "if its other settings are equal and it does not sample"
+"""Said of each such call: a temperature or model that only a run can tell is not known here, and ``stop``, ``seed``,
+``response_format`` and ``tools`` are no part of the IR."""
+
+
+def proviso(*, sampling: bool) -> str:
+    """What a note about a repeated request cannot promise; with ``sampling``, samples too are answered once."""
+    return PROVISO.removesuffix(" and it does not sample") if sampling else PROVISO
+
+
 def is_repeatable(call: Call, *, sampling: bool) -> bool:
     """Whether to make a call once and use its answer twice is the same: it does not sample, and does nothing else."""
     return (sampling or not call.temperature) and not call.effects

@@ -21,8 +21,8 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     DeadCalls(),  # after merging, or the first of two equal calls could seem unread
     IndependentCalls(),  # last of the calls' passes: only what is still sent can be sent at once
 )
-"""The exact passes. ``layout`` comes after them, when it is asked for: it changes what is sent, and lays out only what
-still is. Order, admission, warm-up and retention are the plan's and the scheduler's, which work on requests."""
+"""The exact passes. They only report; ``layout``, when it is asked for, works on the agent as written. Order,
+admission, warm-up and retention are the plan's and the scheduler's, which work on requests."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from charter_compiler.passes.common_calls import CommonCalls
 from charter_compiler.passes.dead_calls import DeadCalls
 from charter_compiler.passes.independent_calls import IndependentCalls
 from charter_compiler.passes.invariant_calls import InvariantCalls
-from charter_compiler.passes.pass_base import Pass, PassResult
+from charter_compiler.passes.pass_base import PROVISO, Pass, PassResult
 from charter_compiler.passes.pipeline import DEFAULT_PASSES, run_passes
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "agents"
@@ -63,7 +63,7 @@ def test_the_second_of_two_equal_calls_takes_the_answer_of_the_first() -> None:
     result = CommonCalls().run(agent_of(TWICE))
     assert ids(result.agent) == ["1", "3"]
     assert result.agent.calls[1].depends_on == ("a.py:process#1",)
-    assert short(result) == [(4, "takes the answer of the same request at line 3", True)]
+    assert short(result) == [(4, f"takes the answer of the same request at line 3, {PROVISO}", True)]
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,15 @@ def test_calls_that_may_differ_are_not_merged(change: tuple[str, str], said: lis
 
 def test_sampling_calls_are_merged_when_told_to() -> None:
     agent = agent_of(TWICE.replace("max_tokens=9", "max_tokens=9, temperature=0.8"))
-    assert ids(CommonCalls(sampling=True).run(agent).agent) == ["1", "3"]
+    result = CommonCalls(sampling=True).run(agent)
+    assert ids(result.agent) == ["1", "3"]
+    assert short(result)[0][1].endswith("line 3, if its other settings are equal")
 
 
 def test_an_invariant_call_leaves_its_loop_and_the_other_stays() -> None:
     result = InvariantCalls().run(agent_of(LOOP))
     assert [call.loop_depth for call in result.agent.calls] == [0, 1]
-    assert short(result) == [(5, "no turn of its loop changes the request: it is sent once", True)]
+    assert short(result) == [(5, f"no turn of its loop changes the request: it is sent once, {PROVISO}", True)]
     agent = agent_of(LOOP.replace("rules of {text}", "rules of {part}"))
     assert InvariantCalls().run(agent).agent is agent
     sampling = agent_of(LOOP.replace('{text}")', '{text}", temperature=1.0)'))
