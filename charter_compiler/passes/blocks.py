@@ -8,7 +8,7 @@ of tags or fences and what stands between them, the items of a list. Where the t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charter_compiler.ir.nodes import Choice, Message, Unknown
 from charter_compiler.passes import references
@@ -37,10 +37,10 @@ class Block:
     cue: bool = False
     persona: bool = False
     instructs: bool = False
+    holes: tuple[int, ...] = field(init=False)
 
-    @property
-    def holes(self) -> tuple[int, ...]:
-        return tuple(hole_index(char) for char in self.text if is_hole(char))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "holes", tuple(hole_index(char) for char in self.text if is_hole(char)))
 
     @property
     def constant(self) -> bool:
@@ -63,7 +63,9 @@ def split_message(message: Message) -> Blocks | None:
     if flat is None or not has_hole(flat.text):
         return None
     start, end = _strip(flat.text)
-    spans = _glue(flat, _lines(flat.text, _paragraphs(flat.text, start, end)))
+    parts = _glue(flat, _lines(flat.text, _paragraphs(flat.text, start, end)))
+    barriers = [part for part in parts if _is_barrier(flat.text[slice(*part)], flat)]
+    spans = _glue_series(flat.text, parts)
     if len(spans) < 2:
         return None
     blocks: list[Block] = []
@@ -72,7 +74,7 @@ def split_message(message: Message) -> Blocks | None:
     for index, (first, last) in enumerate(spans):
         text = flat.text[first:last]
         says = _says_more(text, sections)
-        barrier = references.is_ruler(text) or _is_opaque(text, flat)
+        barrier = any(first <= part[0] and part[1] <= last for part in barriers)
         zone += barrier
         blocks.append(
             Block(
@@ -81,7 +83,7 @@ def split_message(message: Message) -> Blocks | None:
                 text,
                 flat.text[spans[index - 1][1] : first] if index else "",
                 zone,
-                cue=index == len(spans) - 1 and (references.is_cue(text) or says),
+                cue=index == len(spans) - 1 and (references.is_cue(text) or says or _opens_answer(text)),
                 persona=index == 0 and _PERSONA.match(text) is not None,
                 instructs=says,
             )
@@ -94,6 +96,11 @@ def _strip(text: str) -> tuple[int, int]:
     """The range without empty lines around it; the first line's indent is its own."""
     indented = len(text) - len(text.lstrip())
     return text.rfind("\n", 0, indented) + 1, len(text.rstrip())
+
+
+def _is_barrier(text: str, flat: FlatMessage) -> bool:
+    """Whether blocks stay on their side of it."""
+    return references.is_ruler(text) or references.delimits(text) or _is_opaque(text, flat)
 
 
 def _is_opaque(text: str, flat: FlatMessage) -> bool:
@@ -196,6 +203,34 @@ def _glue(flat: FlatMessage, spans: list[tuple[int, int]]) -> list[tuple[int, in
         else:
             glued.append((start, end))
     return glued
+
+
+def _glue_series(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Transcripts, examples and records: a label that stands twice makes one block of all from its first place to the
+    last one that has a value. Constant examples behind the value may part from it: they are instructions."""
+    places: dict[str, list[int]] = {}
+    for index, (start, end) in enumerate(spans):
+        for line in text[start:end].split("\n"):
+            if (label := _LABEL.match(line)) and not has_hole(label[0]):
+                places.setdefault(label[0].strip().lower(), []).append(index)
+    valued = [has_hole(text[start:end]) for start, end in spans]
+    inner = {
+        index
+        for found in places.values()
+        for index in range(found[0] + 1, max((place + 1 for place in found if valued[place]), default=0))
+    }
+    joined: list[tuple[int, int]] = []
+    for index, (start, end) in enumerate(spans):
+        if index in inner:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def _opens_answer(text: str) -> bool:
+    """Whether a block with values ends with the label of what the model shall write."""
+    return has_hole(text) and references.is_cue(text.split("\n")[-1]) and text.rstrip().endswith(":")
 
 
 def _sections(text: str, spans: list[tuple[int, int]]) -> bool:

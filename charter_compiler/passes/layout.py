@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, Const, Segment
+from charter_compiler.passes import references
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.order import arrange, can_say_above, keeps_order
 from charter_compiler.passes.render import MessageOrder, render
@@ -28,6 +29,7 @@ MODES = ("as written", "constants first", "shared values first")
 call sites have in common before the instructions of one of them, so that these sites begin alike."""
 
 _MIN_GAIN = 1e-9
+"""Tokens of reuse below which two choices count as equal: then the one that moves less is taken."""
 ROUNDS = 3
 
 
@@ -125,6 +127,7 @@ class _Program:
         self._wording = find_wordings(self._calls, self._blocks, self._values) if options.wording else Wording()
         self._shared = self._count_values()
         self._constants = self._count_constants()
+        self._counted = {call_id for call_id in self._calls if self._counts_values(call_id)}
         self._sites = {(call_id, mode): self._lay_out(call_id, mode) for call_id in self._calls for mode in MODES}
 
     # Choice
@@ -139,15 +142,18 @@ class _Program:
         best: Choice = dict.fromkeys(self._calls, MODES[0])
         for group in self._groups():
             candidates = [best | dict.fromkeys(group, mode) for mode in MODES]
-            best = max(candidates, key=lambda each: (self.value(each).found, -self._moves(each)))
+            best = max(candidates, key=self._worth)
             for _ in range(ROUNDS if len(group) > 1 else 0):
                 before = best
                 for call_id in group:
                     candidates = [best | {call_id: mode} for mode in MODES]
-                    best = max(candidates, key=lambda each: (self.value(each).found, -self._moves(each)))
+                    best = max(candidates, key=self._worth)
                 if best == before:
                     break
         return best
+
+    def _worth(self, choice: Choice) -> tuple[int, int]:
+        return round(self.value(choice).found / _MIN_GAIN), -self._moves(choice)
 
     def _moves(self, choice: Choice) -> int:
         return sum(self._sites[call_id, mode].changed for call_id, mode in choice.items())
@@ -217,7 +223,12 @@ class _Program:
     def _order(self, call: Call, number: int, blocks: Blocks, mode: str, kept: list[str]) -> MessageOrder:
         shared_first = mode == MODES[2]
         items = blocks.blocks
+        ranks = [self._priority(call, blocks, index, shared_first) for index in range(len(items))]
         reasons = {(i, j): keeps_order(items[i], items[j]) for i, j in itertools.combinations(range(len(items)), 2)}
+        if call.id in self._counted:
+            for i, j in reasons:
+                if items[i].holes and items[j].holes and not reasons[i, j]:
+                    reasons[i, j] = "the instructions tell the values apart by their order"
         turned: dict[int, set[int]] = {}
         if shared_first and self._options.wording:
             for (i, j), reason in reasons.items():
@@ -229,10 +240,7 @@ class _Program:
         def before(i: int, j: int) -> bool:
             return bool(reasons[i, j])
 
-        def priority(index: int) -> tuple[float, ...]:
-            return self._priority(call, blocks, index, shared_first)
-
-        order = arrange(len(items), before, priority)
+        order = arrange(len(items), before, ranks.__getitem__)
         place = {index: position for position, index in enumerate(order)}
         texts_of = {}
         for index, block in enumerate(items):
@@ -241,7 +249,7 @@ class _Program:
                 text = say_above(text)
             texts_of[index] = self._wording.label(call.id, number, index, text) if shared_first else text
         for (i, j), reason in reasons.items():
-            if reason and priority(j) < priority(i) and not items[i].persona and not items[j].cue:
+            if reason and ranks[j] < ranks[i] and not items[i].persona and not items[j].cue:
                 kept.append(reason)
         return MessageOrder(order, texts_of)
 
@@ -281,6 +289,16 @@ class _Program:
                 found.update({name for each in holes if (name := self._values.name(each, call)) is not None})
             most = {name: max(most.get(name, 0), found[name]) for name in most.keys() | found.keys()}
         return most
+
+    def _counts_values(self, call_id: str) -> bool:
+        """Whether the instructions of a call speak of "the first text" and the like."""
+        said: list[str] = []
+        for message, blocks in zip(self._calls[call_id].messages, self._blocks[call_id], strict=True):
+            if blocks is None:
+                said += [segment.text for segment in message.segments if isinstance(segment, Const)]
+            else:
+                said += [block.text for block in blocks.blocks if block.constant or block.instructs]
+        return any(map(references.counts, said))
 
     def _count_constants(self) -> Counter[str]:
         return Counter(

@@ -17,10 +17,10 @@ _NUMBERED = re.compile(r"\s*(?P<stem>[A-Za-z][\w' ]*?)[ ]?(?:#?\d+|[A-H])[ \t]*[
 def keeps_order(first: Block, second: Block) -> str:
     """Why ``second`` may not be moved before ``first``; empty where it may."""
     if first.zone != second.zone:
-        return "a ruler, or text that only a run can tell, stands between them"
+        return "a ruler, a delimiter, or text that only a run can tell, stands between them"
     if first.persona or second.cue:
         return "the first block says who the model is" if first.persona else "the last block opens the answer"
-    if first.constant and second.constant:
+    if (first.constant or first.instructs) and (second.constant or second.instructs):
         return "both are instructions"
     if first.instructs:
         return "the first is an instruction with values"
@@ -32,7 +32,13 @@ def keeps_order(first: Block, second: Block) -> str:
         return "the first announces what follows"
     if not first.constant and not second.constant and _same_series(first.text, second.text):
         return "both belong to one numbered series"
+    if first.holes and second.holes and _without_values(first) == _without_values(second):
+        return "both are labelled alike: only their order tells them apart"
     return ""
+
+
+def _without_values(block: Block) -> str:
+    return " ".join("".join("?" if is_hole(char) else char for char in block.text).split())
 
 
 def _refers_back(block: Block) -> bool:

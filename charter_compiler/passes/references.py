@@ -53,7 +53,14 @@ _LISTED = re.compile(
 )
 _DEMONSTRATIVES = ("this", "these", "those")
 _HEADING = re.compile(r"(?:#{1,6} .+|\*\*[^*\n]+\*\*:?|={2,} .+ ={2,}|-{2,} .+ -{2,}|\[[A-Z][^\]\n]*\])\s*")
-_RULER = re.compile(r"[-=*_#~]{3,}\s*")
+_RULER = re.compile(r"(?:_{3,}|[^\w\s\ue000-\uf8ff]{3,})\s*")
+_DELIMITER = re.compile(
+    r"<\|[^|\n]{1,40}\|>|\[/?INST\]|</?s>|<(?:start|end)_of_turn>|\bends here\b|"
+    r"^\W*(?:begin|start|end)(?: of)?(?: the)? \w+\W*$|^(?:human|user|system|assistant|ai)\s*:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ORDINAL = re.compile(r"\b(?:first|second|third|last|former|latter)\b")
+"""In small letters: "First, read the text." counts steps, not values."""
 _LAST_BELOW = re.compile(r"\b(?P<noun>[A-Za-z]+) below\b")
 
 
@@ -65,6 +72,17 @@ def is_heading(text: str) -> bool:
 def is_ruler(text: str) -> bool:
     """A line of punctuation between parts."""
     return _RULER.fullmatch(text.strip()) is not None
+
+
+def delimits(text: str) -> bool:
+    """Whether a block holds a mark of a chat template, a speaker of a transcript, or "BEGIN TEXT" and the like: what
+    stands on the other side is another's words."""
+    return _DELIMITER.search(text) is not None
+
+
+def counts(text: str) -> bool:
+    """Whether text tells things apart by their order ("the second text")."""
+    return _ORDINAL.search(text) is not None
 
 
 def is_cue(text: str) -> bool:

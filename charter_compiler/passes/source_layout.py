@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -37,12 +38,17 @@ class SourceRewrite:
     def diff(self) -> str:
         """A unified diff; empty if nothing changed."""
         lines = difflib.unified_diff(
-            self.before.splitlines(keepends=True),
-            self.after.splitlines(keepends=True),
+            _lines(self.before),
+            _lines(self.after),
             f"a/{self.file}",
             f"b/{self.file}",
         )
         return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as patch programs count them: ``splitlines`` would also cut at U+2028 and the like inside a literal."""
+    return [line for line in re.split(r"(?<=\n)", text) if line]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +194,8 @@ def _literal_edits(
 
     def seam_before(a: int) -> str:
         """What stands between two literals, quotes included, where one begins at ``a``."""
+        if a not in places:
+            raise _UnwritableError("a part that moves stands outside the literal")
         place = places[a][0]
         return _with_prefix(text, ends.get(place, place), place, plain)
 
@@ -288,6 +296,13 @@ def _align(blocks: Blocks, literal: Literal, pieces: Sequence[Piece]) -> dict[in
             # The ends of the run are those of the holes; what lies within cannot be parted.
             places[start] = (group[0].start, group[-1].end)
             places[stop - 1] = (group[0].start, group[-1].end)
+    # A value at an end of the literal stands in no run of it; it is found if it is the only one there.
+    lead = [piece for piece in pieces if piece.end <= places[first][0]]
+    trail = [piece for piece in pieces if piece.start >= places[last - 1][1]]
+    if first == 1 and len(lead) == 1:
+        places[0] = (lead[0].start, lead[0].end)
+    if last == len(flat.text) - 1 and len(trail) == 1:
+        places[last] = (trail[0].start, trail[0].end)
     return places
 
 

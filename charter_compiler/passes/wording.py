@@ -11,6 +11,8 @@ from charter_compiler.passes.flat import has_hole
 from charter_compiler.passes.values import Values
 
 LABEL_WORDS = 5
+_EMPTY = {"the", "source", "input", "given", "full"}
+"""Words of a label that tell nothing of whose value it is; "student" and "correct" before "answer" do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +30,9 @@ class Wording:
 def find_wordings(
     calls: Mapping[str, Call], blocks_of: Mapping[str, tuple[Blocks | None, ...]], values: Values
 ) -> Wording:
-    """Where a value of several call sites stands behind labels with the same last word ("Source document:",
-    "Document:"), all of them get the first one's, white space included. A label that names another block of the same
-    message as well is left alone: the two could no longer be told apart."""
+    """Where a value of several call sites stands behind labels that differ in empty words only ("Source
+    document:", "Document:"), all of them get the first one's, white space included. A label that names another block
+    of the same message as well is left alone: the two could no longer be told apart."""
     first: dict[Hashable, str] = {}
     labels: dict[tuple[str, int, int], tuple[str, str]] = {}
     for call_id, call in calls.items():
@@ -44,7 +46,7 @@ def find_wordings(
                 name = values.name(blocks.flat.holes[block.holes[0]], call)
                 if name is None:
                     continue
-                wanted = first.setdefault((name, _head(label)), label)
+                wanted = first.setdefault((name, _meaning(label)), label)
                 others = [other.text for i, other in enumerate(blocks.blocks) if i != index]
                 if wanted != label and not any(other.startswith(wanted.rstrip()) for other in others):
                     labels[call_id, number, index] = (label, wanted)
@@ -62,5 +64,7 @@ def label_of(block: Block) -> str | None:
     return label
 
 
-def _head(label: str) -> str:
-    return label.strip().rstrip(":").split()[-1].lower() if label.strip().rstrip(":").split() else ""
+def _meaning(label: str) -> Hashable:
+    """The same for labels that may take each other's place: the last word, and the set of all that are not empty."""
+    words = label.strip().rstrip(":").lower().split()
+    return words[-1] if words else "", frozenset(words) - _EMPTY

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from layout_cases import shown
 
-from charter_compiler.ir.nodes import Agent
+from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.parser.ast_parser import AgentASTParser
-from charter_compiler.passes.layout import layout
+from charter_compiler.passes import references
+from charter_compiler.passes.blocks import Blocks
+from charter_compiler.passes.layout import _Program, layout
 
 
 def laid_out(prompt: str) -> str:
-    names = ", ".join(name for name in ("a", "b", "n") if f"{{{name}}}" in prompt)
-    source = f'def process({names}, llm):\n    return llm.generate(f"""{prompt}""")\n'
+    names = ", ".join(sorted(set(re.findall(r"\{(\w+)\}", prompt))))
+    source = f"def process({names}, llm):\n    return llm.generate(f{prompt!r})\n"
     (call,) = layout(Agent("a.py", AgentASTParser().parse_source(source, "a.py").calls)).agent.calls
     return shown(call, [call])
 
@@ -59,3 +63,109 @@ def test_branches_of_one_condition_share_nothing() -> None:
     )
     agent = AgentASTParser().parse_source(source, "a.py").agent
     assert not layout(agent).changed
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "User: {a}\nAssistant: Let me look.\nUser: {b}\nAssistant:",
+        "Customer: {a}\nAgent: Let me look.\nCustomer: {b}\nAgent:",
+        "Review: {a}\nSentiment: positive.\n\nReview: {b}\nSentiment:",
+        "Question: {a}\nMark: good.\n\nQuestion: {b}\nMark:",
+    ],
+)
+def test_transcripts_and_examples_with_values_are_not_torn_apart(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+
+
+def test_records_stay_whole_behind_the_rules() -> None:
+    records = "Name: {a}\nBody: {b}\n\nName: {c}\nBody: {d}"
+    assert laid_out(f"{records}\n\nWrite one line only.") == f"Write one line only.\n\n{records}"
+    ruled = records.replace("\n\n", "\n\n---\n\n")
+    assert laid_out(f"{ruled}\n\nWrite one line only.") == f"{ruled}\n\nWrite one line only."
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "[INST] Text: {a}\n\n[/INST]\n\nName the author.",
+        "<|start_header_id|>user<|end_header_id|>\n\nText: {a}\n\n<|eot_id|>\n\nName the author.",
+        '"""\n\n{a}\n\n"""\n\nName the author.',
+        "<<<\n\n{a}\n\n>>>\n\nName the author.",
+        "BEGIN TEXT\n\n{a}\n\nEND TEXT\n\nName the author.",
+        "{a}\n\nEnd of document.\n\nName the author.",
+        "Human: {a}\n\nAssistant: Sure.\n\nName the author.",
+    ],
+)
+def test_delimiters_and_chat_templates_are_not_crossed(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+
+
+def two_sites(one: str, two: str, names: str = "a, b, d") -> list[str]:
+    """``a`` is new at each item's first call; what both have in common would come first."""
+    source = (
+        f"def process({names}, llm):\n    first = llm.generate(f{one!r})\n    second = llm.generate(f{two!r})\n"
+        "    return first + second\n"
+    )
+    calls = AgentASTParser().parse_source(source, "a.py").calls
+    return [shown(call, calls) for call in layout(Agent("a.py", calls)).agent.calls]
+
+
+@pytest.mark.parametrize("label", ["", "Text: ", "<doc>"])
+def test_values_that_only_their_order_tells_apart_are_not_swapped(label: str) -> None:
+    end = "</doc>" if label == "<doc>" else ""
+    one = f"{label}{{a}}{end}\n\n{label}{{b}}{end}\n\nWhich is longer?"
+    two = f"{label}{{b}}{end}\n\nName the author in one word."
+    for text in two_sites(one, two):
+        assert "{a}" not in text or text.index("{a}") < text.index("{b}")
+
+
+def test_values_that_the_instructions_count_are_not_swapped() -> None:
+    one, two = "Letter: {a}\n\nReport: {b}\n\nName the %s text.", "Report: {b}\n\nName the author in one word."
+    plain, counted = (two_sites(one % word, two)[0] for word in ("longer", "second"))
+    assert plain.index("{b}") < plain.index("{a}")
+    assert counted.index("{a}") < counted.index("{b}")
+    assert references.counts("Prefer the former.")
+    assert not references.counts("First, read the text.")
+
+
+def test_instructions_with_values_keep_their_order_among_instructions() -> None:
+    prompt = "Be brief and kind.\n\nName {n} of all the authors.\n\nReply in French."
+    assert laid_out(prompt) == prompt
+    after = two_sites(
+        "Be brief and kind to all.\n\nSpeak of {b} alone.\n\nText: {a}", "Speak of {b} alone.\n\nName the place."
+    )
+    assert after[0].index("Be brief") < after[0].index("Speak")
+
+
+@pytest.mark.parametrize(
+    ("label", "same"),
+    [("Source answer:", True), ("The full answer:", True), ("Student answer:", False), ("Your answer:", False)],
+)
+def test_only_labels_that_differ_in_empty_words_are_made_one(label: str, same: bool) -> None:
+    """The labels of one value: "Answer:" at the first site, another at the second."""
+    one, two = "Answer: {b}\n\nSay yes or no to it with care.", f"{label} {{b}}\n\nName the author in one word."
+    after = two_sites(one, two, "b")
+    assert (label not in after[1]) is same
+
+
+def test_a_prompt_of_many_rules_is_laid_out_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a block's place depends on is found once a block and mode, not once a comparison."""
+    asked: list[int] = []
+    find = _Program._priority
+
+    def counting(self: _Program, call: Call, blocks: Blocks, index: int, shared_first: bool) -> tuple[float, ...]:
+        asked.append(index)
+        return find(self, call, blocks, index, shared_first)
+
+    monkeypatch.setattr(_Program, "_priority", counting)
+    rules = [f"Do thing number {number} with care." for number in range(40)]
+    assert laid_out("Text: {a}\n\n" + "\n\n".join(rules)) == "\n\n".join(rules) + "\n\nText: {a}"
+    assert len(asked) == 2 * 41
+
+
+def test_of_choices_of_equal_worth_the_one_that_moves_less_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompt = "Text: {a}\n\nName the author."
+    assert laid_out(prompt) != prompt
+    monkeypatch.setattr("charter_compiler.passes.layout._MIN_GAIN", 1e9)
+    assert laid_out(prompt) == prompt

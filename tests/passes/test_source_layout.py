@@ -98,6 +98,25 @@ def test_what_stands_in_two_constants_is_left_with_a_reason() -> None:
     assert result.diff() == ""
 
 
+def test_values_at_the_ends_of_a_literal_are_moved() -> None:
+    code = (
+        "def process(b, d, llm):\n"
+        '    x = llm.generate(f"Say yes or no to it all with great care.\\n\\nQuestion: {b}\\n\\n{d}")\n'
+        '    y = llm.generate(f"Question: {b}\\n\\n{d}\\n\\nGive one name only, please.")\n'
+        "    return x + y\n"
+    )
+    result = rewritten(code)
+    assert not result.left
+    assert '(f"Question: {b}\\n\\n{d}\\n\\nSay yes or no to it all with great care.")' in result.after
+
+
+def test_a_patch_has_the_lines_of_the_file() -> None:
+    """A line separator in a literal ends no line of a patch."""
+    code = 'def process(a, llm):\n    return llm.generate(f"Text: {a}\\n\\nName the\u2028author.")\n'
+    lines = rewritten(code).diff().split("\n")
+    assert [line[0] for line in lines if line] == ["-", "+", "@", " ", "-", "+"]
+
+
 def test_unchanged_source_is_not_touched() -> None:
     code = 'def process(text, llm):\n\treturn llm.generate( f"Translate.\\n\\n{text}\\n\\nFrench:" ) # odd  \r\n'
     assert rewritten(code).after == code
