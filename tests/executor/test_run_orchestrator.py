@@ -454,8 +454,8 @@ class Agent:
         self.llm = llm
 
     def process(self, text):
-        rules = [self.llm.generate("Name the rules of the house", max_tokens=8) for turn in range(3)]
-        return rules, self.llm.generate("Apply them to " + text, max_tokens=8)
+        rules = [self.llm.generate("Name the rules of the house", max_tokens=8, temperature=0) for turn in range(3)]
+        return rules, self.llm.generate("Apply them to " + text, max_tokens=8, temperature=0)
 """
 
 
@@ -473,6 +473,12 @@ async def test_equal_greedy_requests_of_a_run_are_sent_once_and_counted_apart(ru
     assert resumed.tally.memoized == 5 + 2
 
 
+async def test_requests_that_leave_sampling_to_the_target_are_each_sent_where_it_may_sample(runner: Runner) -> None:
+    target = ScriptedTarget()
+    await runner(REPEATS.replace(", temperature=0", ""), target, ["a", "b"])
+    assert len(target.sent) == 8
+
+
 @pytest.mark.parametrize("options", [RunOptions(mode=Mode.BASELINE), RunOptions(merge=False)])
 async def test_equal_requests_are_each_sent_in_baseline_and_where_told_to(runner: Runner, options: RunOptions) -> None:
     target = ScriptedTarget()
@@ -482,7 +488,7 @@ async def test_equal_requests_are_each_sent_in_baseline_and_where_told_to(runner
 
 
 async def test_sampling_calls_are_merged_only_when_told_to(runner: Runner) -> None:
-    source = REPEATS.replace("max_tokens=8)", "max_tokens=8, temperature=0.7)")
+    source = REPEATS.replace("temperature=0)", "temperature=0.7)")
     target = ScriptedTarget()
     await runner(source, target, ["a"])
     assert len(target.sent) == 4
