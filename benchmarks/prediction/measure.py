@@ -59,7 +59,7 @@ def main() -> None:
                 for workload in chosen:
                     for mode in Mode:
                         cold()
-                        line = measure(workload, name, target, mode, args, Path(folder) / "out.jsonl")
+                        line = measure(workload, name, target, mode, args, Path(folder))
                         print(json.dumps(line), file=results, flush=True)
                         print(line["agent"], name, mode, line["predicted_hit_rate"], line["hit_rate"], file=sys.stderr)
 
@@ -77,9 +77,11 @@ def targets(name: str, args: argparse.Namespace, folder: Path) -> Iterator[tuple
 
 
 def measure(
-    workload: Workload, name: str, target: str, mode: Mode, args: argparse.Namespace, output: Path
+    workload: Workload, name: str, target: str, mode: Mode, args: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
-    """One run: its figures, the prediction before it, and one after it with the outputs that it recorded."""
+    """One run: its figures, the prediction before it, one from the outputs of the run as written (where that is another
+    one, it was known before too), and one after it with the outputs that it recorded."""
+    as_written, output = (folder / f"{workload.name}.{each}.jsonl" for each in (Mode.BASELINE, mode))
     options = RunOptions(mode=mode, concurrency=args.concurrency, max_tokens=args.max_tokens)
     engine = EngineConfig(tokens_per_block=BLOCK_SIZE, capacity_blocks=BLOCKS, max_context=4096)
     request = RunRequest(
@@ -101,17 +103,20 @@ def measure(
     warm_ups = () if report.plan is None else report.plan.warm_up
     tokenizer = default_tokenizer()
     rows = [row for row in read_inputs(workload.inputs) if row.index < args.rows]
-    recorded = predict_run(
-        load_entry(workload.path),
-        rows,
-        tokenizer,
-        engine_config(facts, BLOCK_SIZE, BLOCKS) if name == "vllm" else engine,
-        options,
-        warm_ups=tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in warm_ups),
-        calls=calls_of_entry(workload.path),
-        outputs=outputs_of_run(output, SyntheticOutputs(tokenizer)),
-        profile=facts.engine,
-    )
+
+    def with_outputs_of(run: Path) -> float:
+        return predict_run(
+            load_entry(workload.path),
+            rows,
+            tokenizer,
+            engine_config(facts, BLOCK_SIZE, BLOCKS) if name == "vllm" else engine,
+            options,
+            warm_ups=tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in warm_ups),
+            calls=calls_of_entry(workload.path),
+            outputs=outputs_of_run(run, SyntheticOutputs(tokenizer)),
+            profile=facts.engine,
+        ).hit_rate
+
     return {
         "agent": workload.name,
         "target": name,
@@ -127,7 +132,8 @@ def measure(
         "predicted_cached_tokens": prediction.cached_tokens,
         "hit_rate": metrics.hit_rate,
         "predicted_hit_rate": prediction.hit_rate,
-        "recorded_hit_rate": recorded.hit_rate,
+        "former_run_hit_rate": None if mode is Mode.BASELINE else with_outputs_of(as_written),
+        "recorded_hit_rate": with_outputs_of(output),
         "attainable_hit_rate": metrics.attainable_hit_rate,
         "output_tokens": metrics.output_tokens,
         "wall_s": metrics.wall_s,

@@ -20,7 +20,7 @@ HEAD = """# Predicted and measured token hit rates
 
 Made by `benchmarks/prediction/table.py` from `benchmarks/prediction/results.jsonl`; `make bench-prediction` measures
 anew. Each line is one run that starts with an empty cache. *Predicted* was computed before it, from source and inputs,
-with synthetic outputs. *With its outputs* is the same prediction with the run's own outputs in their place: what is
+with synthetic outputs; *from the run as written* too, with the outputs which that run had recorded (`charter compile --outputs-of`). *With its outputs* is the same prediction with the run's own outputs in their place: what is
 left between it and *measured* is the order of events, what is between it and *predicted* is the model's text. Rates
 are cached over prompt tokens as the engine counts them, warm-ups included. The aim is a difference of at most {one:g}
 point, {two:g} where outputs feed prompts.
@@ -66,7 +66,7 @@ def _table(target: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
     setups = dict.fromkeys(_setup(row) for row in rows)
     yield f"{'; '.join(setups)}; {' to '.join(sorted({rows[0]['date'], rows[-1]['date']}))}.\n"
     columns = ["agent", "mode", "items", "calls", "prompt tokens", "predicted", "measured", "difference"]
-    columns += ["with its outputs", "attainable"]
+    columns += ["from the run as written", "with its outputs", "attainable"]
     yield f"| {' | '.join(columns)} |"
     yield "|---" * len(columns) + "|"
     for row in rows:
@@ -74,7 +74,7 @@ def _table(target: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
         yield (
             f"| {row['agent']} | {row['mode']} | {row['items']} | {row['calls']} | {row['prompt_tokens']:,} | "
             f"{_rate(row['predicted_hit_rate'])} | {_rate(row['hit_rate'])} | {difference(row):+.1f}{mark} | "
-            f"{_rate(row['recorded_hit_rate'])} | {_rate(row['attainable_hit_rate'])} |"
+            f"{_former(row)} | {_rate(row['recorded_hit_rate'])} | {_rate(row['attainable_hit_rate'])} |"
         )
     yield ""
 
@@ -95,6 +95,11 @@ def _why(row: Mapping[str, Any]) -> str:
     )
     run = f"`{row['agent']}`, {row['mode']}, {TITLES[row['target']]}"
     return f"{run}: {difference(row):+.1f} points. The cause is {cause}."
+
+
+def _former(row: Mapping[str, Any]) -> str:
+    rate = row.get("former_run_hit_rate")
+    return "" if rate is None else f"{rate:.1%} ({100 * (rate - row['hit_rate']):+.1f})"
 
 
 def _rate(value: float | None) -> str:

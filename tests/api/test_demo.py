@@ -1,14 +1,16 @@
-"""`charter demo` on the real embedded server, with one document and short outputs."""
+"""`charter demo` on the real embedded server, with one short document and short outputs."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from charter_compiler.cli import demo
 from charter_compiler.cli.main import main
 
 pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
@@ -20,10 +22,26 @@ METRICS = {
 """The keys that the design promises."""
 
 
+CHARACTERS = 1000
+"""Of the document: the first page shows whole ones, and this test the steps."""
+
+
+def short_examples(folder: Path) -> Path:
+    shipped = demo.examples_folder()
+    shutil.copytree(shipped / "agents", folder / "agents")
+    (folder / "data").mkdir()
+    with (shipped / demo.INPUTS).open(encoding="utf-8") as file:
+        row = json.loads(next(file))
+    (folder / demo.INPUTS).write_text(json.dumps(row | {"document": row["document"][:CHARACTERS]}), encoding="utf-8")
+    return folder
+
+
 def test_the_demo_runs_to_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    examples = short_examples(tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "examples_folder", lambda: examples)
     assert main(["demo", "--documents", "1", "--max-tokens", "4", "-o", "out"]) == 0
     printed = capsys.readouterr().out
     assert "same prompts sent: " in printed

@@ -39,13 +39,20 @@ def make_request(folder: Path, agent: str, rows: list[dict[str, Any]]) -> RunReq
         inputs=inputs,
         output=folder / "out.jsonl",
         target_options=TargetOptions(fresh_server=True, engine=ENGINE),
-        options=RunOptions(concurrency=4, max_tokens=6),
+        options=RunOptions(concurrency=4, max_tokens=4),
     )
 
 
 def first_rows(name: str, count: int) -> list[dict[str, Any]]:
     with (EXAMPLES / "data" / name).open(encoding="utf-8") as file:
         return [json.loads(next(file)) for _ in range(count)]
+
+
+def one_call(folder: Path, rows: list[dict[str, Any]]) -> RunRequest:
+    """An agent of a single short call, where what is tested is not the prompt."""
+    agent = folder / "agent.py"
+    agent.write_text("def process(text, llm):\n    return llm.generate(text, max_tokens=4)\n", encoding="utf-8")
+    return replace(make_request(folder, "none", rows), entry=f"{agent}:process")
 
 
 def check_prediction(report: RunReport) -> None:
@@ -59,7 +66,7 @@ def check_prediction(report: RunReport) -> None:
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory: pytest.TempPathFactory) -> SideBySide:
     folder = tmp_path_factory.mktemp("documents")
-    rows = [{"document": row["document"][:300], "id": n} for n, row in enumerate(first_rows("documents.jsonl", 4))]
+    rows = [{"document": row["document"][:300], "id": n} for n, row in enumerate(first_rows("documents.jsonl", 2))]
     request = make_request(folder, "document_processor.py:DocumentProcessor.process", rows)
     return run_side_by_side(request, folder)
 
@@ -67,11 +74,11 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> SideBySide:
 def test_rows_and_metrics_have_the_form_of_the_design(documents: SideBySide) -> None:
     for report in (documents.baseline, documents.optimized):
         rows = [json.loads(line) for line in report.rows.read_text(encoding="utf-8").splitlines()]
-        assert [row["index"] for row in rows] == [0, 1, 2, 3]
-        assert [row["input"]["id"] for row in rows] == [0, 1, 2, 3]
+        assert [row["index"] for row in rows] == [0, 1]
+        assert [row["input"]["id"] for row in rows] == [0, 1]
         assert all(row["error"] is None and set(row["output"]) >= {"entities", "classification"} for row in rows)
         metrics = json.loads(report.metrics_file.read_text(encoding="utf-8"))
-        assert (metrics["items"], metrics["failed"], metrics["calls"], metrics["layout"]) == (4, 0, 12, False)
+        assert (metrics["items"], metrics["failed"], metrics["calls"], metrics["layout"]) == (2, 0, 6, False)
         assert metrics["hit_rate"] == pytest.approx(metrics["cached_tokens"] / metrics["prompt_tokens"])
         assert metrics["latency_s"]["p95"] >= metrics["ttft_s"]["p50"] > 0
     assert documents.baseline.metrics.warmup_tokens == 0
@@ -90,7 +97,7 @@ def test_both_modes_sent_the_same_prompts(documents: SideBySide) -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_predicted_and_measured_hit_rate_agree_for_single_calls(tmp_path: Path, mode: Mode) -> None:
-    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 3))
+    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 2))
     check_prediction(measured_run(replace(request, options=replace(request.options, mode=mode))))
 
 
@@ -120,7 +127,7 @@ def test_a_server_that_dies_in_mid_run_is_one_line_and_finished_rows_stay(
         return server
 
     monkeypatch.setattr(targets, "start_server", start_and_note)
-    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 3))
+    request = one_call(tmp_path, [{"text": text} for text in ("Hello", "Good day", "Farewell")])
     request = replace(request, options=replace(request.options, concurrency=1))
     report = measured_run(request, killer)
     assert isinstance(report.stopped, TargetUnavailableError)
@@ -135,11 +142,7 @@ def test_a_server_that_dies_in_mid_run_is_one_line_and_finished_rows_stay(
 
 
 def test_a_prompt_longer_than_the_context_fails_its_item_alone(tmp_path: Path) -> None:
-    agent = tmp_path / "agent.py"
-    agent.write_text("def process(text, llm):\n    return llm.generate(text, max_tokens=4)\n", encoding="utf-8")
-    rows = [{"text": "Hello"}, {"text": "word " * 3000}, {"text": "Good day"}]
-    request = replace(make_request(tmp_path, "none", rows), entry=f"{agent}:process")
-    report = measured_run(request)
+    report = measured_run(one_call(tmp_path, [{"text": "Hello"}, {"text": "word " * 3000}, {"text": "Good day"}]))
     assert report.metrics.failed == 1
     assert report.first_error is not None
     index, error = report.first_error
@@ -157,10 +160,7 @@ def test_a_server_that_was_started_by_hand_is_found_used_and_left_running(
 
     monkeypatch.setattr(find_running, "__defaults__", (embedded_server.grpc_url,))
     monkeypatch.setattr(targets, "start_server", lambda _options: pytest.fail("another server was started"))
-    agent = tmp_path / "agent.py"
-    agent.write_text("def process(text, llm):\n    return llm.generate(text, max_tokens=4)\n", encoding="utf-8")
-    request = make_request(tmp_path, "none", [{"text": "The capital of France is"}])
-    request = replace(request, entry=f"{agent}:process", target_options=TargetOptions())
+    request = replace(one_call(tmp_path, [{"text": "The capital of France is"}]), target_options=TargetOptions())
     report = measured_run(request)
     assert report.metrics.failed == 0
     assert report.metrics.prompt_tokens == len(default_tokenizer().encode("The capital of France is"))
@@ -185,7 +185,7 @@ def test_a_server_that_was_started_by_hand_is_found_used_and_left_running(
 
 def test_a_laid_out_run_reuses_what_was_predicted_and_the_gate_compares_its_outputs(tmp_path: Path) -> None:
     """Measured within one point of predicted, on the real server; and the same two runs through the gate."""
-    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 4))
+    request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 3))
     report = measured_run(replace(request, layout=True))
     assert report.metrics.layout
     assert report.prediction is not None
