@@ -20,10 +20,11 @@ HEAD = """# Predicted and measured token hit rates
 
 Made by `benchmarks/prediction/table.py` from `benchmarks/prediction/results.jsonl`; `make bench-prediction` measures
 anew. Each line is one run that starts with an empty cache. *Predicted* was computed before it, from source and inputs,
-with synthetic outputs; *from the run as written* too, with the outputs which that run had recorded (`charter compile --outputs-of`). *With its outputs* is the same prediction with the run's own outputs in their place: what is
-left between it and *measured* is the order of events, what is between it and *predicted* is the model's text. Rates
-are cached over prompt tokens as the engine counts them, warm-ups included. The aim is a difference of at most {one:g}
-point, {two:g} where outputs feed prompts.
+with synthetic outputs; *from the run as written* too, with the outputs that that run had recorded (`charter compile
+--outputs-of`), its distance from *measured* in brackets. *With its outputs* is the same prediction with the run's own
+outputs in their place: what is left between it and *measured* is the order of events, what is between it and
+*predicted* is the model's text. Rates are cached over prompt tokens as the engine counts them, warm-ups included. The
+aim is a difference of at most {one:g} point, {two:g} where outputs feed prompts.
 """
 
 

@@ -36,4 +36,5 @@ WORKLOADS = (
     Workload("tree_search", "tree_search.py:TreeSearch.explain", "report_questions.jsonl", True),
     Workload("tool_loop", "tool_loop.py:ToolLoop.run", "report_questions.jsonl", True),
     Workload("retrieval", "retrieval.py:Retrieval.answer", "report_questions.jsonl", False),
+    Workload("question_desk", "question_desk.py:QuestionDesk.handle", "report_questions.jsonl", True),
 )

@@ -121,4 +121,4 @@ def _own_plan(
         capacity_blocks=plan.capacity_blocks,
         layouts=layouts,
     )
-    return replace(own, warms=plan.warms)
+    return replace(own, warms=plan.warms, schedule=plan.schedule)

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -30,10 +30,14 @@ from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.codec import encode
 from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
+from charter_compiler.predict.control_flow import trace_agent
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
-from charter_compiler.predict.prediction import Prediction, predict_run
+from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
+from charter_compiler.predict.schedules import choose_schedule, reuses_enough
+from charter_compiler.predict.synthetic import SyntheticOutputs
 
 WARM_SERVER = (
     "the embedded server was running already: what earlier prompts left in its cache counts as measured, but not as "
@@ -183,7 +187,9 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
         observer.predicting(items)
-        prediction, notes = await _predict(request, entry, calls, planned, target, warm_ups)
+        prediction, schedule, notes = await _predict(request, entry, calls, planned, target, warm_ups)
+        request = replace(request, options=replace(request.options, schedule=schedule))
+        plan = None if plan is None else replace(plan, schedule=schedule)
         if request.options.mode is Mode.OPTIMIZED:
             notes = [*target.limits, *notes]
         if target.facts.embedded and target.server is None:
@@ -295,36 +301,49 @@ async def _predict(
     layouts: Sequence[PlannedLayout],
     target: OpenTarget,
     warm_ups: Sequence[GenerationRequest],
-) -> tuple[Prediction | None, list[str]]:
-    """The prediction, and notes on why there is none or what it leaves out."""
+) -> tuple[Prediction | None, Schedule, list[str]]:
+    """The prediction; the plan's schedule, or the one that is predicted to be best where there is no plan; and notes
+    on why there is no prediction, or what it leaves out."""
     tokenizer, engine = target.tokenizer, target.engine
+    planned = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
     if request.predict is PredictWhen.NEVER:
-        return None, []
+        return None, planned, []
     if tokenizer is None or engine is None:
-        return None, ["no prediction: the target does not state its tokenizer, block size and capacity"]
+        return None, planned, ["no prediction: the target does not state its tokenizer, block size and capacity"]
     if request.predict is PredictWhen.PURE:
         effects = possible_effects(entry.path.resolve(), entry.root)
         if effects:
-            return None, [f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"]
+            return (
+                None,
+                planned,
+                [f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"],
+            )
 
-    def work() -> Prediction:
-        return predict_run(
-            entry,
-            _rows(request),
-            tokenizer,
-            engine,
-            request.options,
-            warm_ups=warm_ups,
-            calls=calls,
-            layouts=PromptLayouts(layouts, calls),
-            profile=target.facts.engine,
-        )
+    def work() -> tuple[Prediction, Schedule]:
+        rows = list(_rows(request))
+        outputs, orders = SyntheticOutputs(tokenizer), PromptLayouts(layouts, calls)
+        most = request.options.max_tokens
+        traces = trace_agent(entry, rows, outputs, max_tokens=most, calls=calls, layouts=orders)
+        simulation = Simulation(tokenizer, engine, request.options, profile=target.facts.engine)
 
-    prediction = await in_daemon_thread(work, "charter-predict")
+        def predict(schedule: Schedule) -> Prediction:
+            scheduled = replace(simulation, options=replace(request.options, schedule=schedule))
+            return predict_traces(traces, rows, scheduled, warm_ups=warm_ups, calls=calls)
+
+        found = predict(planned)
+        free = request.plan is None and request.options.mode is Mode.OPTIMIZED
+        if not free or found.problem or reuses_enough(found):
+            return found, planned
+        chosen = choose_schedule(simulation, traces, warm_ups).schedule
+        return (found if chosen == planned else predict(chosen)), chosen
+
+    prediction, schedule = await in_daemon_thread(work, "charter-predict")
     notes = [f"no prediction: {prediction.problem}"] if prediction.problem else []
     if prediction.refused:
         notes.append(f"the prediction leaves calls out: {prediction.refused}")
-    return prediction, notes
+    if schedule != planned:
+        notes.append(f"order of calls: {schedule}, which is predicted to compute the fewest prompt tokens")
+    return prediction, schedule, notes
 
 
 def _identity(request: RunRequest) -> dict[str, object]:

@@ -10,7 +10,8 @@ from rich.console import Console
 
 from charter_compiler.analysis.gpu_memory import GPUS
 from charter_compiler.api.compilation import Compilation
-from charter_compiler.api.compile import CompileRequest, compile_agent
+from charter_compiler.api.compile import compile_agent
+from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.engine_target import ConfigOptions
 from charter_compiler.api.layout_gate import (
     DEFAULT_METRIC,

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.syntax import Syntax
 
 from charter_compiler.api.compilation import Compilation
-from charter_compiler.api.compile import CompileRequest, compile_agent
+from charter_compiler.api.compile import compile_agent
+from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.environment import describe_environment
 from charter_compiler.api.measured_run import RunReport, RunRequest
 from charter_compiler.api.side_by_side import BASELINE, LAID_OUT, OPTIMIZED, SideBySide, run_side_by_side

@@ -165,7 +165,7 @@ class Dispatcher:
         task = asyncio.current_task()
         assert task is not None
         key = next(self._keys)
-        self._scheduler.submit(self._prompts.scheduled(key, item, tokens, request.max_tokens))
+        self._scheduler.submit(self._prompts.scheduled(key, item, ordinal, tokens, request.max_tokens))
         go = self._waiting[key] = self._loop.create_future()
         self._pump()
         self._open.add(task)

@@ -77,6 +77,7 @@ BY_MESSAGE: tuple[tuple[re.Pattern[str], Meaning], ...] = tuple(
         (r"(sent|received) message larger than max", TOO_LARGE),
         (r"prompt length .* exceeds max|exceeds? (the )?(maximum|max) (input|sequence|context)", CONTEXT),
         (r"max_seq_len|context length|(exceeds?|fit|fit into|fit in) the (context|kv cache)", CONTEXT),
+        (r"^internal error from core$", UNAVAILABLE),  # gRPC's asyncio API, of a connection that broke between messages
         (r"unknown model|has no available versions|is not (ready|found)$", UNKNOWN_MODEL),
         (r"exceeds maximum queue size|too many requests", OVERLOADED),
         (r"request timeout expired|deadline exceeded", TIMEOUT),

@@ -29,6 +29,7 @@ from charter_compiler.executor.results import ResultRow, RowError, RowWriter, pl
 from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.types import AsyncTarget, GenerationRequest, TargetFacts
 from charter_compiler.ir.nodes import Call
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 DEFAULT_CONCURRENCY = 16
@@ -41,7 +42,7 @@ class RunOptions:
     ``concurrency``: items in flight; ``max_tokens``: caps every call's; ``max_failures``: the run ends when more items
     than that have failed, ``None`` for never; ``handle_interrupt``: Ctrl-C lets the running items finish, a second one
     stops them (only in the main thread). ``merge``: in optimized mode, equal requests are answered once;
-    ``merge_sampling``: those with a temperature and no seed too.
+    ``merge_sampling``: those with a temperature and no seed too. ``schedule`` is a plan's, for optimized mode.
     """
 
     mode: Mode = Mode.OPTIMIZED
@@ -51,6 +52,7 @@ class RunOptions:
     handle_interrupt: bool = False
     merge: bool = True
     merge_sampling: bool = False
+    schedule: Schedule = DEFAULT_SCHEDULE
 
     @property
     def merges(self) -> bool:
@@ -128,7 +130,7 @@ class _Run:
         self._tally = Tally()
         for figures in context.resumed.warm_ups:
             self._tally.add_warm_up(figures)
-        self._scheduler = make_scheduler(options.mode, options.concurrency, facts.capacity_blocks)
+        self._scheduler = make_scheduler(options.mode, options.concurrency, facts.capacity_blocks, options.schedule)
         unbounded = None
         if context.resumed.resumed:
             # What the earlier part had left in a cache that never evicts is not known: then there is no such rate.

@@ -32,14 +32,16 @@ class PromptTokens:
             return None
         return self._tokenizer.encode(self._tokenizer.render_chat(request.messages))
 
-    def scheduled(self, key: int, item: int | None, tokens: Sequence[int] | None, max_tokens: int) -> ScheduledCall:
+    def scheduled(
+        self, key: int, item: int | None, stage: int, tokens: Sequence[int] | None, max_tokens: int
+    ) -> ScheduledCall:
         """A prompt of these tokens as the scheduler takes it; without blocks where they are not known."""
         size = self._tokens_per_block
         if tokens is None or size is None:
-            return ScheduledCall(key, item)
+            return ScheduledCall(key, item, stage=stage)
         blocks = block_hashes(tokens, size)
         total = -(-(len(tokens) + max_tokens) // size)
-        return ScheduledCall(key, item, blocks, total - len(blocks))
+        return ScheduledCall(key, item, blocks, total - len(blocks), stage)
 
     def with_output(self, tokens: Sequence[int], output: str) -> list[int]:
         """Prompt and output as the cache holds them after the call: the last token has no KV."""

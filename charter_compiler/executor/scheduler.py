@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
+
 WARM_UP_RANK = -1
 """Warm-ups go before every item."""
 
@@ -37,13 +39,15 @@ class ScheduledCall:
 
     ``blocks`` are the chained hashes of the prompt's full blocks, the leading one first; empty where the target's
     tokenizer or block size is not known, and then nothing is single-flighted. ``tail_blocks`` counts the blocks of the
-    prompt's last, partial block and of the longest output. ``item`` is ``None`` for a warm-up.
+    prompt's last, partial block and of the longest output. ``item`` is ``None`` for a warm-up; ``stage`` counts the
+    calls that the item made before.
     """
 
     key: int
     item: int | None
     blocks: tuple[Hashable, ...] = ()
     tail_blocks: int = 0
+    stage: int = 0
 
 
 class Scheduler(Protocol):
@@ -120,18 +124,21 @@ class PrefixScheduler:
 
     - *Single-flight*: of the calls whose leading blocks are not known to be cached, one computes a block first; the
       others that begin with it wait for its first token.
-    - *Item by item*: calls of the item that started first go first, warm-ups before them all. A call is held back while
-      the calls in flight and it do not fit ``capacity_blocks`` together, unless nothing is in flight.
-    - *Admission*: an item starts only while the running items and it are expected to fit, judged by the most blocks
-      that the items so far needed at once, and never above ``concurrency``.
+    - *Item by item*: calls of the item that started first go first, warm-ups before them all; or *stage by stage*:
+      calls with the fewest calls before them in their item. A call is held back while the calls in flight and it do
+      not fit ``capacity_blocks`` together, unless nothing is in flight.
+    - *Admission*: never above ``concurrency`` items; item by item, one starts only while the running items and it are
+      expected to fit, judged by the most blocks that the items so far needed at once. Stage by stage, an item's blocks
+      are not counted on to last until its next call.
 
     What is cached is known from the calls that passed here, forgotten in order of last use beyond the capacity. It
     steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
     """
 
-    def __init__(self, concurrency: int, capacity_blocks: int | None = None) -> None:
+    def __init__(self, concurrency: int, capacity_blocks: int | None = None, order: Order = Order.ITEM_FIRST) -> None:
         self._concurrency = concurrency
         self._capacity = capacity_blocks
+        self._by_stage = order is Order.STAGE_FIRST
         self._live: dict[int, _LiveItem] = {}
         self._started = 0
         self._finished = 0
@@ -144,15 +151,15 @@ class PrefixScheduler:
         self._in_flight: dict[int, ScheduledCall] = {}
         self._held_blocks: Counter[Hashable] = Counter()
         self._tail_blocks = 0
-        self._queue: list[tuple[int, int]] = []
-        self._behind: dict[int, list[tuple[int, int]]] = {}
+        self._queue: list[tuple[int, int, int]] = []
+        self._behind: dict[int, list[tuple[int, int, int]]] = {}
 
     # Items
 
     def may_start(self) -> bool:
         if len(self._live) >= self._concurrency:
             return False
-        if self._capacity is None or not self._live:
+        if self._capacity is None or not self._live or self._by_stage:
             return True
         expected = self._expected_footprint()
         if expected is None:
@@ -195,7 +202,7 @@ class PrefixScheduler:
             # A call larger than the cache is refused by the target; it says nothing of what items need.
             needed = self._private_blocks(item)
             item.footprint = max(item.footprint, needed if self._capacity is None else min(needed, self._capacity))
-        heapq.heappush(self._queue, (rank, call.key))
+        heapq.heappush(self._queue, (call.stage if self._by_stage else 0, rank, call.key))
 
     def _private_blocks(self, item: _LiveItem) -> int:
         blocks = {block for call in item.open_calls.values() for block in call.blocks} - self._constant
@@ -205,7 +212,7 @@ class PrefixScheduler:
         out: list[ScheduledCall] = []
         while self._queue:
             entry = self._queue[0]
-            call = self._calls.get(entry[1])
+            call = self._calls.get(entry[-1])
             if call is None:  # withdrawn while it waited
                 heapq.heappop(self._queue)
                 continue
@@ -277,8 +284,11 @@ class PrefixScheduler:
             heapq.heappush(self._queue, entry)
 
 
-def make_scheduler(mode: Mode, concurrency: int, capacity_blocks: int | None) -> Scheduler:
-    """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say."""
+def make_scheduler(
+    mode: Mode, concurrency: int, capacity_blocks: int | None, schedule: Schedule = DEFAULT_SCHEDULE
+) -> Scheduler:
+    """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say. The
+    baseline has no ``schedule``."""
     if mode is Mode.BASELINE:
         return PassThroughScheduler(concurrency)
-    return PrefixScheduler(concurrency, capacity_blocks)
+    return PrefixScheduler(schedule.items(concurrency), capacity_blocks, schedule.order)

@@ -14,10 +14,11 @@ from charter_compiler.ir.nodes import CallRef, Param, walk
 from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.codec import decode, encode
 from charter_compiler.plan.hints import CallHints
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.plan.sources import SourceHash, check_sources, hash_sources
 from charter_compiler.tokens.blocks import cache_id
 
-VERSION = 4
+VERSION = 5
 """Grows with every change of the format; a plan of another version is refused, not guessed at."""
 
 
@@ -46,7 +47,8 @@ class ExecutionPlan:
     counted with; ``block_size`` is in tokens, ``capacity_blocks`` ``None`` where the target does not say.
     ``warms`` is false where the prediction showed that computing prefixes beforehand saves nothing. ``hints`` has one
     entry a call site, in the order of an item: what an engine may be told of the future. ``layouts``: the call sites
-    whose prompts are sent in another order than written; empty unless a layout was asked for.
+    whose prompts are sent in another order than written; empty unless a layout was asked for. ``schedule``: the order
+    of calls that was predicted to compute the least.
     """
 
     entry: str
@@ -60,6 +62,7 @@ class ExecutionPlan:
     warms: bool = True
     hints: tuple[CallHints, ...] = ()
     layouts: tuple[PlannedLayout, ...] = ()
+    schedule: Schedule = DEFAULT_SCHEDULE
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:

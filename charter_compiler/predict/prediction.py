@@ -76,7 +76,14 @@ class Simulation:
         merging = partial(merge_key, sampling=options.merge_sampling, greedy_by_default=self.profile is None)
         key = merging if options.merges else (lambda request: None)
         return Replay(
-            self.tokenizer, self.engine, options.mode, options.concurrency, self.costs, self.profile, merge_key=key
+            self.tokenizer,
+            self.engine,
+            options.mode,
+            options.concurrency,
+            self.costs,
+            self.profile,
+            merge_key=key,
+            schedule=options.schedule,
         )
 
     def run(self, traces: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:

@@ -14,6 +14,7 @@ from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall
 from charter_compiler.predict.cost_model import Costs
 from charter_compiler.predict.prefix_index import NOTHING_SHARED, PrefixIndex, SharedPrefix
@@ -80,6 +81,7 @@ class Replay:
         costs: what takes how long.
         profile: whose scheduler and cache rules hold: ``vllm``, else those of the embedded engine, TensorRT-LLM's.
         merge_key: what requests have in common that are answered once; ``None`` for one that is sent.
+        schedule: the plan's order, in optimized mode.
     """
 
     def __init__(
@@ -91,10 +93,11 @@ class Replay:
         costs: Costs | None = None,
         profile: str | None = None,
         merge_key: Callable[[GenerationRequest], Hashable] = lambda request: None,
+        schedule: Schedule = DEFAULT_SCHEDULE,
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
-        self._scheduler = make_scheduler(mode, concurrency, engine.capacity_blocks)
+        self._scheduler = make_scheduler(mode, concurrency, engine.capacity_blocks, schedule)
         self._costs = costs or Costs()
         self._transit = round(self._costs.transit)
         self._outputs: dict[int, Sequence[int]] = {}
@@ -221,8 +224,8 @@ class Replay:
         assert prompt is not None, "predict_run refuses chats for which there is no template"
         tokens = self._tokenizer.encode(output)[: request.max_tokens]
         self._open[key] = _Open(trace, prompt, tokens, request.max_tokens)
-        item = None if trace is None else trace.call.item
-        self._scheduler.submit(self._prompts.scheduled(key, item, prompt, request.max_tokens))
+        item, stage = (None, 0) if trace is None else (trace.call.item, trace.call.ordinal)
+        self._scheduler.submit(self._prompts.scheduled(key, item, stage, prompt, request.max_tokens))
 
     def _send(self) -> None:
         for scheduled in self._scheduler.ready():

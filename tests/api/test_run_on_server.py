@@ -19,6 +19,7 @@ from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import TargetOptions
+from charter_compiler.plan.schedule import Order
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.serve.discovery import find_running
 from charter_compiler.serve.engine.interface import EngineConfig
@@ -99,6 +100,17 @@ def test_both_modes_sent_the_same_prompts(documents: SideBySide) -> None:
 def test_predicted_and_measured_hit_rate_agree_for_single_calls(tmp_path: Path, mode: Mode) -> None:
     request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 2))
     check_prediction(measured_run(replace(request, options=replace(request.options, mode=mode))))
+
+
+def test_stages_with_handbooks_are_run_one_after_the_other_where_the_cache_holds_one(tmp_path: Path) -> None:
+    request = make_request(tmp_path, "question_desk.py:QuestionDesk.handle", first_rows("report_questions.jsonl", 3))
+    small = replace(ENGINE, capacity_blocks=20)
+    report = measured_run(replace(request, target_options=TargetOptions(fresh_server=True, engine=small)))
+    assert report.plan is not None
+    assert report.plan.schedule.order is Order.STAGE_FIRST
+    check_prediction(report)
+    assert report.metrics.hit_rate is not None
+    assert report.metrics.hit_rate > 0.4
 
 
 class _Killer(RunObserver):

@@ -24,8 +24,8 @@ PREFIX = "The quick brown fox jumps over the lazy dog while the cat watches from
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with an agent and three short rows; no server on this machine is asked."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("charter_compiler.api.compile.find_running", lambda: None)
-    monkeypatch.setattr("charter_compiler.api.compile.find_calibration", lambda target, model: None)
+    monkeypatch.setattr("charter_compiler.api.compile_target.find_running", lambda: None)
+    monkeypatch.setattr("charter_compiler.api.predicted_passes.find_calibration", lambda target, model: None)
     shutil.copy(AGENTS / "document_processor.py", tmp_path)
     rows = [{"document": f"Report {n}: revenue grew.", "ignored": n} for n in range(3)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -122,7 +122,7 @@ def test_seconds_are_predicted_once_the_target_is_calibrated(
 ) -> None:
     costs = Costs(step=1e6, prefill_token=1e6, decode_token=5e6)
     kept = Calibration("local", "m", costs, Check(8, 3.0, 2.0), (), (), "2026-11-25")
-    monkeypatch.setattr("charter_compiler.api.compile.find_calibration", lambda target, model: kept)
+    monkeypatch.setattr("charter_compiler.api.predicted_passes.find_calibration", lambda target, model: kept)
     out = compiled("--inputs", "in.jsonl")
     seconds = json.loads((out / "details.json").read_text(encoding="utf-8"))["seconds"]
     prediction = prediction_in(out)["planned"]

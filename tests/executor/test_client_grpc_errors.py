@@ -45,6 +45,7 @@ def test_a_status_without_a_message_is_named(code: grpc.StatusCode) -> None:
         ("UNAVAILABLE", "This protocol is restricted, expecting header 'x'", errors.AuthenticationError),
         ("UNAVAILABLE", "Ssl handshake failed: certificate verify failed", errors.AuthenticationError),
         ("RESOURCE_EXHAUSTED", "slow down", errors.TargetOverloadedError),
+        ("INTERNAL", "Internal error from Core", errors.TargetUnavailableError),
         (
             "RESOURCE_EXHAUSTED",
             "CLIENT: Received message larger than max (9 vs. 4)",

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter_compiler.executor.scheduler import Mode, PrefixScheduler, ScheduledCall, make_scheduler
+from charter_compiler.plan.schedule import Order, Schedule
 
 
 def keys(calls: list[ScheduledCall]) -> list[int]:
@@ -229,3 +230,28 @@ def test_every_call_is_sent_once_and_no_cold_block_twice_at_once(plan: Plan, mod
             assert item is not None
             go_on(item)
     assert sorted(sent) == list(range(made))
+
+
+def test_stage_by_stage_earlier_calls_go_before_later_ones_of_items_that_started_first() -> None:
+    scheduler = make_scheduler(Mode.OPTIMIZED, 3, 4, Schedule(Order.STAGE_FIRST))
+    for item in range(3):
+        assert scheduler.may_start(), "an item's blocks need not last until its next call"
+        scheduler.start_item(item)
+    assert not scheduler.may_start()
+    scheduler.submit(ScheduledCall(0, 0, blocks=("two", "a"), tail_blocks=1, stage=1))
+    scheduler.submit(ScheduledCall(1, 1, blocks=("one", "b"), tail_blocks=1))
+    scheduler.submit(ScheduledCall(2, 2, blocks=("one", "c"), tail_blocks=1))
+    assert keys(scheduler.ready()) == [1]
+    scheduler.on_first_token(1)
+    scheduler.on_done(1)
+    assert keys(scheduler.ready()) == [2]
+    scheduler.on_done(2)
+    assert keys(scheduler.ready()) == [0]
+
+
+def test_a_group_bounds_the_items_in_flight_within_what_the_run_allows() -> None:
+    assert Schedule(group=2).items(16) == 2
+    assert Schedule(group=32).items(16) == 16
+    scheduler = make_scheduler(Mode.OPTIMIZED, 16, None, Schedule(group=1))
+    scheduler.start_item(0)
+    assert not scheduler.may_start()

@@ -1,0 +1,87 @@
+"""Which order of calls, and how many items at once, a run is best scheduled with: each is simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
+from charter_compiler.predict.control_flow import ItemTrace
+from charter_compiler.predict.prediction import Prediction, Simulation, summarize
+
+ENOUGH = 0.995
+"""Of the attainable hit rate. A run whose own schedule reaches that is not simulated with others."""
+NEAR = 0.01
+"""Schedules whose computed prompt tokens differ by less than this share count as equal: of those, more items in flight
+keep the engine's batches full."""
+SAMPLE = 256
+"""Items at most that the choice is made on; the first ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class TriedSchedule:
+    """A schedule as simulated. ``computed_tokens``: prompt tokens that were not cached. ``seconds``: virtual time,
+    ``None`` where the target was not calibrated."""
+
+    schedule: Schedule
+    computed_tokens: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleChoice:
+    """The chosen schedule, and all that were tried, the run's own first; only this one where it is good enough."""
+
+    schedule: Schedule
+    tried: tuple[TriedSchedule, ...]
+
+    @property
+    def by_time(self) -> bool:
+        """Whether predicted seconds decided, not computed tokens."""
+        return all(each.seconds is not None for each in self.tried)
+
+
+def reuses_enough(prediction: Prediction) -> bool:
+    """Whether no other schedule could reuse more that is worth looking for."""
+    return (prediction.hit_rate or 0.0) >= ENOUGH * (prediction.attainable_hit_rate or 0.0)
+
+
+def schedules(concurrency: int) -> Iterator[Schedule]:
+    """Those worth trying for so many items in flight: both orders, and by items ever smaller groups."""
+    yield DEFAULT_SCHEDULE
+    yield Schedule(Order.STAGE_FIRST)
+    group = concurrency // 2
+    while group:
+        yield Schedule(Order.ITEM_FIRST, group)
+        group //= 2
+
+
+def choose_schedule(
+    simulation: Simulation, traces: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()
+) -> ScheduleChoice:
+    """The schedule with the least predicted time where the target was calibrated, else that which computes the fewest
+    prompt tokens, within ``NEAR``; in doubt the one that comes first in ``schedules``.
+
+    Raises:
+        TokenizerError: a chat, for which the tokenizer has no template.
+    """
+    sample = list(traces[:SAMPLE])
+    options = replace(simulation.options, mode=Mode.OPTIMIZED)
+    tried: list[TriedSchedule] = []
+    for schedule in schedules(options.concurrency):
+        replay = replace(simulation, options=replace(options, schedule=schedule)).replay()
+        found = summarize(len(sample), replay.run(sample, warm_ups))
+        computed = (found.prompt_tokens or 0) - (found.cached_tokens or 0)
+        tried.append(TriedSchedule(schedule, computed, None if simulation.costs is None else replay.seconds))
+        if schedule == DEFAULT_SCHEDULE and reuses_enough(found):
+            break
+    choice = ScheduleChoice(DEFAULT_SCHEDULE, tuple(tried))
+    return replace(choice, schedule=_best(choice))
+
+
+def _best(choice: ScheduleChoice) -> Schedule:
+    costs = [(each.seconds or 0.0) if choice.by_time else float(each.computed_tokens) for each in choice.tried]
+    good = min(costs) * (1 + NEAR)
+    return next(each.schedule for each, cost in zip(choice.tried, costs, strict=True) if cost <= good)

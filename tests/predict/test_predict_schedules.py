@@ -1,0 +1,72 @@
+"""The order of calls that is chosen for runs whose best one is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from charter_compiler.executor.entry import load_entry
+from charter_compiler.executor.inputs import InputRow
+from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
+from charter_compiler.predict.control_flow import ItemTrace, trace_agent
+from charter_compiler.predict.cost_model import Costs
+from charter_compiler.predict.prediction import Simulation
+from charter_compiler.predict.schedules import ScheduleChoice, choose_schedule, schedules
+from charter_compiler.predict.synthetic import SyntheticOutputs
+from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.tokens.tokenizer import default_tokenizer
+
+TOKENIZER = default_tokenizer()
+STAGES = """
+ONE = "The first handbook says that every letter is read twice before it is answered. " * 20
+TWO = "A second handbook tells the clerk which letters are passed on, and to whom they go. " * 20
+
+def process(text, llm):
+    first = llm.generate(ONE + text, max_tokens=4)
+    return llm.generate(TWO + text, max_tokens=4)
+"""
+ITEMS = """
+def process(text, llm):
+    letter = f"Letter of customer {text}, who writes to us about an order. " * 8
+    first = llm.generate(letter + "Sort it.", max_tokens=4)
+    return llm.generate(letter + "Answer it.", max_tokens=4)
+"""
+
+
+def traces(tmp_path: Path, source: str, items: int = 6) -> list[ItemTrace]:
+    path = tmp_path / "agent.py"
+    path.write_text(source, encoding="utf-8")
+    rows = [InputRow(n, n + 1, {"text": f"{n} {n * n}"}) for n in range(items)]
+    return trace_agent(load_entry(f"{path}:process"), rows, SyntheticOutputs(TOKENIZER), max_tokens=4, calls=())
+
+
+def choose(found: Sequence[ItemTrace], capacity: int, costs: Costs | None = None) -> ScheduleChoice:
+    engine = EngineConfig(capacity_blocks=capacity)
+    return choose_schedule(Simulation(TOKENIZER, engine, RunOptions(concurrency=4), costs), found)
+
+
+def test_stage_by_stage_where_one_stage_alone_fits_the_cache(tmp_path: Path) -> None:
+    choice = choose(traces(tmp_path, STAGES), capacity=14)
+    assert choice.schedule == Schedule(Order.STAGE_FIRST)
+    computed = {each.schedule: each.computed_tokens for each in choice.tried}
+    assert computed[choice.schedule] < computed[DEFAULT_SCHEDULE] / 2
+    assert [each.schedule for each in choice.tried] == list(schedules(4))
+    assert not choice.by_time
+
+
+def test_the_time_decides_where_the_target_was_calibrated(tmp_path: Path) -> None:
+    choice = choose(traces(tmp_path, STAGES), 14, Costs())
+    assert choice.by_time
+    assert choice.schedule == Schedule(Order.STAGE_FIRST)
+    assert all(each.seconds for each in choice.tried)
+
+
+def test_item_by_item_where_the_item_is_what_calls_share(tmp_path: Path) -> None:
+    assert choose(traces(tmp_path, ITEMS), capacity=8).schedule.order is Order.ITEM_FIRST
+
+
+def test_no_other_is_tried_where_all_fits(tmp_path: Path) -> None:
+    choice = choose(traces(tmp_path, STAGES), capacity=256)
+    assert choice.schedule == DEFAULT_SCHEDULE
+    assert len(choice.tried) == 1
