@@ -22,7 +22,9 @@ LAYERS = (
     "executor",
     "predict",
     ("bench", "report"),
-    ("api", "cli"),
+    "api",
+    "deploy",
+    "cli",
 )
 PACKAGE = Path(__file__).parent.parent / "charter_compiler"
 RANK = {name: rank for rank, entry in enumerate(LAYERS) for name in ([entry] if isinstance(entry, str) else entry)}

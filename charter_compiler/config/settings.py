@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import yaml
-
 from charter_compiler.cache.retention import MAX_PRIORITY
+from charter_compiler.config.yaml_file import read_mapping
 from charter_compiler.diagnostics.errors import ConfigError
 
 Scalar: TypeAlias = str | int | float | bool
@@ -57,17 +56,9 @@ def read_overrides(folder: Path, known: Mapping[str, type]) -> Overrides:
     """
     path = folder / OVERRIDES_FILE
     try:
-        text = path.read_text(encoding="utf-8")
+        values = read_mapping(path)
     except FileNotFoundError:
         return Overrides()
-    except OSError as error:
-        raise ConfigError(f"cannot be read: {error.strerror}", place=str(path)) from error
-    try:
-        values: Any = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML: {' '.join(str(error).split())}", place=str(path)) from error
-    if not isinstance(values, dict):
-        raise ConfigError("is not a mapping of names to values", place=str(path))
     return Overrides({str(name): _checked(str(name), value, known, path) for name, value in values.items()})
 
 
