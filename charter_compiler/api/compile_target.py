@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.targets import LOCAL, OpenTarget, engine_config, open_target, served_tokenizer
-from charter_compiler.serve.discovery import find_running
+from charter_compiler.serve.discovery import find_here
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer, load_tokenizer
 
@@ -26,7 +26,7 @@ class DescribedTarget:
 def describe_target(request: CompileRequest) -> DescribedTarget:
     """Tokenizer and sizes of the target. The embedded server need not run: what it would be started with counts."""
     if request.target == LOCAL:
-        info = find_running()
+        info = find_here()
         if info is not None:
             served = served_tokenizer(info, request.target_options.tokenizer)
             described = DescribedTarget(info.model, _require_tokenizer(served, request), info.engine)

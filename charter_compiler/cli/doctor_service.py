@@ -8,7 +8,7 @@ from pathlib import Path
 
 from charter_compiler.cli.doctor import DISK_NEEDED, Check, check_space
 from charter_compiler.diagnostics.errors import CharterError, PortInUseError
-from charter_compiler.serve.discovery import find_running
+from charter_compiler.serve.discovery import find_here
 from charter_compiler.serve.options import DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, ServerOptions
 from charter_compiler.serve.server import choose_ports, start_server
 from charter_compiler.serve.wheel import INSTALL, find_triton
@@ -30,7 +30,7 @@ def service_checks(*, start: bool) -> Iterator[Check]:
 
 def check_ports() -> Check:
     """Whether ``charter serve`` could listen on its default ports, or does already."""
-    if running := find_running():
+    if running := find_here():
         return Check("default ports", True, f"the embedded server runs at {running.grpc_url} with {running.model}")
     options = ServerOptions(
         Path(), "", http_port=DEFAULT_HTTP_PORT, grpc_port=DEFAULT_GRPC_PORT, metrics_port=DEFAULT_METRICS_PORT

@@ -24,7 +24,7 @@ from charter_compiler.executor.triton_channel import DEFAULT_GRPC_PORT, Endpoint
 from charter_compiler.executor.triton_client_async import AsyncProductionTritonClient
 from charter_compiler.executor.types import AsyncTarget, TargetFacts
 from charter_compiler.plan.execution_plan import ExecutionPlan
-from charter_compiler.serve.discovery import ServerInfo, find_running, is_loopback
+from charter_compiler.serve.discovery import ServerInfo, find_here, find_running
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import ServerHandle, start_server
@@ -49,7 +49,8 @@ class TargetOptions:
 
     ``fresh_server``: ``local`` starts a server of its own, with an empty cache, even if one is running; ``engine`` and
     ``model`` (a known model's name or a GGUF file) are for a server that is started here. ``tokenizer`` names the
-    tokenizer of a target that does not say which it has. ``timeout`` is in seconds, for a call.
+    tokenizer of a target that does not say which it has. ``timeout`` is in seconds, for a call. ``metrics_url`` and
+    ``tokens_per_block`` are a Triton server's, where it does not tell them or a tunnel has moved its ports.
     """
 
     fresh_server: bool = False
@@ -57,6 +58,19 @@ class TargetOptions:
     model: str | Path = DEFAULT_MODEL.name
     tokenizer: str | None = None
     timeout: float = CALL_TIMEOUT
+    metrics_url: str | None = None
+    tokens_per_block: int | None = None
+
+    def client(self, url: str, model: str, tokenizer: Tokenizer | None) -> AsyncProductionTritonClient:
+        """A client of the Triton server at ``url``."""
+        return AsyncProductionTritonClient(
+            url,
+            model,
+            self.timeout,
+            tokenizer=tokenizer,
+            metrics_url=self.metrics_url,
+            tokens_per_block=self.tokens_per_block,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +167,7 @@ async def open_target(spec: str, options: TargetOptions | None = None) -> AsyncI
 
 @asynccontextmanager
 async def _open_local(options: TargetOptions) -> AsyncIterator[OpenTarget]:
-    info = None if options.fresh_server else await asyncio.to_thread(find_running)
+    info = None if options.fresh_server else await asyncio.to_thread(find_here)
     if info is not None:
         async with _embedded(LOCAL, info, options, None) as target:
             yield target
@@ -203,14 +217,12 @@ async def _embedded(
     spec: str, info: ServerInfo, options: TargetOptions, server: ServerHandle | None
 ) -> AsyncIterator[OpenTarget]:
     tokenizer = served_tokenizer(info, options.tokenizer)
-    async with AsyncProductionTritonClient(
-        info.grpc_url, DEFAULT_TRITON_MODEL, options.timeout, tokenizer=tokenizer
-    ) as client:
+    async with options.client(info.grpc_url, DEFAULT_TRITON_MODEL, tokenizer) as client:
         identity = {
             "engine": ["embedded", info.version, asdict(info.engine)],
             "model": info.model,
             "tokenizer": info.tokenizer_fingerprint,
-            "weights": _weights(info.model_path, info.grpc_url, loopback=is_loopback(info.grpc_url.rpartition(":")[0])),
+            "weights": _weights(info.model_path, info.grpc_url, loopback=info.here),
         }
         yield OpenTarget(spec, client, await client.facts(), tokenizer, info.engine, server, identity)
 
@@ -251,7 +263,7 @@ async def _open_triton(spec: str, options: TargetOptions) -> AsyncIterator[OpenT
             yield target
         return
     tokenizer = None if options.tokenizer is None else load_tokenizer(options.tokenizer)
-    async with AsyncProductionTritonClient(url, model, options.timeout, tokenizer=tokenizer) as client:
+    async with options.client(url, model, tokenizer) as client:
         facts = await client.facts()
         identity = {"engine": "triton", "model": facts.model, "weights": url}
         yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts), None, identity)

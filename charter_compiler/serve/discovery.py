@@ -10,6 +10,7 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.serve.machine import machine_id
 from charter_compiler.serve.options import DEFAULT_GRPC_PORT, LOOPBACK, MARK, engine_config
 
 DEFAULT_URL = f"{LOOPBACK}:{DEFAULT_GRPC_PORT}"
@@ -18,7 +19,9 @@ DEFAULT_URL = f"{LOOPBACK}:{DEFAULT_GRPC_PORT}"
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
     """What a running embedded server says of itself. URLs as in ``ServerHandle``; ``version`` is Charter's, and
-    ``tokenizer_fingerprint`` is ``Tokenizer.fingerprint`` of the served model's tokenizer."""
+    ``tokenizer_fingerprint`` is ``Tokenizer.fingerprint`` of the served model's tokenizer. ``here``: it runs on this
+    machine and was reached at its own port. Behind a tunnel it was not, although the address is a loopback one; then
+    ``http_url`` and ``metrics_url``, which hold the server's own ports, may lead elsewhere."""
 
     version: str
     model: str
@@ -29,6 +32,7 @@ class ServerInfo:
     grpc_url: str
     http_url: str
     metrics_url: str
+    here: bool = False
 
 
 def find_running(url: str = DEFAULT_URL, *, timeout: float = 2.0) -> ServerInfo | None:
@@ -45,6 +49,13 @@ def find_running(url: str = DEFAULT_URL, *, timeout: float = 2.0) -> ServerInfo 
     return _info({name: value.string_value for name, value in config.parameters.items()}, url)
 
 
+def find_here(url: str = DEFAULT_URL) -> ServerInfo | None:
+    """``find_running``, of a server that runs on this machine alone: what the target ``local`` may use. A tunnel to a
+    server elsewhere, were it an embedded one too, is not taken for it."""
+    info = find_running(url)
+    return info if info is not None and info.here else None
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host, an IPv6 address with or without its brackets, is this machine."""
     try:
@@ -56,7 +67,7 @@ def is_loopback(host: str) -> bool:
 def _info(parameters: Mapping[str, str], url: str) -> ServerInfo | None:
     if MARK not in parameters:
         return None
-    host = url.rpartition(":")[0]
+    host, _, port = url.rpartition(":")
     return ServerInfo(
         version=parameters[MARK],
         model=parameters["charter_model_name"],
@@ -67,4 +78,7 @@ def _info(parameters: Mapping[str, str], url: str) -> ServerInfo | None:
         grpc_url=url,
         http_url=f"http://{host}:{parameters['charter_http_port']}",
         metrics_url=f"http://{host}:{parameters['charter_metrics_port']}/metrics",
+        here=is_loopback(host)
+        and parameters.get("charter_machine") == machine_id()
+        and parameters.get("charter_grpc_port") == port,
     )

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from charter_compiler.serve.interfaces import Interface, Tensor, interfaces
+from charter_compiler.serve.machine import machine_id
 from charter_compiler.serve.options import MARK, ServerOptions, engine_parameters
 
 DECOUPLED = frozenset({"tensorrt_llm", "tensorrt_llm_bls"})
@@ -65,6 +66,8 @@ def model_parameters(
             MARK: version,
             "charter_model_name": options.model_name,
             "charter_tokenizer_fingerprint": fingerprint,
+            "charter_machine": machine_id() or "",
+            "charter_grpc_port": str(ports["gRPC"]),
             "charter_http_port": str(ports["HTTP"]),
             "charter_metrics_port": str(ports["metrics"]),
             "gpt_model_path": str(options.model_path.absolute()),

@@ -21,7 +21,7 @@ from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.plan.schedule import Order
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
-from charter_compiler.serve.discovery import find_running
+from charter_compiler.serve.discovery import find_here
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.server import ServerHandle
 from charter_compiler.tokens.tokenizer import default_tokenizer
@@ -170,7 +170,7 @@ def test_a_server_that_was_started_by_hand_is_found_used_and_left_running(
 ) -> None:
     from charter_compiler.executor import targets
 
-    monkeypatch.setattr(find_running, "__defaults__", (embedded_server.grpc_url,))
+    monkeypatch.setattr(find_here, "__defaults__", (embedded_server.grpc_url,))
     monkeypatch.setattr(targets, "start_server", lambda _options: pytest.fail("another server was started"))
     request = replace(one_call(tmp_path, [{"text": "The capital of France is"}]), target_options=TargetOptions())
     report = measured_run(request)
@@ -178,7 +178,7 @@ def test_a_server_that_was_started_by_hand_is_found_used_and_left_running(
     assert report.metrics.prompt_tokens == len(default_tokenizer().encode("The capital of France is"))
     assert report.notes == (WARM_SERVER,)
     assert embedded_server.wait(0) is None
-    assert find_running() is not None
+    assert find_here() is not None
 
     block_size = 2 * embedded_server.options.engine.tokens_per_block
     tokenizer = default_tokenizer()

@@ -24,7 +24,7 @@ PREFIX = "The quick brown fox jumps over the lazy dog while the cat watches from
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with an agent and three short rows; no server on this machine is asked."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("charter_compiler.api.compile_target.find_running", lambda: None)
+    monkeypatch.setattr("charter_compiler.api.compile_target.find_here", lambda: None)
     monkeypatch.setattr("charter_compiler.api.predicted_passes.find_calibration", lambda target, model: None)
     shutil.copy(AGENTS / "document_processor.py", tmp_path)
     rows = [{"document": f"Report {n}: revenue grew.", "ignored": n} for n in range(3)]

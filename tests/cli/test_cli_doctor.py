@@ -63,7 +63,7 @@ def test_little_room_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_a_taken_default_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_service, "find_running", lambda: None)
+    monkeypatch.setattr(doctor_service, "find_here", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         monkeypatch.setattr(doctor_service, "DEFAULT_HTTP_PORT", port)
@@ -77,7 +77,7 @@ def test_the_embedded_server_on_the_default_ports_is_well(monkeypatch: pytest.Mo
         grpc_url: str = "127.0.0.1:8001"
         model: str = "m"
 
-    monkeypatch.setattr(doctor_service, "find_running", Info)
+    monkeypatch.setattr(doctor_service, "find_here", Info)
     assert doctor_service.check_ports() == Check(
         "default ports", True, "the embedded server runs at 127.0.0.1:8001 with m"
     )

@@ -17,7 +17,7 @@ from charter_compiler.executor.targets import OpenTarget, TargetOptions, check_p
 from charter_compiler.executor.types import TargetFacts
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
-from charter_compiler.serve.discovery import ServerInfo, find_running
+from charter_compiler.serve.discovery import ServerInfo, find_here
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
@@ -124,7 +124,7 @@ async def test_local_leaves_a_foreign_triton_alone(foreign: ScriptedTriton, monk
     def start(_options: Any) -> Any:
         raise errors.ServerStartError("one of our own would be started")
 
-    monkeypatch.setattr(find_running, "__defaults__", (foreign.url,))
+    monkeypatch.setattr(find_here, "__defaults__", (foreign.url,))
     monkeypatch.setattr(targets, "find_model", lambda _model: Path("tiny.gguf"))
     monkeypatch.setattr(targets, "start_server", start)
     with pytest.raises(errors.ServerStartError, match="of our own"):

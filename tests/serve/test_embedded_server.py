@@ -307,6 +307,7 @@ def test_the_server_says_that_it_is_the_embedded_one(embedded_server: ServerHand
     assert info.tokenizer_fingerprint == default_tokenizer().fingerprint
     assert info.http_url == embedded_server.http_url
     assert info.metrics_url == embedded_server.metrics_url
+    assert info.here
     assert find_running(f"127.0.0.1:{embedded_server.ports['HTTP']}") is None
 
 

@@ -10,8 +10,9 @@ import grpc
 import pytest
 from tritonclient.grpc import model_config_pb2, service_pb2, service_pb2_grpc
 
-from charter_compiler.serve.discovery import find_running, is_loopback
+from charter_compiler.serve.discovery import find_here, find_running, is_loopback
 from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.serve.machine import machine_id
 from charter_compiler.serve.options import MARK, engine_parameters
 
 ENGINE = EngineConfig(tokens_per_block=16)
@@ -20,6 +21,7 @@ EMBEDDED = {
     "charter_model_name": "tiny",
     "gpt_model_path": "tiny.gguf",
     "charter_tokenizer_fingerprint": "f",
+    "charter_machine": machine_id() or "",
     "charter_http_port": "1",
     "charter_metrics_port": "2",
     **engine_parameters(ENGINE, threads=1),
@@ -72,6 +74,25 @@ def test_a_foreign_triton_without_the_mark_is_not_taken_for_it(triton: tuple[Tri
 
 def test_nothing_there_is_none() -> None:
     assert find_running("127.0.0.1:1") is None
+    assert find_here("127.0.0.1:1") is None
+
+
+def test_an_embedded_server_behind_a_tunnel_is_found_but_is_not_here(triton: tuple[Triton, str]) -> None:
+    """Of another machine, or of this one and reached at another port than its own; the address is a loopback one."""
+    servicer, url = triton
+    own_port = url.rpartition(":")[2]
+    servicer.parameters = {**EMBEDDED, "charter_grpc_port": own_port}
+    assert find_here(url) == find_running(url)
+    for tunnelled in (
+        {"charter_machine": "0" * 32, "charter_grpc_port": own_port},
+        {"charter_machine": "", "charter_grpc_port": own_port},
+        {"charter_grpc_port": "1"},
+    ):
+        servicer.parameters = {**EMBEDDED, **tunnelled}
+        info = find_running(url)
+        assert info is not None
+        assert not info.here
+        assert find_here(url) is None
 
 
 @pytest.mark.parametrize(
