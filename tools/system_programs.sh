@@ -9,13 +9,14 @@ missing_packages() {
     package=${entry%%:*}
     found=
     for command in $(echo "${entry#*:}" | tr '|' ' '); do
-      if command -v "$command" >/dev/null 2>&1; then found=1; fi
+      # sshd lies where root alone looks.
+      if PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null 2>&1; then found=1; fi
     done
     [ -n "$found" ] || printf '%s ' "$package"
   done
 }
 
-needed='curl:curl shellcheck:shellcheck chromium:chromium|chromium-browser|google-chrome'
+needed='curl:curl procps:ps openssh-client:ssh-keygen openssh-server:sshd shellcheck:shellcheck chromium:chromium|chromium-browser|google-chrome'
 missing=$(missing_packages "$needed")
 [ -n "$missing" ] || exit 0
 

@@ -14,13 +14,14 @@ from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import compile_agent
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.environment import describe_environment
+from charter_compiler.api.examples import examples_folder
 from charter_compiler.api.measured_run import RunReport, RunRequest
 from charter_compiler.api.side_by_side import BASELINE, LAID_OUT, OPTIMIZED, SideBySide, run_side_by_side
 from charter_compiler.cli.arguments import positive
 from charter_compiler.cli.compile import print_compilation
 from charter_compiler.cli.models import fetch_with_progress
 from charter_compiler.cli.observer import ConsoleObserver
-from charter_compiler.diagnostics.errors import AgentError, UsageError
+from charter_compiler.diagnostics.errors import AgentError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.report.html import write_report
 from charter_compiler.report.metrics import RunFigures
@@ -89,20 +90,6 @@ def run(args: argparse.Namespace) -> int:
     print_differences(console, runs)
     console.print(f"report: {path.resolve()}", soft_wrap=True)
     return 0
-
-
-def examples_folder() -> Path:
-    """The examples: those of the checkout, or those that the wheel carries. Relative to the current folder where they
-    lie below it, so that a plan made from them names no path of this machine.
-
-    Raises:
-        UsageError: there are none.
-    """
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "examples", package.parent / "examples"):
-        if (folder / INPUTS).is_file():
-            return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    raise UsageError("the examples are missing from this installation", remedy="install charter-compiler again")
 
 
 def _check_items(runs: SideBySide) -> None:

@@ -96,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
     parser.add_argument(
+        "--metrics-url", metavar="URL", help="a Triton server's metrics, where a tunnel has moved its ports"
+    )
+    parser.add_argument(
+        "--tokens-per-block", type=positive, metavar="N", help="block size of a Triton server that does not tell it"
+    )
+    parser.add_argument(
         "--timeout", type=seconds, default=CALL_TIMEOUT, metavar="S", help="seconds for one call (%(default)g)"
     )
 
@@ -141,7 +147,12 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         output=args.output,
         target=args.target,
         target_options=TargetOptions(
-            fresh_server=args.fresh_server, model=args.model, tokenizer=args.tokenizer, timeout=args.timeout
+            fresh_server=args.fresh_server,
+            model=args.model,
+            tokenizer=args.tokenizer,
+            timeout=args.timeout,
+            metrics_url=args.metrics_url,
+            tokens_per_block=args.tokens_per_block,
         ),
         options=RunOptions(
             mode=Mode(args.mode),

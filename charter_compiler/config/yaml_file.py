@@ -23,15 +23,20 @@ def read_mapping(path: Path) -> dict[Any, Any]:
         raise
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot be read: {error}", place=str(path)) from error
-    try:
-        values: Any = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  # a safe loader
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML: {' '.join(str(error).split())}", place=str(path)) from error
+    values = parse(text, place=str(path))
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError("is not a mapping of names to values", place=str(path))
     return values
+
+
+def parse(text: str, *, place: str) -> Any:
+    """The value that a YAML text stands for. Raises ConfigError where it is none."""
+    try:
+        return yaml.load(text, Loader=_UniqueKeys)  # noqa: S506  # a safe loader
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not YAML: {' '.join(str(error).split())}", place=place) from error
 
 
 class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types

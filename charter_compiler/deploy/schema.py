@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from charter_compiler.config.yaml_file import read_mapping
+from charter_compiler.config.yaml_file import parse, read_mapping
 from charter_compiler.diagnostics.errors import ConfigError
 
 T = TypeVar("T")
@@ -35,8 +35,11 @@ class Range:
             raise ConfigError(f"{path} is {value}", place=place, remedy=f"give at most {self.most:g}")
 
 
-def load(kind: type[T], path: Path) -> T:
+def load(kind: type[T], path: Path, changes: Iterable[str] = ()) -> T:
     """The settings in a YAML file; what is left out has its default.
+
+    Args:
+        changes: each ``a.b=VALUE``, VALUE in YAML, in place of what the file has there.
 
     Raises:
         ConfigError: the file is missing or no YAML, or a key or a value is wrong; one line with place and remedy.
@@ -45,7 +48,21 @@ def load(kind: type[T], path: Path) -> T:
         values = read_mapping(path)
     except FileNotFoundError as error:
         raise ConfigError("there is no such file", place=str(path), remedy="give --config FILE") from error
+    for change in changes:
+        _change(values, change)
     return build(kind, values, place=str(path))
+
+
+def _change(values: dict[Any, Any], change: str) -> None:
+    name, equals, text = change.partition("=")
+    *sections, last = name.split(".")
+    if not equals or not all((*sections, last)):
+        raise ConfigError(f"{change!r} changes no setting", place="--set", remedy="write NAME=VALUE")
+    for section in sections:
+        inner = values.get(section)
+        values[section] = dict(inner) if isinstance(inner, Mapping) else {}
+        values = values[section]
+    values[last] = parse(text, place=f"--set {name}")
 
 
 def build(kind: type[T], values: Mapping[Any, Any], *, place: str) -> T:

@@ -5,6 +5,7 @@ Times are in seconds, rates from 0 to 1. ``None`` as a threshold means that noth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,7 @@ class Connection:
     with what was attainable."""
 
     url: str = "localhost:8001"
-    http_url: str = "http://localhost:8000"
+    http_url: str | None = "http://localhost:8000"
     metrics_url: str | None = "http://localhost:8002/metrics"
     model: str = AUTO
     timeout_s: Seconds = 120.0
@@ -141,6 +142,6 @@ class Settings:
     monitoring: Monitoring = field(default_factory=Monitoring)
 
 
-def load_settings(path: Path) -> Settings:
-    """Read the file. Raises ConfigError, as ``schema.load``."""
-    return load(Settings, path)
+def load_settings(path: Path, changes: Iterable[str] = ()) -> Settings:
+    """Read the file; ``changes`` (``a.b=VALUE``) replace what stands there. Raises ConfigError, as ``schema.load``."""
+    return load(Settings, path, changes)

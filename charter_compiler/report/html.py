@@ -58,6 +58,11 @@ def render_report(data: ReportData) -> str:
     )
 
 
+def render_template(name: str, **values: Any) -> str:
+    """A page of ``templates/`` other than the report; everything from outside is escaped, unless it is ``Markup``."""
+    return _environment().get_template(name).render(**values)
+
+
 def write_report(data: ReportData, path: Path) -> None:
     """Write the page at once or not at all; makes the folder.
 

@@ -61,6 +61,19 @@ def test_a_mistake_is_one_line_with_its_place(text: str, said: str, tmp_path: Pa
     assert "\n" not in str(raised.value)
 
 
+def test_a_value_of_the_command_line_replaces_the_files(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("tests: {delta_matching: {items: 3, max_tokens: 9}}")
+    changes = ["tests.delta_matching.items=4", "benchmarks.batch.sizes=[1, 2]", "connection.tokenizer=null"]
+    settings = load_settings(path, changes)
+    assert settings.tests.delta_matching == AgentCase(items=4, max_tokens=9)
+    assert settings.benchmarks.batch.sizes == (1, 2)
+    wrong = {"items": "write NAME=VALUE", "a..b=1": "write NAME=VALUE", "tests.x=1": "no setting tests.x"}
+    for change, said in wrong.items():
+        with pytest.raises(ConfigError, match=said):
+            load_settings(path, [change])
+
+
 def test_a_missing_file_and_a_missing_value(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no such file"):
         load_settings(tmp_path / "none.yaml")

@@ -1,0 +1,80 @@
+"""A prefix that is warmed before it is used, beside one that is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from charter_compiler.deploy.connect import Server
+from charter_compiler.deploy.results import Figure
+from charter_compiler.deploy.settings import PrepopulationCase
+from charter_compiler.deploy.workload import prose
+from charter_compiler.executor.metrics import Percentiles
+from charter_compiler.executor.types import GenerationResult
+
+
+@dataclass(frozen=True, slots=True)
+class Prepopulated:
+    """``prefix_tokens`` as the server counted them while it warmed; ``hits`` are calls for which it reported cached
+    tokens. Times to first token in seconds; ``None`` where it reports none."""
+
+    cache_id: int
+    prefix_tokens: int | None
+    cold_cached: int | None
+    cold_ttft: float | None
+    warm: tuple[GenerationResult, ...]
+    calls: int
+    hits: int
+
+    @property
+    def warm_cached(self) -> int | None:
+        """The fewest cached tokens of a warm call."""
+        counts = [result.cached_tokens for result in self.warm]
+        return None if None in counts else min(count for count in counts if count is not None)
+
+    @property
+    def prefix_hit_rate(self) -> float | None:
+        """The fewest cached tokens of a warm call over the prefix's tokens."""
+        if self.warm_cached is None or not self.prefix_tokens:
+            return None
+        return self.warm_cached / self.prefix_tokens
+
+    @property
+    def warm_ttft_p95(self) -> float | None:
+        return Percentiles.of([result.ttft for result in self.warm if result.ttft is not None]).p95
+
+    @property
+    def speedup(self) -> float | None:
+        """Cold time to first token over the median warm one."""
+        warm = Percentiles.of([result.ttft for result in self.warm if result.ttft is not None]).p50
+        return None if self.cold_ttft is None or not warm else self.cold_ttft / warm
+
+    def figures(self) -> dict[str, Figure]:
+        """Everything, for the report."""
+        return {
+            "cache_id": self.cache_id,
+            "prefix_tokens": self.prefix_tokens,
+            "cold_cached_tokens": self.cold_cached,
+            "warm_cached_tokens": self.warm_cached,
+            "prefix_hit_rate": self.prefix_hit_rate,
+            "cold_ttft_s": self.cold_ttft,
+            "warm_ttft_p95_s": self.warm_ttft_p95,
+            "ttft_speedup": self.speedup,
+        }
+
+
+def prepopulate(server: Server, case: PrepopulationCase) -> Prepopulated:
+    """Call once with a cold prefix; warm another of the same length; call with that.
+
+    Raises:
+        TargetError: a call failed.
+    """
+    cold, warm = prose(case.prefix_words, own=True), prose(case.prefix_words, own=True)
+    with server.client() as client:
+        before = client.infer_with_cache(f"{cold}\nQuestion 0:", max_tokens=case.max_tokens)
+        ((cache_id, warmed),) = client.prepopulate_cache([warm]).items()
+        results = tuple(
+            client.infer_with_cache(f"{warm}\nQuestion {number}:", cache_id=cache_id, max_tokens=case.max_tokens)
+            for number in range(case.calls)
+        )
+        stats = client.prefix_stats()[cache_id]
+    return Prepopulated(cache_id, warmed.tokens, before.cached_tokens, before.ttft, results, stats.calls, stats.hits)
