@@ -334,7 +334,7 @@ async def _predict(
         free = request.plan is None and request.options.mode is Mode.OPTIMIZED
         if not free or found.problem or reuses_enough(found):
             return found, planned
-        chosen = choose_schedule(simulation, traces, warm_ups).schedule
+        chosen = choose_schedule(simulation, traces).schedule
         return (found if chosen == planned else predict(chosen)), chosen
 
     prediction, schedule = await in_daemon_thread(work, "charter-predict")

@@ -27,7 +27,7 @@ from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.evidence import evidence_of
 from charter_compiler.predict.planning import Analysis
 from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
-from charter_compiler.predict.schedules import ScheduleChoice, choose_schedule
+from charter_compiler.predict.schedules import choose_schedule
 from charter_compiler.report.model import PassSaving
 from charter_compiler.tokens.models import find_model
 
@@ -92,36 +92,40 @@ def predict_passes(
     costs = None if calibration is None else calibration.costs
     warm_ups = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.warm_up)
 
-    def simulation(mode: Mode) -> Simulation:
-        return Simulation(target.tokenizer, target.engine, replace(request.options, mode=mode), costs, target.profile)
+    def simulation(mode: Mode, schedule: Schedule = DEFAULT_SCHEDULE) -> Simulation:
+        options = replace(request.options, mode=mode, schedule=schedule)
+        return Simulation(target.tokenizer, target.engine, options, costs, target.profile)
 
     def predict(
-        mode: Mode, traces: Sequence[ItemTrace] = as_written, warm_ups: Sequence[GenerationRequest] = ()
+        how: Simulation, traces: Sequence[ItemTrace] = as_written, warm_ups: Sequence[GenerationRequest] = ()
     ) -> Prediction:
-        return predict_traces(traces, rows, simulation(mode), warm_ups=warm_ups, calls=calls)
+        return predict_traces(traces, rows, how, warm_ups=warm_ups, calls=calls)
 
-    steps = [predict(Mode.BASELINE), predict(Mode.OPTIMIZED)]
+    chosen = simulation(Mode.OPTIMIZED)
+    steps = [predict(simulation(Mode.BASELINE)), predict(chosen)]
     names = [SCHEDULE]
     if plan.layouts:
-        steps.append(predict(Mode.OPTIMIZED, as_planned))
+        steps.append(predict(chosen, as_planned))
         names.append(LAYOUT)
-    if warm_ups:
-        steps.append(predict(Mode.OPTIMIZED, as_planned, warm_ups))
-        names.append(WARM_UP)
     problem = next((step.problem for step in steps if step.problem), None)
     if problem is not None:
         notes.append(f"no prediction over the inputs: {problem}; {_TEMPLATES_ALONE}")
         return None
+    choice = choose_schedule(chosen, as_planned)
+    if choice.schedule != DEFAULT_SCHEDULE:
+        chosen = simulation(Mode.OPTIMIZED, choice.schedule)
+        steps.append(predict(chosen, as_planned))
+        names.append(f"{ORDER}: {choice.schedule}")
+        notes.append(f"order of calls: {choice.schedule}; of {len(choice.tried)} that were simulated {choice.why}")
+    if warm_ups:
+        steps.append(predict(chosen, as_planned, warm_ups))
+        names.append(WARM_UP)
     notes.extend({f"predictions leave calls out: {step.refused}" for step in steps if step.refused})
     evidence = evidence_of(as_planned, plan, target.tokenizer, request.options.concurrency)
-    decided = _decide(names, [Rates.of(step) for step in steps], notes)
+    decided = decide(names, [Rates.of(step) for step in steps], notes)
     used = warm_ups if decided.warms else ()
-    chosen = simulation(Mode.OPTIMIZED)
-    choice = choose_schedule(chosen, as_planned, used)
-    chosen = replace(chosen, options=replace(chosen.options, schedule=choice.schedule))
     sent = tuple(analysis.graph.calls.values())
     planned = predict_traces(as_planned, rows, chosen, warm_ups=used, calls=sent, explained=True)
-    decided = _with_schedule(decided, choice, Rates.of(planned), notes)
     sizing = None
     if request.sizing is not None:
         model = request.config.model_files
@@ -134,10 +138,10 @@ def predict_passes(
         predicted_seconds(calibration, steps[0], planned),
         sizing,
     )
-    return replace(decided, evidence=evidence, details=details)
+    return replace(decided, schedule=choice.schedule, evidence=evidence, details=details)
 
 
-def _decide(names: Sequence[str], rates: Sequence[Rates], notes: list[str]) -> PredictedPasses:
+def decide(names: Sequence[str], rates: Sequence[Rates], notes: list[str]) -> PredictedPasses:
     """What the passes save, each beside those before it, and whether the warm-up, the last, stays in the plan.
 
     ``rates`` has one more than ``names``: the run as written comes first.
@@ -151,16 +155,6 @@ def _decide(names: Sequence[str], rates: Sequence[Rates], notes: list[str]) -> P
     notes.append(f"the plan leaves the warm-up out: over these inputs it would compute {-saved} more prompt tokens")
     left_out = PassSaving(f"{WARM_UP}, left out", saved)
     return PredictedPasses(rates[0], rates[-2], (*passes[:-1], left_out), warms=False)
-
-
-def _with_schedule(decided: PredictedPasses, choice: ScheduleChoice, rates: Rates, notes: list[str]) -> PredictedPasses:
-    """The same with the schedule that was chosen, and what it saves over all inputs."""
-    if choice.schedule == DEFAULT_SCHEDULE:
-        return decided
-    why = "takes the least time" if choice.by_time else "computes the fewest prompt tokens"
-    notes.append(f"order of calls: {choice.schedule}; of {len(choice.tried)} that were simulated it {why}")
-    saving = PassSaving(f"{ORDER}: {choice.schedule}", _saved(decided.planned, rates))
-    return replace(decided, schedule=choice.schedule, planned=rates, passes=(*decided.passes, saving))
 
 
 def _saved(before: Rates, after: Rates) -> int:

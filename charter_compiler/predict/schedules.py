@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 from charter_compiler.predict.control_flow import ItemTrace
 from charter_compiler.predict.prediction import Prediction, Simulation, summarize
@@ -42,6 +41,11 @@ class ScheduleChoice:
         """Whether predicted seconds decided, not computed tokens."""
         return all(each.seconds is not None for each in self.tried)
 
+    @property
+    def why(self) -> str:
+        """What the chosen schedule is the best at, for a note."""
+        return "it takes the least time" if self.by_time else "it computes the fewest prompt tokens"
+
 
 def reuses_enough(prediction: Prediction) -> bool:
     """Whether no other schedule could reuse more that is worth looking for."""
@@ -58,11 +62,10 @@ def schedules(concurrency: int) -> Iterator[Schedule]:
         group //= 2
 
 
-def choose_schedule(
-    simulation: Simulation, traces: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()
-) -> ScheduleChoice:
+def choose_schedule(simulation: Simulation, traces: Sequence[ItemTrace]) -> ScheduleChoice:
     """The schedule with the least predicted time where the target was calibrated, else that which computes the fewest
-    prompt tokens, within ``NEAR``; in doubt the one that comes first in ``schedules``.
+    prompt tokens, within ``NEAR``; in doubt the one that comes first in ``schedules``. Tried without warm-ups: whether
+    they pay is judged afterwards.
 
     Raises:
         TokenizerError: a chat, for which the tokenizer has no template.
@@ -72,7 +75,7 @@ def choose_schedule(
     tried: list[TriedSchedule] = []
     for schedule in schedules(options.concurrency):
         replay = replace(simulation, options=replace(options, schedule=schedule)).replay()
-        found = summarize(len(sample), replay.run(sample, warm_ups))
+        found = summarize(len(sample), replay.run(sample))
         computed = (found.prompt_tokens or 0) - (found.cached_tokens or 0)
         tried.append(TriedSchedule(schedule, computed, None if simulation.costs is None else replay.seconds))
         if schedule == DEFAULT_SCHEDULE and reuses_enough(found):

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from charter_compiler.api.compilation import Rates
+from charter_compiler.api.predicted_passes import WARM_UP, decide
 from charter_compiler.cli.main import main
 from charter_compiler.config.triton_interfaces import engine_interfaces
 from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 from charter_compiler.predict.cost_model import Calibration, Check, Costs
 
 AGENTS = Path(__file__).parents[2] / "examples" / "agents"
@@ -188,16 +191,23 @@ def test_the_targets_sizes_can_be_overridden(folder: Path) -> None:
     assert (default.prefixes[1].aligned_tokens, other.prefixes[1].aligned_tokens) == (96, 64)
 
 
-def test_capacity_changes_the_prediction_and_a_warm_up_that_saves_stays(folder: Path) -> None:
+def test_a_small_capacity_is_met_by_another_order_of_calls(folder: Path) -> None:
     large = compiled("--inputs", "in.jsonl")
     small = compiled("--inputs", "in.jsonl", "--capacity-blocks", "6", output="small")
     before, after = prediction_in(large), prediction_in(small)
-    assert after["planned"]["hit_rate"] < before["planned"]["hit_rate"]
-    name, saved = after["passes"][-1].values()
-    assert name == "warm-up of constant prefixes"
-    assert saved > 0
-    assert len(plan_in(small).warm_up) == 1
-    assert after["planned"]["prompt_tokens"] == after["as_written"]["prompt_tokens"] + plan_in(small).warm_up[0].tokens
+    assert after["planned"]["hit_rate"] == before["planned"]["hit_rate"]
+    saved = {each["name"]: each["saved_tokens"] for each in after["passes"]}
+    assert saved["order of calls: stage-first"] > 0
+    assert plan_in(large).schedule == DEFAULT_SCHEDULE
+    assert plan_in(small).schedule == Schedule(Order.STAGE_FIRST)
+
+
+def test_a_warm_up_that_saves_stays() -> None:
+    without, with_it = Rates(0.5, 0.8, 1000, 500), Rates(0.6, 0.8, 1050, 600)
+    decided = decide(["order", WARM_UP], [Rates(0.4, 0.8, 1000, 400), without, with_it], [])
+    assert decided.warms
+    assert decided.planned == with_it
+    assert [saving.saved_tokens for saving in decided.passes] == [100, 50]
 
 
 def test_a_warm_up_that_saves_nothing_is_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
