@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 import os
 import random
@@ -92,11 +93,18 @@ def complete(url: str, prompt: Sequence[int], max_tokens: int, **options: Any) -
     """One greedy completion by llama.cpp's own server, with the tokens of its answer."""
     body = {"prompt": list(prompt), "n_predict": max_tokens, "temperature": 0, "return_tokens": True}
     body |= {"ignore_eos": True, "cache_prompt": True, **options}
-    with httpx.Client(trust_env=False, timeout=TIMEOUT) as client:
-        answer: dict[str, Any] = client.post(f"{url}/completion", json=body).raise_for_status().json()
+    answer: dict[str, Any] = _client().post(f"{url}/completion", json=body).raise_for_status().json()
     return answer
 
 
+@functools.cache
+def _client() -> httpx.Client:
+    """One for all requests: making one takes processor time that would count against the server."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    return httpx.Client(trust_env=False, timeout=TIMEOUT, limits=limits)
+
+
+@functools.cache
 def documents() -> list[list[int]]:
     """Tokens of the example documents."""
     lines = DOCUMENTS.read_text(encoding="utf-8").splitlines()

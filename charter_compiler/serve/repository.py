@@ -9,8 +9,11 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from charter_compiler.config.hints.envelope import PROTOCOL_VERSION, action_type
+from charter_compiler.plan.hints import HintAction
 from charter_compiler.serve.interfaces import Interface, Tensor, interfaces
 from charter_compiler.serve.machine import machine_id
+from charter_compiler.serve.model_repository.kv_report import REPORT
 from charter_compiler.serve.options import MARK, ServerOptions, engine_parameters
 
 DECOUPLED = frozenset({"tensorrt_llm", "tensorrt_llm_bls"})
@@ -68,6 +71,8 @@ def model_parameters(
             "charter_tokenizer_fingerprint": fingerprint,
             "charter_machine": machine_id() or "",
             "charter_grpc_port": str(ports["gRPC"]),
+            "charter_kv_hints": PROTOCOL_VERSION,
+            "charter_kv_hint_actions": ",".join(action_type(action) for action in HintAction),
             "charter_http_port": str(ports["HTTP"]),
             "charter_metrics_port": str(ports["metrics"]),
             "gpt_model_path": str(options.model_path.absolute()),
@@ -88,6 +93,8 @@ def model_config(interface: Interface, parameters: dict[str, str]) -> Any:
         config.output.add(name=tensor.name, data_type=_data_type(tensor), dims=tensor.dims)
     for name in sorted(parameters):
         config.parameters[name].string_value = parameters[name]
+    if interface.name == "tensorrt_llm":
+        config.output.add(name=REPORT, data_type=model_config_pb2.DataType.Value("TYPE_STRING"), dims=[1])
     if interface.steps:
         config.platform = "ensemble"
         for step in interface.steps:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from charter_compiler.cache.events import OnEvent
 from charter_compiler.cache.retention import Retention
+from charter_compiler.config.hints.received import ReceivedAction
 from charter_compiler.serve.engine.core import EngineCore
 from charter_compiler.serve.engine.interface import (
     Batch,
@@ -46,11 +47,12 @@ def request(
     salt: str | None = None,
     drafts: Sequence[int] = (),
     guide: Guide | None = None,
+    hints: tuple[ReceivedAction, ...] = (),
     **sampling: float | None,
 ) -> EngineRequest:
     params = SamplingParams(max_tokens=max_tokens, **sampling)  # type: ignore[arg-type]
     return EngineRequest(
-        request_id, tuple(prompt), params, stop, bad, end_id, log_probs, retention, salt, tuple(drafts), guide
+        request_id, tuple(prompt), params, stop, bad, end_id, log_probs, retention, salt, tuple(drafts), guide, hints
     )
 
 

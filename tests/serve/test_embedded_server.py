@@ -14,6 +14,7 @@ import pytest
 import tritonclient.grpc as triton
 from server_requests import (
     PROMPT,
+    Response,
     Stream,
     ask,
     figures,
@@ -27,8 +28,10 @@ from server_requests import (
 )
 from tritonclient.utils import InferenceServerException
 
+from charter_compiler.cache.block_keys import chain, root_key
 from charter_compiler.serve.discovery import find_running
 from charter_compiler.serve.interfaces import interfaces
+from charter_compiler.serve.model_repository.kv_report import REPORT
 from charter_compiler.serve.server import ServerHandle
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
@@ -41,6 +44,8 @@ def test_metadata_is_that_of_tensorrt_llm(embedded_server: ServerHandle, model: 
     interface = interfaces()[model]
     for served, declared in (("inputs", interface.inputs), ("outputs", interface.outputs)):
         expected = {t.name: ({"STRING": "BYTES"}.get(t.type, t.type), [-1, *t.dims]) for t in declared}
+        if (model, served) == ("tensorrt_llm", "outputs"):
+            expected[REPORT] = ("BYTES", [-1, 1])  # Charter's own, and sent only when asked for
         assert {t["name"]: (t["datatype"], t["shape"]) for t in metadata[served]} == expected
 
 
@@ -234,6 +239,53 @@ def test_a_salt_separates_whoever_asks_and_passes_through_the_ensemble(embedded_
         for parameters in (None, {"cache_salt": "a"}, {"cache_salt": "a"}, {"cache_salt": "b"}, None)
     ]
     assert reused == [0, 0, 2, 0, 2]
+
+
+def report(responses: list[Response]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(responses[-1].outputs[REPORT][0])
+    return found
+
+
+def test_hints_are_taken_beside_a_request_and_their_outcomes_told(embedded_server: ServerHandle) -> None:
+    url, message = embedded_server.grpc_url, uuid.uuid4().hex
+    target = {"session_id": "s", "token_range": [0, 64]}
+    actions = [
+        {"action_id": "1", "action_type": "charter.retain", "payload": {"target": target, "priority": 90}},
+        {"action_id": "2", "action_type": "charter.pin", "payload": {"target": target, "lease_ms": 50}},
+        {"action_id": "3", "action_type": "charter.fetch", "payload": {"target": target}},
+        {"action_id": "4", "action_type": "charter.retain", "payload": {"target": target}},
+    ]
+    envelope = {"protocol_version": "0.1", "message_id": message, "actions": actions}
+    hints = {"kv_hints": json.dumps(envelope)}
+    ask(url, text_input=long_prompt(70), max_tokens=1, parameters=hints)
+    nothing = {"model": "tensorrt_llm", "input_lengths": 1, "request_output_len": 1}
+    later = report(ask(url, **nothing, parameters={"kv_outcomes_of": message}))
+    ids = default_tokenizer().encode(long_prompt(70))
+    values = {"model": "tensorrt_llm", "input_ids": ids, "input_lengths": len(ids), "request_output_len": 1}
+    at_once = report(ask(url, **values, parameters=hints))
+    for said in (later, at_once):
+        assert said["message_id"] == message
+        outcomes = {one["action_id"]: one["outcome"] for one in said["outcomes"]}
+        assert outcomes == {"1": "accepted", "2": "accepted", "3": "ignored", "4": "rejected"}
+    with pytest.raises(InferenceServerException, match="kv_hints is not JSON"):
+        ask(url, text_input=PROMPT, max_tokens=1, parameters={"kv_hints": "{"})
+
+
+def test_events_of_blocks_can_be_asked_for(embedded_server: ServerHandle) -> None:
+    url = embedded_server.grpc_url
+    nothing = {"model": "tensorrt_llm", "input_lengths": 1, "request_output_len": 1}
+    first = report(ask(url, **nothing, parameters={"kv_events_from": 2**62}))["next"]
+    prompt = long_prompt(70)
+    ask(url, model="tensorrt_llm_bls", text_input=prompt, max_tokens=1, parameters={"cache_salt": "events"})
+    found = report(ask(url, **nothing, parameters={"kv_events_from": first}))
+    ids = default_tokenizer().encode(prompt)
+    names = [str(name) for name in chain(ids, 32, root_key("events"))]
+    stored = [event for event in found["events"] if event["event"] == "stored"]
+    assert [event["block"] for event in stored] == names, "under the salt, which BLS passes on"
+    assert [event["token_ids"] for event in stored] == [ids[:32], ids[32:64]]
+    assert [event["number"] for event in found["events"]] == list(range(first, found["next"]))
+    with pytest.raises(InferenceServerException, match="kv_events_from is -1"):
+        ask(url, **nothing, parameters={"kv_events_from": -1})
 
 
 def test_retention_and_drafts_are_taken(embedded_server: ServerHandle) -> None:

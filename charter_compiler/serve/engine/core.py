@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from charter_compiler.cache import invariants
 from charter_compiler.cache.events import OnEvent
-from charter_compiler.cache.trtllm import BlockManager
+from charter_compiler.cache.trtllm import Allocation, BlockManager
 from charter_compiler.diagnostics.errors import ModelError
+from charter_compiler.serve.engine.hints import Hints, pinned_blocks
 from charter_compiler.serve.engine.interface import (
     GRID,
     Batch,
@@ -19,6 +20,7 @@ from charter_compiler.serve.engine.interface import (
     FinishReason,
     ModelRunner,
     PerfMetrics,
+    SamplingParams,
     StepCounts,
 )
 from charter_compiler.serve.engine.running import Due, Running, Waiting
@@ -35,7 +37,8 @@ class EngineCore:
     One iteration: a token for each request that decodes, and its drafts; then, up to ``prefill_chunk`` tokens in all,
     prompts in the order of arrival. A waiting request is started when the iteration has room for its first prompt token
     and the block manager grants it all the blocks that it may need; none overtakes another. What a request can reuse is
-    settled at that moment, so of requests with one cold prefix that start together each computes it.
+    settled at that moment, so of requests with one cold prefix that start together each computes it. What hints ask to
+    prefetch is started when no request waits.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class EngineCore:
             memory=runner,
             on_event=on_event,
         )
+        self._hints = Hints(self.blocks, config.max_sequences - config.max_running)
         self.last_step = StepCounts()
         self.clock = clock
         self._runner = runner
@@ -59,11 +63,12 @@ class EngineCore:
         self._running: dict[int, Running] = {}
         self._outputs: list[EngineOutput] = []
         self._now = 0
+        self._prefetches = 0
         self._requests = self._prompt_tokens = self._cached_tokens = self._output_tokens = self._decoded_tokens = 0
 
     @property
     def idle(self) -> bool:
-        return not self._waiting and not self._running
+        return not self._waiting and not self._running and not self._hints.prefetches
 
     def validate(self, request: EngineRequest) -> None:
         """Raises RequestRejectedError, or ContextLengthError where the request can never fit. Touches no state, so any
@@ -73,9 +78,13 @@ class EngineCore:
         self.blocks.require_fit(len(request.prompt), request.sampling.max_tokens)
 
     def add(self, request: EngineRequest, arrival_ns: int | None = None) -> None:
-        """Queue a request; its id must not be in use. ``arrival_ns`` is now unless given. Raises as
-        ``validate`` does."""
+        """Validate and queue a request. Raises as ``validate`` does."""
         self.validate(request)
+        self.enqueue(request, arrival_ns)
+
+    def enqueue(self, request: EngineRequest, arrival_ns: int | None = None) -> None:
+        """Queue a request that ``validate`` let pass; its id must not be in use. ``arrival_ns`` is now unless given."""
+        assert request.request_id >= 0
         assert request.request_id not in self._running
         arrival = self.clock() if arrival_ns is None else arrival_ns
         perf = PerfMetrics(arrival_time_ns=arrival, num_input_tokens=len(request.prompt))
@@ -102,8 +111,9 @@ class EngineCore:
                 request_id = entry.request.request_id
                 outputs.append(EngineOutput(request_id, (), finish=FinishReason.ERROR, perf=entry.perf, error=message))
             self._waiting.clear()
-        outputs += [self._end(entry, FinishReason.ERROR, error=message) for entry in list(self._running.values())]
-        return outputs
+        self._hints.prefetches.clear()
+        ends = [(entry, self._end(entry, FinishReason.ERROR, error=message)) for entry in list(self._running.values())]
+        return outputs + [output for entry, output in ends if not entry.prefetch]
 
     def step(self) -> list[EngineOutput]:
         """One iteration; the outputs of requests that got a token or ended. Raises what the runner raises: then call
@@ -117,6 +127,10 @@ class EngineCore:
         self._decoded_tokens += len(batch)
         self._now = self.clock()
         for one in due:
+            if one.entry.prefetch:
+                self._store(one.entry)
+                self._end(one.entry, FinishReason.LENGTH)
+                continue
             try:
                 self._outputs.append(self._sample(one))
             except ModelError as error:  # of the request's own grammar: the others go on
@@ -129,6 +143,7 @@ class EngineCore:
         return EngineStats(
             max_blocks=self.config.capacity_blocks,
             used_blocks=blocks.held_blocks,
+            pinned_blocks=pinned_blocks(blocks.pins),
             free_blocks=self.config.capacity_blocks - blocks.held_blocks,
             cached_blocks=blocks.cached_blocks,
             tokens_per_block=self.config.tokens_per_block,
@@ -148,7 +163,9 @@ class EngineCore:
         )
 
     def clear(self) -> None:
-        """Forget every block that no running request holds."""
+        """End all leases, and forget every block that no running request holds."""
+        while self._hints.give_way(self._now_ms):
+            pass
         while (block := self.blocks.queue.top()) is not None:
             self.blocks.forget(block)
 
@@ -161,6 +178,7 @@ class EngineCore:
         """The next batch, and who gets tokens from which of its entries."""
         batch = Batch()
         due: list[Due] = []
+        self._end_leases()
         running = list(self._running.values())
         for entry in running:
             if entry.decoding:
@@ -177,18 +195,16 @@ class EngineCore:
         return batch, due
 
     def _start(self) -> Running | None:
-        """Start the request that waits longest, if it may."""
-        if not self._waiting or len(self._running) >= self.config.running_limit:
+        """Start the request that waits longest, if it may; if none waits, what is to be prefetched."""
+        if len(self._running) >= self.config.running_limit:
             return None
-        request, perf = self._waiting[0].request, self._waiting[0].perf
         self._now = self.clock()
-        allocation = self.blocks.admit(
-            request.prompt,
-            request.sampling.max_tokens,
-            salt=request.cache_salt,
-            retention=request.retention,
-            now_ms=self._now_ms,
-        )
+        if not self._waiting:
+            return self._start_prefetch()
+        request, perf = self._waiting[0].request, self._waiting[0].perf
+        allocation = self._admit(request)
+        while allocation is None and not self._running and self._hints.give_way(self._now_ms):
+            allocation = self._admit(request)
         if allocation is None:
             return None
         self._waiting.popleft()
@@ -201,8 +217,44 @@ class EngineCore:
         self._prompt_tokens += len(request.prompt)
         self._cached_tokens += allocation.cached_tokens
         entry = Running(request, perf, allocation, list(request.prompt), allocation.cached_tokens, deque(drafts))
+        entry.outcomes += self._hints.at_start(request.hints, request.cache_salt)
         self._running[request.request_id] = entry
         return entry
+
+    def _admit(self, request: EngineRequest) -> Allocation | None:
+        return self.blocks.admit(
+            request.prompt,
+            request.sampling.max_tokens,
+            salt=request.cache_salt,
+            retention=request.retention,
+            now_ms=self._now_ms,
+        )
+
+    def _start_prefetch(self) -> Running | None:
+        """The next; those that find no room are given up."""
+        allocation = None
+        while allocation is None:
+            wanted = self._hints.next_prefetch()
+            if wanted is None:
+                return None
+            self._prefetches += 1
+            # The id is in nobody's use; one token of output is room that is never used.
+            request = EngineRequest(-self._prefetches, wanted.tokens, SamplingParams(1), cache_salt=wanted.salt)
+            allocation = self._admit(request)
+        perf = PerfMetrics(arrival_time_ns=self._now, first_scheduled_time_ns=self._now)
+        self._requests += 1
+        self._prompt_tokens += len(wanted.tokens)
+        self._cached_tokens += allocation.cached_tokens
+        entry = Running(
+            request, perf, allocation, list(wanted.tokens), allocation.cached_tokens, deque(), prefetch=True
+        )
+        self._running[request.request_id] = entry
+        return entry
+
+    def _end_leases(self) -> None:
+        if self.blocks.pins:
+            self._now = self.clock()
+            self._hints.expire(self._now_ms)
 
     @property
     def _now_ms(self) -> float:
@@ -297,13 +349,18 @@ class EngineCore:
         log_probs: tuple[float, ...] = (),
         error: str | None = None,
     ) -> EngineOutput:
-        request_id, perf = entry.request.request_id, entry.perf
+        request, perf = entry.request, entry.perf
+        request_id = request.request_id
         del self._running[request_id]
         # What an iteration that failed has computed, or an unfinished prefill, is not kept.
         done = entry.computed if entry.decoding and finish is not FinishReason.ERROR else 0
+        if request.hints and finish not in (FinishReason.ERROR, FinishReason.CANCELLED):
+            entry.outcomes += self._hints.at_end(
+                request.hints, request.prompt, request.cache_salt, entry.allocation.path, self._now_ms
+            )
         self.blocks.release(entry.allocation, entry.tokens, done, now_ms=self._now_ms)
         self._runner.release(request_id)
         perf.kv_cache_alloc_new_blocks = entry.allocation.new_blocks
         perf.kv_cache_alloc_total_blocks = entry.allocation.new_blocks + entry.allocation.reused_blocks
         perf.num_output_tokens = len(entry.output)
-        return EngineOutput(request_id, tokens, log_probs, finish, perf, error)
+        return EngineOutput(request_id, tokens, log_probs, finish, perf, error, tuple(entry.outcomes))

@@ -57,6 +57,8 @@ void llg_free_matcher(LlgMatcher * matcher);
 SPECIAL = b"\xff"
 """Marks the spelling of a token that stands for no text."""
 DEFAULT_LIMITS = (2000, 1_000_000)
+SPARE = 16
+"""Compiled guides that wait for the request that was validated with them."""
 
 
 class Matcher:
@@ -106,9 +108,24 @@ class Guides:
         self._lock = threading.Lock()
         self._init: Any = None
         self._tokenizer: Any = None
+        self._spare: dict[Guide, Matcher] = {}
+
+    def check(self, guide: Guide) -> None:
+        """Raises as ``matcher`` does. What was compiled for it is kept for the next ``matcher`` of the same guide."""
+        made = self._compile(guide)
+        with self._lock:
+            self._spare.pop(guide, None)
+            self._spare[guide] = made
+            if len(self._spare) > SPARE:
+                del self._spare[next(iter(self._spare))]
 
     def matcher(self, guide: Guide) -> Matcher:
         """Raises RequestRejectedError where the guide is no JSON schema or regular expression that can be used."""
+        with self._lock:
+            spare = self._spare.pop(guide, None)
+        return spare or self._compile(guide)
+
+    def _compile(self, guide: Guide) -> Matcher:
         with self._lock:
             if self._init is None:
                 self._init = self._make_init()

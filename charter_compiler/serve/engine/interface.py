@@ -18,7 +18,9 @@ from typing import Protocol
 
 from charter_compiler.cache.retention import Retention
 from charter_compiler.cache.sequences import SequenceMemory
+from charter_compiler.config.hints.received import ReceivedAction
 from charter_compiler.diagnostics.errors import ConfigError
+from charter_compiler.serve.engine.hints import HintOutcome
 
 MAX_SEQUENCES = 256  # llama.cpp's LLAMA_MAX_SEQ
 GRID = 128
@@ -77,7 +79,8 @@ class EngineRequest:
     ``retention`` says how long which blocks are to be kept; only requests with the same ``cache_salt`` share blocks.
     ``drafts`` are tokens that the output may begin with: they are computed together, and those that the sampler would
     have chosen are kept. Only tokens that follow the ``guide`` are chosen, until the output is complete; ``max_tokens``
-    may cut it before that."""
+    may cut it before that. ``hints`` speak about the blocks of the prompt, or of others (``engine.hints``).
+    ``request_id`` is not negative."""
 
     request_id: int
     prompt: tuple[int, ...]
@@ -90,6 +93,7 @@ class EngineRequest:
     cache_salt: str | None = None
     drafts: tuple[int, ...] = ()
     guide: Guide | None = None
+    hints: tuple[ReceivedAction, ...] = ()
 
 
 class FinishReason(StrEnum):
@@ -133,7 +137,8 @@ class PerfMetrics:
 class EngineOutput:
     """New tokens of one request. The last one of a request has ``finish`` and ``perf``, and it alone; its
     ``token_ids`` may be empty. ``log_probs`` has one entry a token where the request asked for them. ``error`` says
-    why, where the finish is ``ERROR``."""
+    why, where the finish is ``ERROR``. ``hints``, in the last one of a request that ran to its end, say what became of
+    the request's."""
 
     request_id: int
     token_ids: tuple[int, ...]
@@ -141,6 +146,7 @@ class EngineOutput:
     finish: FinishReason | None = None
     perf: PerfMetrics | None = None
     error: str | None = None
+    hints: tuple[HintOutcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,14 +256,15 @@ class EngineStats:
     """Totals since the start; the Prometheus metrics are made from it. ``decoded_tokens`` counts the tokens that went
     through the model, prompt and output together.
 
-    ``used_blocks`` are held by running requests, ``free_blocks`` the rest, of which some are cached; ``cached_blocks``
-    are those that a new request could reuse, held or not; ``evicted_for_sequences`` are those of the ``evicted_blocks``
-    that went because the sequences ran short, of which ``sequences`` of
-    ``max_sequences`` are in use. ``prompt_tokens``, ``cached_tokens`` and ``requests`` count
+    ``used_blocks`` are held by running requests and leases, ``pinned_blocks`` by leases; ``free_blocks`` are the rest,
+    of which some are cached; ``cached_blocks`` are those that a new request could reuse, held or not;
+    ``evicted_for_sequences`` are those of the ``evicted_blocks`` that went because the sequences ran short, of which
+    ``sequences`` of ``max_sequences`` are in use. ``prompt_tokens``, ``cached_tokens`` and ``requests`` count
     requests that were started, warm-ups included."""
 
     max_blocks: int
     used_blocks: int
+    pinned_blocks: int
     free_blocks: int
     cached_blocks: int
     tokens_per_block: int

@@ -80,7 +80,7 @@ class LlamaRunner:
                 f"end_id is {request.end_id} and guided output ends with the model's own end, {self._guides.end_id}",
                 remedy=f"send end_id {self._guides.end_id}",
             )
-        self._guides.matcher(request.guide)
+        self._guides.check(request.guide)
 
     def decode(self, batch: Batch) -> None:
         count = len(batch)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from charter_compiler.cache.trtllm import Allocation
+from charter_compiler.serve.engine.hints import HintOutcome
 from charter_compiler.serve.engine.interface import EngineRequest, PerfMetrics
 
 
@@ -21,7 +22,7 @@ class Waiting:
 @dataclass(slots=True)
 class Running:
     """``tokens`` are prompt and output; the KV of the first ``computed`` of them is there. ``drafts`` are those that
-    may still be right, next first."""
+    may still be right, next first. A ``prefetch`` is nobody's request and has no output."""
 
     request: EngineRequest
     perf: PerfMetrics
@@ -30,6 +31,8 @@ class Running:
     computed: int
     drafts: deque[int]
     output: list[int] = field(default_factory=list)
+    prefetch: bool = False
+    outcomes: list[HintOutcome] = field(default_factory=list)
 
     @property
     def decoding(self) -> bool:

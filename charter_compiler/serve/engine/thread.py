@@ -93,7 +93,7 @@ class Engine:
             submissions, self._submissions = self._submissions, []
             cancellations, self._cancellations = self._cancellations, []
             for submission in submissions:
-                self._core.add(submission.request, submission.arrival_ns)
+                self._core.enqueue(submission.request, submission.arrival_ns)
             self._stats = self._core.stats()
         self._cancel(cancellations)
         return not self._stopping

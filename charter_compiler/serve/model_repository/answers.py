@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from charter_compiler.serve.engine.interface import EngineOutput, PerfMetrics
 from charter_compiler.serve.engine.utf8 import Utf8Assembler
 from charter_compiler.serve.model_repository.inputs import Generation
+from charter_compiler.serve.model_repository.kv_report import REPORT, Outcomes, outcome_report
 
 BLOCK_FIGURES = ("kv_cache_alloc_new_blocks", "kv_cache_reused_blocks", "kv_cache_alloc_total_blocks")
 TIME_FIGURES = ("arrival_time_ns", "first_scheduled_time_ns", "first_token_time_ns", "last_token_time_ns")
@@ -21,11 +22,18 @@ class Answer:
 
     Streaming, each response carries the tokens since the last one, and only whole characters: the bytes of a token may
     end in the middle of one, and a text client must never see half of it. Otherwise there is one response with all
-    tokens, after those of the prompt unless they are excluded. Blocks and times are in the last response, zero before.
+    tokens, after those of the prompt unless they are excluded. Blocks and times are in the last response, zero before;
+    there too, and in ``outcomes``, is what became of the hints, if there were any.
     """
 
     def __init__(
-        self, batch_index: int, generation: Generation, *, streaming: bool, token_bytes: Callable[[int], bytes]
+        self,
+        batch_index: int,
+        generation: Generation,
+        *,
+        streaming: bool,
+        token_bytes: Callable[[int], bytes],
+        outcomes: Outcomes | None = None,
     ) -> None:
         self._batch_index = batch_index
         self._generation = generation
@@ -35,6 +43,7 @@ class Answer:
         self._log_probs: list[float] = []
         self._cumulated = 0.0
         self._perf = PerfMetrics()
+        self._outcomes = outcomes
 
     def feed(self, output: EngineOutput) -> dict[str, NDArray[Any]] | None:
         """Take an output; returns the tensors of the response that is now due, if one is."""
@@ -45,7 +54,12 @@ class Answer:
             self._perf = output.perf or self._perf
         elif not (self._streaming and self._tokens):
             return None
-        return self._response()
+        response = self._response()
+        if output.finish is not None and (hints := self._generation.hints) is not None:
+            response[REPORT] = outcome_report(hints, output.hints)
+            if self._outcomes is not None:
+                self._outcomes.add(hints.message_id, output.hints)
+        return response
 
     def _response(self) -> dict[str, NDArray[Any]]:
         new = len(self._tokens)

@@ -22,6 +22,7 @@ from charter_compiler.diagnostics.errors import CharterError
 from charter_compiler.serve.engine.interface import Emit, EngineOutput, EngineRequest, FinishReason
 from charter_compiler.serve.model_repository.answers import Answer
 from charter_compiler.serve.model_repository.inputs import Generation
+from charter_compiler.serve.model_repository.kv_report import Outcomes
 
 REPORT_PERIOD = 1.0
 """Seconds."""
@@ -73,7 +74,8 @@ class _Stop:
 
 class Dispatcher:
     """``submit``, ``stop`` and ``close`` may be called from any thread. ``report`` is called in the dispatcher's thread
-    when a request has begun or ended, and every ``REPORT_PERIOD`` while some run."""
+    when a request has begun or ended, and every ``REPORT_PERIOD`` while some run. ``outcomes`` gets what became of
+    hints."""
 
     def __init__(
         self,
@@ -82,11 +84,13 @@ class Dispatcher:
         *,
         check_period: float,
         report: Callable[[], None] = lambda: None,
+        outcomes: Outcomes | None = None,
     ) -> None:
         self._engine = engine
         self._token_bytes = token_bytes
         self._check_period = check_period
         self._report = report
+        self._outcomes = Outcomes() if outcomes is None else outcomes
         self._inbox: queue.SimpleQueue[_Request | EngineOutput | _Stop | None] = queue.SimpleQueue()
         self._owners: dict[int, _Request] = {}
         self._next_id = 1
@@ -141,7 +145,11 @@ class Dispatcher:
                 self._fail(request, str(error))
                 break
             request.answers[request_id] = Answer(
-                index, generation, streaming=request.streaming, token_bytes=self._token_bytes
+                index,
+                generation,
+                streaming=request.streaming,
+                token_bytes=self._token_bytes,
+                outcomes=self._outcomes,
             )
             self._owners[request_id] = request
         self._report_now()
@@ -217,4 +225,5 @@ def _engine_request(request_id: int, generation: Generation) -> EngineRequest:
         cache_salt=generation.cache_salt,
         drafts=generation.drafts,
         guide=generation.guide,
+        hints=generation.hints.actions if generation.hints else (),
     )

@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from charter_compiler.config.hints.received import ReceivedEnvelope, read_envelope
 from charter_compiler.diagnostics.errors import RequestRejectedError
+from charter_compiler.serve.model_repository.kv_report import HINTS
 
 
 @dataclass(frozen=True, slots=True)
 class Extras:
     """``cache_salt``: requests share blocks only where it is the same; ``min_p``: tokens less likely than that share of
-    the likeliest are left out."""
+    the likeliest are left out; ``hints``: an envelope of KV hints."""
 
     cache_salt: str | None = None
     min_p: float | None = None
+    hints: ReceivedEnvelope | None = None
 
 
 def read_extras(parameters: Mapping[str, Any]) -> Extras:
@@ -28,7 +31,15 @@ def read_extras(parameters: Mapping[str, Any]) -> Extras:
     salt = parameters.get("cache_salt")
     if salt is not None and not isinstance(salt, str):
         raise RequestRejectedError(f"the parameter cache_salt is {salt!r}", remedy="send a string")
-    return Extras(cache_salt=salt or None, min_p=_min_p(parameters.get("min_p")))
+    return Extras(cache_salt=salt or None, min_p=_min_p(parameters.get("min_p")), hints=_hints(parameters.get(HINTS)))
+
+
+def _hints(value: Any) -> ReceivedEnvelope | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise RequestRejectedError(f"the parameter {HINTS} is {value!r}", remedy="send the envelope as a JSON string")
+    return read_envelope(value)
 
 
 def _min_p(value: Any) -> float | None:

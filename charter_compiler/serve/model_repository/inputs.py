@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from charter_compiler.cache.retention import Retention
+from charter_compiler.config.hints.received import ReceivedEnvelope
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.serve.engine.interface import Guide, GuideKind, SamplingParams
 from charter_compiler.serve.model_repository.extras import Extras, read_extras
@@ -82,6 +83,7 @@ class Generation:
     cache_salt: str | None = None
     drafts: tuple[int, ...] = ()
     guide: Guide | None = None
+    hints: ReceivedEnvelope | None = None
 
 
 def refuse_unsupported(tensors: Tensors, refused: Mapping[str, str] = REFUSED) -> None:
@@ -155,6 +157,7 @@ def _read(tensors: Tensors, row: int, exclude_input: bool, extras: Extras) -> Ge
         cache_salt=extras.cache_salt,
         drafts=tuple(tensors["draft_input_ids"][row].ravel().tolist()) if "draft_input_ids" in tensors else (),
         guide=_guide(tensors, row),
+        hints=extras.hints,
     )
 
 

@@ -58,7 +58,7 @@ class EngineMetrics:
         )
         sequences = pb_utils.MetricFamily(name=SEQUENCES, description="Sequences that cached branches need", kind=gauge)
         # Triton wants a family to outlive its metrics.
-        self._families = (blocks, requests, tokens, evicted, sequences)
+        self._families: tuple[Any, ...] = (blocks, requests, tokens, evicted, sequences)
         self._gauges: list[tuple[Any, Callable[[EngineStats], float]]] = [
             *_metrics(blocks, "kv_cache_block_type", _BLOCK_VALUES, labels),
             *_metrics(requests, "request_type", _REQUEST_VALUES, labels),
@@ -69,6 +69,13 @@ class EngineMetrics:
             *_metrics(evicted, "cause", _EVICTED_VALUES, labels),
         ]
         self._counted = dict.fromkeys(range(len(self._counters)), 0.0)
+
+    def close(self) -> None:
+        """Give the metrics back to Triton. What the backend's process still holds of them when it ends makes it crash
+        (https://github.com/triton-inference-server/server/issues/8662)."""
+        self._gauges.clear()
+        self._counters.clear()
+        self._families = ()
 
     def update(self, stats: EngineStats) -> None:
         for metric, value in self._gauges:

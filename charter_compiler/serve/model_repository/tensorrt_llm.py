@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from charter_compiler.cache.event_log import EventLog
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.serve.engine.core import EngineCore
 from charter_compiler.serve.engine.llama_runner import LlamaRunner
@@ -17,6 +18,7 @@ from charter_compiler.serve.engine.thread import Engine
 from charter_compiler.serve.model_repository.backend import FINAL, error_response, inputs_of, parameters, response
 from charter_compiler.serve.model_repository.dispatcher import Dispatcher
 from charter_compiler.serve.model_repository.inputs import is_streaming, read_generations
+from charter_compiler.serve.model_repository.kv_report import REPORT, Outcomes, answer_query
 from charter_compiler.serve.model_repository.metrics import EngineMetrics
 from charter_compiler.serve.options import engine_config
 from charter_compiler.tokens.tokenizer import load_tokenizer
@@ -48,7 +50,10 @@ class TritonPythonModel:
         self._exclude_input = values["exclude_input_in_output"] == "true"
         config = engine_config(values)
         runner = LlamaRunner(Path(values["gpt_model_path"]), config, int(values["charter_threads"]))
-        self._engine = Engine(EngineCore(config, runner, time.monotonic_ns))
+        self._runner = runner
+        self._events = EventLog()
+        self._outcomes = Outcomes()
+        self._engine = Engine(EngineCore(config, runner, time.monotonic_ns, self._events.add))
         self._engine.start()
         self._metrics = EngineMetrics(args["model_name"], args["model_version"])
         self._update_metrics()
@@ -57,6 +62,7 @@ class TritonPythonModel:
             tokenizer.token_bytes,
             check_period=int(values["cancellation_check_period_ms"]) / 1000,
             report=self._update_metrics,
+            outcomes=self._outcomes,
         )
 
     def execute(self, requests: list[Any]) -> None:
@@ -69,6 +75,9 @@ class TritonPythonModel:
                 continue
             try:
                 extra = json.loads(request.parameters() or "{}")
+                if (said := answer_query(extra, self._events, self._outcomes)) is not None:
+                    sender.send(response({REPORT: said}), flags=FINAL)
+                    continue
                 generations = read_generations(tensors, exclude_input=self._exclude_input, parameters=extra)
                 streaming = is_streaming(tensors)
             except RequestRejectedError as error:
@@ -79,6 +88,8 @@ class TritonPythonModel:
     def finalize(self) -> None:
         self._dispatcher.close()
         self._engine.stop()
+        self._runner.close()
+        self._metrics.close()
 
     def _update_metrics(self) -> None:
         self._metrics.update(self._engine.stats())

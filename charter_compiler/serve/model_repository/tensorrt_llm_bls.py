@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -57,15 +58,16 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
-            self._threads.submit(self._answer, inputs_of(request), request.get_response_sender())
+            extra = json.loads(request.parameters() or "{}")
+            self._threads.submit(self._answer, inputs_of(request), extra, request.get_response_sender())
 
     def finalize(self) -> None:
         self._threads.shutdown()
 
-    def _answer(self, tensors: dict[str, NDArray[Any]], sender: Any) -> None:
+    def _answer(self, tensors: dict[str, NDArray[Any]], extra: dict[str, Any], sender: Any) -> None:
         try:
             refuse_unsupported(tensors, _REFUSED)
-            for answer in self._responses(tensors, sender):
+            for answer in self._responses(tensors, extra, sender):
                 sender.send(response(answer))
             sender.send(flags=FINAL)
         except CharterError as error:
@@ -73,13 +75,15 @@ class TritonPythonModel:
         except _CallError as error:
             sender.send(pb_utils.InferenceResponse(error=error.error), flags=FINAL)
 
-    def _responses(self, tensors: dict[str, NDArray[Any]], sender: Any) -> Iterator[dict[str, NDArray[Any]]]:
+    def _responses(
+        self, tensors: dict[str, NDArray[Any]], extra: dict[str, Any], sender: Any
+    ) -> Iterator[dict[str, NDArray[Any]]]:
         preprocessing, engine, postprocessing = self._steps
         prepared = {**tensors, **_outputs(preprocessing, _request(preprocessing, tensors).exec())}
         name = uuid.uuid4().hex
         tokens = np.zeros((1, 1, 0), dtype=np.int32)
         cancelled = False
-        for answer in _request(engine, prepared, name).exec(decoupled=True):
+        for answer in _request(engine, prepared, name, extra).exec(decoupled=True):
             if not answer.has_error() and not answer.output_tensors():
                 continue  # the mark of the end
             figures = _outputs(engine, answer)
@@ -95,12 +99,15 @@ class TritonPythonModel:
                 stop_request(name)
 
 
-def _request(step: Step, tensors: dict[str, NDArray[Any]], name: str = "") -> Any:
+def _request(
+    step: Step, tensors: dict[str, NDArray[Any]], name: str = "", extra: Mapping[str, Any] | None = None
+) -> Any:
     return pb_utils.InferenceRequest(
         model_name=step.model,
         request_id=name,
         inputs=[pb_utils.Tensor(own, tensors[theirs]) for own, theirs in step.input_map.items() if theirs in tensors],
         requested_output_names=list(step.output_map),
+        parameters=dict(extra or {}),
     )
 
 
