@@ -3,7 +3,7 @@
     python benchmarks/engine/endurance.py [--requests N] [--seconds S] [-o FILE]
 
 The engine itself, sixteen requests at once, through a cache that is short of blocks and sequences, with random
-retention. Three in ten requests are cancelled at a random step, unless they have ended by then. Every 500 requests the
+retention, one in ten with a KV hint: retain, pin, demote, release, prefetch. Three in ten requests are cancelled at a random step, unless they have ended by then. Every 500 requests the
 file gets a line: resident memory, blocks and sequences in use, entries of the eviction queue. At the end, with nothing
 running, no block may be held, the invariants must hold, and forgetting everything must leave llama.cpp without a single
 position. After ``--seconds`` no more requests are sent.
@@ -22,10 +22,13 @@ from typing import Any
 from counted import random_retention
 from shared import Counted, ask, conditions, write
 
+from charter_compiler.config.hints.received import ReceivedAction
+from charter_compiler.plan.hints import HintAction
 from charter_compiler.serve.engine.interface import EngineConfig
 
 OUTPUT = Path(__file__).with_name("endurance.jsonl")
 SEED, EVERY = 11, 500
+LEASE_MS = 50.0
 CONFIG = EngineConfig(
     tokens_per_block=4,
     capacity_blocks=160,
@@ -35,6 +38,14 @@ CONFIG = EngineConfig(
     prefill_chunk=128,
     enable_partial_reuse=True,
 )
+
+
+def random_hints(rng: random.Random, passages: Sequence[Sequence[int]]) -> tuple[ReceivedAction, ...]:
+    if rng.random() < 0.9:
+        return ()
+    action = rng.choice(list(HintAction))
+    tokens = tuple(rng.choice(passages))
+    return (ReceivedAction("1", f"charter.{action}", action, 0, 8, 60, LEASE_MS, None, tokens),)
 
 
 def resident_bytes() -> int:
@@ -49,6 +60,7 @@ def state(counted: Counted, ended: int) -> dict[str, Any]:
         "resident_bytes": resident_bytes(),
         "held_blocks": blocks.held_blocks,
         "cached_blocks": blocks.cached_blocks,
+        "pinned_blocks": counted.core.stats().pinned_blocks,
         "sequences": blocks.pool.in_use,
         "queue_entries": len(blocks.queue),
     }
@@ -73,7 +85,8 @@ def main(argv: Sequence[str]) -> int:
             step += 1
             while started < args.requests and time.monotonic() < deadline and core.stats().waiting < 4:
                 prompt = [*rng.choice(passages), *(rng.randrange(100, 40_000) for _ in range(rng.randrange(1, 4)))]
-                core.add(ask(started, prompt, rng.randrange(1, 4), retention=random_retention(rng)))
+                extra = {"retention": random_retention(rng), "hints": random_hints(rng, passages)}
+                core.add(ask(started, prompt, rng.randrange(1, 4), **extra))
                 if rng.random() < 0.3:
                     doomed[started] = step + rng.randrange(3)
                 started += 1
@@ -87,6 +100,8 @@ def main(argv: Sequence[str]) -> int:
                 core.check()
                 write(file, state(counted, ended + len(outputs)))
             ended += len(outputs)
+        time.sleep(LEASE_MS / 1000)
+        core.step()  # ends the leases that are over
         core.check()
         before = state(counted, ended)
         core.clear()
