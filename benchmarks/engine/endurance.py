@@ -3,10 +3,11 @@
     python benchmarks/engine/endurance.py [--requests N] [--seconds S] [-o FILE]
 
 The engine itself, sixteen requests at once, through a cache that is short of blocks and sequences, with random
-retention, one in ten with a KV hint: retain, pin, demote, release, prefetch. Three in ten requests are cancelled at a random step, unless they have ended by then. Every 500 requests the
-file gets a line: resident memory, blocks and sequences in use, entries of the eviction queue. At the end, with nothing
-running, no block may be held, the invariants must hold, and forgetting everything must leave llama.cpp without a single
-position. After ``--seconds`` no more requests are sent.
+retention, one in ten with a KV hint: retain, pin, demote, release or prefetch. Three in ten requests are cancelled at
+a random step, unless they have ended by then. Every 500 requests the file gets a line: resident memory, blocks and
+sequences in use, entries of the eviction queue. At the end, with nothing running and the leases over, no block may be
+held, the invariants must hold, and forgetting everything must leave llama.cpp without a single position. After
+``--seconds`` no more requests are sent.
 """
 
 from __future__ import annotations

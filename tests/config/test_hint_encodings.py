@@ -11,6 +11,7 @@ from charter_compiler.cache.retention import DEFAULT_PRIORITY, Retention, Retent
 from charter_compiler.config.hints.capabilities import HintKind, accepted_types, capabilities, taken_actions
 from charter_compiler.config.hints.envelope import ACTION_TYPES, PIN_LEASE_MS, envelope
 from charter_compiler.config.hints.openai_fields import dynamo_fields, sglang_fields, trtllm_serve_fields, vllm_fields
+from charter_compiler.config.hints.received import read_envelope
 from charter_compiler.config.hints.retention import LEASE, retention_config, retention_of, retention_tensors
 from charter_compiler.config.hints.worth import HintedRequest, count_hits, worth_of
 from charter_compiler.config.hosted import anthropic_breakpoints, gemini_cache, openai_fields
@@ -98,7 +99,12 @@ def test_an_envelope_has_an_action_a_range_and_the_signals() -> None:
         *("charter.pin", "charter.retain", "charter.release", "charter.prefetch", "charter.expect")
     ]
     assert pin["payload"]["lease_ms"] == PIN_LEASE_MS
-    assert pin["payload"]["target"] == {"session_id": "item-1", "token_range": [0, 70], "block_hashes": ["h0", "h1"]}
+    assert pin["payload"]["target"] == {
+        "session_id": "item-1",
+        "token_range": [0, 70],
+        "prefix_id": "11",
+        "block_hashes": ["h0", "h1"],
+    }
     assert keep["payload"]["future"] == {
         "remaining_calls": 1,
         "steps_to_next": 2,
@@ -111,6 +117,17 @@ def test_an_envelope_has_an_action_a_range_and_the_signals() -> None:
     assert prefetch["payload"]["target"]["prefix_id"] == "77"
     assert (expect["payload"]["output_tokens"], expect["payload"]["step"]) == (40, 1)
     assert len({one["action_id"] for one in found["actions"]}) == 5
+
+
+def test_an_envelope_is_read_as_it_was_written() -> None:
+    sent = envelope(ALL, "item-1")
+    assert sent is not None
+    pin, keep, rest, prefetch, expect = read_envelope(json.dumps(sent)).actions
+    assert (pin.action, pin.start, pin.end, pin.duration_ms, pin.prefix_id) == ("pin", 0, 70, PIN_LEASE_MS, "11")
+    assert (keep.action, keep.priority, keep.prefix_id) == ("retain", 80, None), "its end depends on a value"
+    assert (rest.action, prefetch.action, prefetch.prefix_id) == ("release", "prefetch", "77")
+    assert expect.action is None
+    assert not any(one.fault for one in (pin, keep, rest, prefetch, expect))
 
 
 def test_only_what_was_announced_is_sent() -> None:

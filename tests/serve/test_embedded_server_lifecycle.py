@@ -11,12 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from server_processes import group, leftovers
+from server_processes import group, leftovers, shared_memory_prefix
 
 from charter_compiler.diagnostics.errors import CharterError, PortInUseError, ServerStartError
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import start_server
+from charter_compiler.serve.supervisor import SHARED_MEMORY
 
 pytestmark = pytest.mark.server
 GUARD = 60.0
@@ -32,12 +33,13 @@ time.sleep(600)
 
 
 def test_it_stops_and_leaves_nothing(model_path: Path) -> None:
-    before = leftovers()
     with start_server(ServerOptions(model_path, "m", engine=EngineConfig(capacity_blocks=8))) as server:
         assert len(group(server.pid)) == 5  # tritonserver and a process for each Python model
         assert server.log_path.exists()
+        own_memory = f"{shared_memory_prefix(server.pid)}*"
+        assert list(SHARED_MEMORY.glob(own_memory))
     assert group(server.pid) == []
-    assert leftovers() <= before
+    assert list(SHARED_MEMORY.glob(own_memory)) == []
     assert not server.log_path.parent.exists()
 
 

@@ -72,6 +72,8 @@ def _payload(part: HintRange, session: str, blocks: tuple[int, Sequence[str]] | 
         size, hashes = blocks
         target["block_hashes"] = list(hashes[-(-part.start // size) : part.end // size])
     payload: dict[str, Any] = {"target": target}
+    if part.future is not None and not part.future.parameters:
+        target["prefix_id"] = str(part.future.cache_id)  # by which a later prefetch names it
     if part.action is not HintAction.RELEASE:
         payload["priority"] = part.priority
     if part.action is HintAction.PIN:

@@ -118,11 +118,13 @@ def _token_ids(target: Mapping[str, Any], prefix_id: str | None) -> tuple[int, .
 
 def _number(payload: Mapping[str, Any], name: str, *, required: bool) -> Any:
     value = payload.get(name)
-    if value is None and not required:
+    if value is None:
+        if required:
+            raise ValueError(f"{name} is missing")
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value < 0 or (name == "priority" and value != int(value)):
-        raise ValueError(f"{name} is {'missing' if value is None else value}")
+        raise ValueError(f"{name} is {value}")
     return int(value) if name == "priority" else value
 
 

@@ -208,17 +208,8 @@ class EngineCore:
         if allocation is None:
             return None
         self._waiting.popleft()
-        drafts = request.drafts[: request.sampling.max_tokens - 1]
-        perf.first_scheduled_time_ns = self._now
-        perf.kv_cache_reused_blocks = allocation.reused_blocks
-        perf.num_cached_tokens = allocation.cached_tokens
-        perf.num_draft_tokens = len(drafts)
-        self._requests += 1
-        self._prompt_tokens += len(request.prompt)
-        self._cached_tokens += allocation.cached_tokens
-        entry = Running(request, perf, allocation, list(request.prompt), allocation.cached_tokens, deque(drafts))
+        entry = self._run(request, perf, allocation)
         entry.outcomes += self._hints.at_start(request.hints, request.cache_salt)
-        self._running[request.request_id] = entry
         return entry
 
     def _admit(self, request: EngineRequest) -> Allocation | None:
@@ -232,22 +223,26 @@ class EngineCore:
 
     def _start_prefetch(self) -> Running | None:
         """The next; those that find no room are given up."""
-        allocation = None
-        while allocation is None:
-            wanted = self._hints.next_prefetch()
-            if wanted is None:
-                return None
+        while (wanted := self._hints.next_prefetch()) is not None:
             self._prefetches += 1
             # The id is in nobody's use; one token of output is room that is never used.
             request = EngineRequest(-self._prefetches, wanted.tokens, SamplingParams(1), cache_salt=wanted.salt)
-            allocation = self._admit(request)
-        perf = PerfMetrics(arrival_time_ns=self._now, first_scheduled_time_ns=self._now)
+            if (allocation := self._admit(request)) is not None:
+                entry = self._run(request, PerfMetrics(arrival_time_ns=self._now), allocation)
+                entry.prefetch = True
+                return entry
+        return None
+
+    def _run(self, request: EngineRequest, perf: PerfMetrics, allocation: Allocation) -> Running:
+        drafts = request.drafts[: request.sampling.max_tokens - 1]
+        perf.first_scheduled_time_ns = self._now
+        perf.kv_cache_reused_blocks = allocation.reused_blocks
+        perf.num_cached_tokens = allocation.cached_tokens
+        perf.num_draft_tokens = len(drafts)
         self._requests += 1
-        self._prompt_tokens += len(wanted.tokens)
+        self._prompt_tokens += len(request.prompt)
         self._cached_tokens += allocation.cached_tokens
-        entry = Running(
-            request, perf, allocation, list(wanted.tokens), allocation.cached_tokens, deque(), prefetch=True
-        )
+        entry = Running(request, perf, allocation, list(request.prompt), allocation.cached_tokens, deque(drafts))
         self._running[request.request_id] = entry
         return entry
 
