@@ -23,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from shared import Counted, ask, complete, conditions, llama_server, text_tokens, tokens, write
+from counting import last_perf, tokens
+from shared import ask, complete, conditions, counted, llama_server, text_tokens, write
 
 from charter_compiler.serve.engine.interface import EngineConfig
 
@@ -43,24 +44,24 @@ def prompts(count: int, round_number: int) -> tuple[list[int], list[list[int]]]:
 
 def by_engine(count: int, round_number: int) -> dict[str, Any]:
     config = EngineConfig(capacity_blocks=128, max_context=2048)
-    counted = Counted(config)
+    engine = counted(config)
     prefix, full = prompts(count, round_number)
     started = time.perf_counter()
-    counted.serve([ask(0, [*prefix, 5], 1)])
+    engine.serve([ask(0, [*prefix, 5], 1)])
     warmed = time.perf_counter() - started
     started = time.perf_counter()
-    outputs = counted.serve([ask(1 + i, prompt, ANSWER) for i, prompt in enumerate(full)])
+    outputs = engine.serve([ask(1 + i, prompt, ANSWER) for i, prompt in enumerate(full)])
     seconds = time.perf_counter() - started
-    cached = [outputs[1 + i][-1].perf.num_cached_tokens for i in range(count)]  # type: ignore[union-attr]
+    cached = [last_perf(outputs[1 + i]).num_cached_tokens for i in range(count)]
     found = {
         "warm_up_s": warmed,
         "seconds": seconds,
         "cached_of_prefix": [min(one, PREFIX) / PREFIX for one in cached],
-        "decoded": [counted.decoded[1 + i] for i in range(count)],
+        "decoded": [engine.decoded[1 + i] for i in range(count)],
         "decoded_due": [PREFIX + OWN - cached[i] + ANSWER - 1 for i in range(count)],
         "tokens": [tokens(outputs[1 + i]) for i in range(count)],
     }
-    counted.runner.close()
+    engine.runner.close()
     return found
 
 

@@ -12,18 +12,15 @@ The file has a line of conditions, then a line a request. The exit code is 1 whe
 from __future__ import annotations
 
 import argparse
-import random
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared import Counted, ask, conditions, tokens, write
+from counting import Steps, due, modelled, random_requests, trickle
+from shared import conditions, counted, write
 
-from charter_compiler.cache.retention import Retention, RetentionRange
-from charter_compiler.serve.engine.core import EngineCore
-from charter_compiler.serve.engine.interface import EngineConfig, EngineOutput, EngineRequest
-from charter_compiler.serve.engine.null_runner import NullRunner
+from charter_compiler.serve.engine.interface import EngineConfig
 
 OUTPUT = Path(__file__).with_name("counted.jsonl")
 SEED = 5
@@ -31,50 +28,6 @@ KINDS = {"plain": False, "retained": True}
 CONFIG = EngineConfig(
     tokens_per_block=4, capacity_blocks=64, max_context=128, max_running=8, max_sequences=14, prefill_chunk=64
 )
-
-
-class Steps:
-    """A clock that moves by a millisecond an iteration."""
-
-    now = 0
-
-    def __call__(self) -> int:
-        return self.now
-
-
-def random_requests(count: int, *, retained: bool) -> list[EngineRequest]:
-    """Prompts that begin with some of a few shared passages."""
-    rng = random.Random(SEED)
-    passages = [[rng.randrange(100, 40_000) for _ in range(rng.randrange(3, 15))] for _ in range(8)]
-    made = []
-    for i in range(count):
-        prompt = [token for _ in range(rng.randrange(1, 4)) for token in rng.choice(passages)]
-        prompt += [rng.randrange(100, 40_000) for _ in range(rng.randrange(0, 6))]
-        made.append(ask(i, prompt, rng.randrange(1, 5), retention=random_retention(rng) if retained else None))
-    return made
-
-
-def random_retention(rng: random.Random) -> Retention:
-    durations = (None, 5.0, 40.0)
-    ranges = (
-        RetentionRange(0, 8, rng.choice((0, 35, 100)), rng.choice(durations)),
-        RetentionRange(8, None, rng.choice((0, 35, 100)), rng.choice(durations)),
-    )
-    return Retention(ranges, rng.choice((0, 35, 100)), rng.choice(durations))
-
-
-def trickle(core: EngineCore, requests: Sequence[EngineRequest], clock: Steps) -> dict[int, list[EngineOutput]]:
-    """Three new requests an iteration at most, as long as no more than twelve wait."""
-    waiting = list(reversed(requests))
-    outputs: dict[int, list[EngineOutput]] = {request.request_id: [] for request in requests}
-    while waiting or not core.idle:
-        clock.now += 10**6
-        for _ in range(3):
-            if waiting and core.stats().waiting < 12:
-                core.add(waiting.pop())
-        for output in core.step():
-            outputs[output.request_id].append(output)
-    return outputs
 
 
 def main(argv: Sequence[str]) -> int:
@@ -89,24 +42,19 @@ def main(argv: Sequence[str]) -> int:
         for kind in args.kinds:
             retained = KINDS[kind]
             config = replace(CONFIG, enable_partial_reuse=retained)
-            requests = random_requests(args.requests, retained=retained)
+            requests = random_requests(args.requests, SEED, retained=retained)
             clock = Steps()
-            counted = Counted(config, clock)
-            outputs = trickle(counted.core, requests, clock)
-            clock = Steps()
-            known = {i: tokens(found) for i, found in outputs.items()}
-            model = EngineCore(config, NullRunner(known), clock)
-            predicted = trickle(model, requests, clock)
+            engine = counted(config, clock)
+            outputs = trickle(engine.core, requests, clock)
+            predicted = modelled(config, requests, outputs)
             differing = 0
             for request in requests:
-                perf = predicted[request.request_id][-1].perf
-                assert perf is not None
-                due = perf.num_input_tokens - perf.num_cached_tokens + perf.num_output_tokens - 1
-                decoded = counted.decoded[request.request_id]
-                differing += decoded != due
+                perf = predicted[request.request_id]
+                decoded = engine.decoded[request.request_id]
+                differing += decoded != due(perf)
                 line = {"kind": kind, "request": request.request_id, "prompt_tokens": len(request.prompt)}
-                write(file, line | {"cached": perf.num_cached_tokens, "predicted": due, "decoded": decoded})
-            stats = counted.core.stats()
+                write(file, line | {"cached": perf.num_cached_tokens, "predicted": due(perf), "decoded": decoded})
+            stats = engine.core.stats()
             summary = {
                 "kind": kind,
                 "requests": len(requests),
@@ -120,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
             write(file, {"summary": summary})
             print(summary)
             wrong += differing
-            counted.runner.close()
+            engine.runner.close()
     return 1 if wrong else 0
 
 

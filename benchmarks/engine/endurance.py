@@ -20,8 +20,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from counted import random_retention
-from shared import Counted, ask, conditions, write
+from counting import Counted, random_retention
+from shared import ask, conditions, counted, write
 
 from charter_compiler.config.hints.received import ReceivedAction
 from charter_compiler.plan.hints import HintAction
@@ -54,14 +54,14 @@ def resident_bytes() -> int:
     return pages * 4096
 
 
-def state(counted: Counted, ended: int) -> dict[str, Any]:
-    blocks = counted.core.blocks
+def state(engine: Counted, ended: int) -> dict[str, Any]:
+    blocks = engine.core.blocks
     return {
         "ended": ended,
         "resident_bytes": resident_bytes(),
         "held_blocks": blocks.held_blocks,
         "cached_blocks": blocks.cached_blocks,
-        "pinned_blocks": counted.core.stats().pinned_blocks,
+        "pinned_blocks": engine.core.stats().pinned_blocks,
         "sequences": blocks.pool.in_use,
         "queue_entries": len(blocks.queue),
     }
@@ -75,8 +75,8 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     rng = random.Random(SEED)
     passages = [[rng.randrange(100, 40_000) for _ in range(rng.randrange(4, 13))] for _ in range(12)]
-    counted = Counted(CONFIG)
-    core = counted.core
+    engine = counted(CONFIG)
+    core = engine.core
     doomed: dict[int, int] = {}
     started = ended = cancelled = step = 0
     deadline = time.monotonic() + args.seconds
@@ -99,18 +99,18 @@ def main(argv: Sequence[str]) -> int:
                     cancelled += 1
             if (ended + len(outputs)) // EVERY > ended // EVERY:
                 core.check()
-                write(file, state(counted, ended + len(outputs)))
+                write(file, state(engine, ended + len(outputs)))
             ended += len(outputs)
         time.sleep(LEASE_MS / 1000)
         core.step()  # ends the leases that are over
         core.check()
-        before = state(counted, ended)
+        before = state(engine, ended)
         core.clear()
-        left = sum(counted.runner.sequence_length(sequence) for sequence in range(CONFIG.max_sequences))
+        left = sum(engine.runner.sequence_length(sequence) for sequence in range(CONFIG.max_sequences))
         summary = {"cancelled": cancelled, **before, "positions_left": left, "sequences_left": core.blocks.pool.in_use}
         write(file, {"summary": summary})
         print(summary)
-    counted.runner.close()
+    engine.runner.close()
     return 0 if not (before["held_blocks"] or left or core.blocks.pool.in_use) else 1
 
 

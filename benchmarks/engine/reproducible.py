@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared import Counted, ask, complete, conditions, llama_server, text_tokens, tokens, write
+from counting import last_perf, tokens
+from shared import ask, complete, conditions, counted, llama_server, text_tokens, write
 
 from charter_compiler.serve.engine.interface import GRID, EngineConfig
 
@@ -48,17 +49,16 @@ def main(argv: Sequence[str]) -> int:
         answers: dict[str, list[list[int]]] = {}
         for mode, config in MODES.items():
             for warm in (True, False):
-                counted = Counted(config)
+                engine = counted(config)
                 found = answers[f"{mode}, {'warm' if warm else 'cold'}"] = []
                 cached = 0
                 for i, prompt in enumerate(prompts):
                     if not warm:
-                        counted.core.clear()
-                    outputs = counted.serve([ask(i, prompt, args.max_tokens)])[i]
+                        engine.core.clear()
+                    outputs = engine.serve([ask(i, prompt, args.max_tokens)])[i]
                     found.append(tokens(outputs))
-                    assert outputs[-1].perf is not None
-                    cached += outputs[-1].perf.num_cached_tokens
-                counted.runner.close()
+                    cached += last_perf(outputs).num_cached_tokens
+                engine.runner.close()
                 print(f"{mode}, {'warm' if warm else 'cold'}: {cached} tokens cached", flush=True)
         for name, options in SERVERS.items():
             with llama_server(n_parallel=1, n_ctx=1024, cache_ram_mib=0, **options) as url:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared import Counted, ask, conditions, text_tokens, write
+from shared import ask, conditions, counted, text_tokens, write
 
 from charter_compiler.cache.retention import Retention, RetentionRange
 from charter_compiler.serve.engine.interface import EngineConfig
@@ -27,15 +27,15 @@ CASES = ((100, None, 0), (35, None, 0), (0, None, 0), (100, 60_000, 30), (100, 6
 
 def case(priority: int, duration_ms: int | None, wait_s: int) -> dict[str, object]:
     now = 0
-    counted = Counted(CONFIG, lambda: now)
+    engine = counted(CONFIG, lambda: now)
     prefix = text_tokens(PREFIX, seed=1)
     retention = Retention((RetentionRange(0, None, priority, duration_ms),))
-    counted.serve([ask(0, prefix, 1, retention=retention)])
+    engine.serve([ask(0, prefix, 1, retention=retention)])
     now += wait_s * 10**9
     flood = [ask(1 + i, [300 + i, *text_tokens(PREFIX - 1, seed=100 + i)], 1) for i in range(FLOOD)]
     for request in flood:
-        counted.serve([request])
-    counted.serve([ask(99, prefix, 1)])
+        engine.serve([request])
+    engine.serve([ask(99, prefix, 1)])
     found = {
         "priority": priority,
         "duration_ms": duration_ms,
@@ -43,10 +43,10 @@ def case(priority: int, duration_ms: int | None, wait_s: int) -> dict[str, objec
         "prefix_tokens": PREFIX,
         "flood_tokens": FLOOD * PREFIX,
         "cache_tokens": CONFIG.capacity_blocks * CONFIG.tokens_per_block,
-        "decoded_cold": counted.decoded[0],
-        "decoded_again": counted.decoded[99],
+        "decoded_cold": engine.decoded[0],
+        "decoded_again": engine.decoded[99],
     }
-    counted.runner.close()
+    engine.runner.close()
     return found
 
 

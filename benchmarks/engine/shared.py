@@ -1,5 +1,4 @@
-"""What the engine's benchmarks share: conditions, the engine with tokens counted at ``llama_decode``, llama.cpp's own
-server, and prompts."""
+"""What the engine's benchmarks share: conditions, the engine, llama.cpp's own server, and prompts."""
 
 from __future__ import annotations
 
@@ -11,17 +10,16 @@ import os
 import random
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 import httpx
+from counting import Counted
 
 from charter_compiler.api.environment import describe_environment
-from charter_compiler.serve.engine.core import EngineCore
-from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineOutput, EngineRequest, SamplingParams
+from charter_compiler.serve.engine.interface import EngineConfig, EngineRequest, SamplingParams
 from charter_compiler.serve.engine.llama_runner import LlamaRunner
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
 from charter_compiler.tokens.tokenizer import default_tokenizer
@@ -33,48 +31,22 @@ TIMEOUT = 1200.0
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-class Counted:
-    """A core over the real model; ``decoded`` counts, at ``llama_decode``, the tokens of each request."""
-
-    def __init__(self, config: EngineConfig, clock: Callable[[], int] = time.monotonic_ns) -> None:
-        self.runner = LlamaRunner(find_model(), config)
-        self.core = EngineCore(config, self.runner, clock)
-        self.decoded: Counter[int] = Counter()
-        decode = self.runner.decode
-
-        def counting(batch: Batch) -> None:
-            owners = {entry.allocation.sequence: i for i, entry in self.core._running.items()}
-            decode(batch)
-            self.decoded.update(owners[sequence] for sequence in batch.sequences)
-
-        self.runner.decode = counting  # type: ignore[method-assign]
-
-    def serve(self, requests: Sequence[EngineRequest]) -> dict[int, list[EngineOutput]]:
-        """All at once, to their ends."""
-        outputs: dict[int, list[EngineOutput]] = {request.request_id: [] for request in requests}
-        for request in requests:
-            self.core.add(request)
-        while not self.core.idle:
-            for output in self.core.step():
-                outputs[output.request_id].append(output)
-        return outputs
+def counted(config: EngineConfig, clock: Callable[[], int] = time.monotonic_ns, model: Path | None = None) -> Counted:
+    """The engine over the real model, the default one unless another file is given."""
+    return Counted(config, LlamaRunner(model or find_model(), config), clock)
 
 
 def ask(request_id: int, prompt: Sequence[int], max_tokens: int, **extra: Any) -> EngineRequest:
     return EngineRequest(request_id, tuple(prompt), SamplingParams(max_tokens), **extra)
 
 
-def tokens(outputs: Sequence[EngineOutput]) -> list[int]:
-    return [token for output in outputs for token in output.token_ids]
-
-
 @contextlib.contextmanager
-def llama_server(**options: Any) -> Iterator[str]:
+def llama_server(model: Path | None = None, **options: Any) -> Iterator[str]:
     """llama.cpp's own server, from the same wheel; yields its address. ``options`` are ``CommonParams``'s."""
     import xllamacpp  # after the environment is set
 
     params = xllamacpp.CommonParams()
-    params.model.path = str(find_model())
+    params.model.path = str(model or find_model())
     params.port = 0
     params.hostnames = ["127.0.0.1"]
     params.verbosity = -1

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from shared import Counted, ask, complete, conditions, llama_server, text_tokens, write
+from shared import ask, complete, conditions, counted, llama_server, text_tokens, write
 
 from charter_compiler.cache.block_keys import root_key
 from charter_compiler.serve.engine.interface import Batch, EngineConfig
@@ -45,7 +45,7 @@ class Engine:
     """The engine, with the time that its steps spend in ``llama_decode``."""
 
     def __init__(self) -> None:
-        self.counted = Counted(EngineConfig(capacity_blocks=384, max_context=8192))
+        self.counted = counted(EngineConfig(capacity_blocks=384, max_context=8192))
         self.inside = 0.0
         self.next_id = 0
         self.foreign = 0

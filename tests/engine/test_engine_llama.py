@@ -13,104 +13,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counting import Counted, Steps, due, last_perf, modelled, random_requests, trickle
 from engine_harness import drain, finish, request, tokens
 
-from charter_compiler.cache.retention import Retention, RetentionRange
 from charter_compiler.diagnostics.errors import ConfigError, ModelError, RequestRejectedError, TargetError
 from charter_compiler.serve.engine import llama
 from charter_compiler.serve.engine.core import EngineCore
 from charter_compiler.serve.engine.interface import (
     Batch,
     EngineConfig,
-    EngineOutput,
-    EngineRequest,
     FinishReason,
     Guide,
     GuideKind,
 )
 from charter_compiler.serve.engine.llama_runner import LlamaRunner
-from charter_compiler.serve.engine.null_runner import NullRunner
 
 pytestmark = pytest.mark.server
 
 MakeRunner = Callable[[EngineConfig], LlamaRunner]
 TEXT = "The committee met on Tuesday to discuss the annual report on rainfall in the northern valleys. "
-
-
-class Counted:
-    """A core over the real model that counts, at ``llama_decode``, the tokens of each request."""
-
-    def __init__(
-        self, make_runner: MakeRunner, config: EngineConfig, clock: Callable[[], int] = time.monotonic_ns
-    ) -> None:
-        self.runner = make_runner(config)
-        self.core = EngineCore(config, self.runner, clock)
-        self.decoded: Counter[int] = Counter()
-        decode = self.runner.decode
-
-        def counting(batch: Batch) -> None:
-            owners = {entry.allocation.sequence: i for i, entry in self.core._running.items()}
-            decode(batch)
-            self.decoded.update(owners[sequence] for sequence in batch.sequences)
-
-        self.runner.decode = counting  # type: ignore[method-assign]
-
-    def check(self) -> None:
-        """The core's invariants, and that llama.cpp holds as many positions as the block manager believes."""
-        self.core.check()
-        expected = {entry.allocation.sequence: entry.computed for entry in self.core._running.values()}
-        for block in self.core.blocks.stored():
-            if block.idle is not None:
-                expected[block.idle] = block.end
-        held = {s: self.runner.sequence_length(s) for s in range(self.core.config.max_sequences)}
-        assert {s: n for s, n in held.items() if n} == {s: n for s, n in expected.items() if n}
-
-
-def random_requests(count: int, seed: int, *, retained: bool = False) -> list[EngineRequest]:
-    """Prompts that begin with some of a few shared passages; ``retained``: each with a retention of its own."""
-    rng = random.Random(seed)
-    passages = [[rng.randrange(100, 40_000) for _ in range(rng.randrange(3, 11))] for _ in range(5)]
-    made = []
-    for i in range(count):
-        prompt = [token for _ in range(rng.randrange(1, 3)) for token in rng.choice(passages)]
-        prompt += [rng.randrange(100, 40_000) for _ in range(rng.randrange(0, 6))]
-        made.append(request(i, prompt, rng.randrange(1, 5), retention=random_retention(rng) if retained else None))
-    return made
-
-
-def random_retention(rng: random.Random) -> Retention:
-    """Priorities and durations, in ms of a clock that counts steps."""
-    durations = (None, 5.0, 40.0)
-    ranges = (
-        RetentionRange(0, 4, rng.choice((0, 35, 100)), rng.choice(durations)),
-        RetentionRange(4, None, rng.choice((0, 35, 100)), rng.choice(durations)),
-    )
-    return Retention(ranges, rng.choice((0, 35, 100)), rng.choice(durations))
-
-
-class Steps:
-    """A clock that moves by a millisecond an iteration."""
-
-    def __init__(self) -> None:
-        self.now = 0
-
-    def __call__(self) -> int:
-        return self.now
-
-
-def trickle(
-    core: EngineCore, requests: list[EngineRequest], clock: Steps, check: Callable[[], None]
-) -> list[EngineOutput]:
-    """Two new requests an iteration, until all have ended."""
-    waiting, outputs = list(requests), []
-    while waiting or not core.idle:
-        clock.now += 10**6
-        for _ in range(2):
-            if waiting:
-                core.add(waiting.pop(0))
-        outputs += core.step()
-        check()
-    return outputs
 
 
 @pytest.mark.parametrize(("retained", "partial"), [(False, False), (True, True)])
@@ -129,23 +50,12 @@ def test_decoded_tokens_are_those_that_the_cache_model_predicts(
         prefill_chunk=32,
     )
     clock = Steps()
-    counted = Counted(make_runner, config, clock)
-    requests = random_requests(40, seed=1, retained=retained)
-    outputs = trickle(counted.core, requests, clock, counted.check)
-    said = {i: [output for output in outputs if output.request_id == i] for i in range(len(requests))}
-
-    clock = Steps()
-    model = EngineCore(config, NullRunner({i: tokens(out) for i, out in said.items()}), clock)
-    modelled = trickle(model, requests, clock, model.check)
-    predicted = {output.request_id: output.perf for output in modelled if output.finish}
-
-    for i, out in said.items():
-        perf, prediction = out[-1].perf, predicted[i]
-        assert perf is not None
-        assert prediction is not None
-        expected = prediction.num_input_tokens - prediction.num_cached_tokens + prediction.num_output_tokens - 1
-        assert counted.decoded[i] == expected
-        assert perf.num_cached_tokens == prediction.num_cached_tokens
+    counted = Counted(config, make_runner(config), clock)
+    requests = random_requests(40, seed=1, passages=5, lengths=(3, 11), at_most=2, retained=retained)
+    said = trickle(counted.core, requests, clock, counted.check)
+    for i, prediction in modelled(config, requests, said, check=True).items():
+        assert counted.decoded[i] == due(prediction)
+        assert last_perf(said[i]).num_cached_tokens == prediction.num_cached_tokens
     stats = counted.core.stats()
     assert stats.decoded_tokens == counted.runner.decoded_tokens == counted.decoded.total()
     assert stats.cached_tokens > 100, "nothing was shared, so nothing was tested"
@@ -155,7 +65,7 @@ def test_decoded_tokens_are_those_that_the_cache_model_predicts(
 
 def test_second_identical_prompt_of_a_thousand_tokens_is_reused(make_runner: MakeRunner) -> None:
     config = EngineConfig()
-    counted = Counted(make_runner, config)
+    counted = Counted(config, make_runner(config))
     prompt = counted.runner.tokenize(TEXT * 80)[:1000]
     assert len(prompt) == 1000
     ttft = []
@@ -182,7 +92,7 @@ def test_second_identical_prompt_of_a_thousand_tokens_is_reused(make_runner: Mak
 
 def test_drafts_leave_greedy_output_as_it_is_and_save_steps(make_runner: MakeRunner) -> None:
     config = EngineConfig(capacity_blocks=32)
-    counted = Counted(make_runner, config)
+    counted = Counted(config, make_runner(config))
     prompt = counted.runner.tokenize("One, two, three, four, five, six, seven,")
     counted.core.add(request(0, prompt, 16))
     plain = tokens(drain(counted.core)[0])
@@ -254,9 +164,9 @@ def test_cancellation_at_random_moments_leaks_nothing(make_runner: MakeRunner) -
     config = EngineConfig(
         tokens_per_block=4, capacity_blocks=32, max_context=128, max_running=3, max_sequences=5, prefill_chunk=8
     )
-    counted = Counted(make_runner, config)
+    counted = Counted(config, make_runner(config))
     rng = random.Random(5)
-    waiting, live, ends = random_requests(30, seed=2), [], Counter()  # type: ignore[var-annotated]
+    waiting, live, ends = random_requests(30, seed=2, passages=5, lengths=(3, 11), at_most=2), [], Counter()  # type: ignore[var-annotated]
     while waiting or not counted.core.idle:
         if waiting:
             live.append(waiting[-1].request_id)
