@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from workloads import WORKLOADS, Workload
 from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import read_inputs
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import LOCAL, TargetOptions, engine_config
@@ -35,6 +37,7 @@ from charter_compiler.tokens.models import find_model
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
 BLOCK_SIZE, BLOCKS = 32, 256
+BASELINE, OPTIMIZED, LAID_OUT = "baseline", "optimized", "layout"
 
 
 def arguments() -> argparse.Namespace:
@@ -45,6 +48,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, default=24)
     parser.add_argument("--targets", nargs="*", default=["embedded", "vllm"], choices=["embedded", "vllm"])
     parser.add_argument("--agents", nargs="*", default=[w.name for w in WORKLOADS], choices=[w.name for w in WORKLOADS])
+    modes = [BASELINE, OPTIMIZED, LAID_OUT]
+    parser.add_argument("--modes", nargs="*", default=modes, choices=modes, help="as written first")
     parser.add_argument("--vllm-python", type=Path, default=Path(".venv-peer/bin/python"))
     parser.add_argument("--vllm-weights", type=Path, help="folder of the converted weights (default: made anew)")
     return parser.parse_args()
@@ -57,7 +62,7 @@ def main() -> None:
         for name in args.targets:
             with targets(name, args, Path(folder)) as (target, cold):
                 for workload in chosen:
-                    for mode in Mode:
+                    for mode in args.modes:
                         cold()
                         line = measure(workload, name, target, mode, args, Path(folder))
                         print(json.dumps(line), file=results, flush=True)
@@ -77,12 +82,13 @@ def targets(name: str, args: argparse.Namespace, folder: Path) -> Iterator[tuple
 
 
 def measure(
-    workload: Workload, name: str, target: str, mode: Mode, args: argparse.Namespace, folder: Path
+    workload: Workload, name: str, target: str, mode: str, args: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     """One run: its figures, the prediction before it, one from the outputs of the run as written (where that is another
     one, it was known before too), and one after it with the outputs that it recorded."""
-    as_written, output = (folder / f"{workload.name}.{each}.jsonl" for each in (Mode.BASELINE, mode))
-    options = RunOptions(mode=mode, concurrency=args.concurrency, max_tokens=args.max_tokens)
+    as_written, output = (folder / f"{workload.name}.{each}.jsonl" for each in (BASELINE, mode))
+    scheduled = Mode.BASELINE if mode == BASELINE else Mode.OPTIMIZED
+    options = RunOptions(mode=scheduled, concurrency=args.concurrency, max_tokens=args.max_tokens)
     engine = EngineConfig(tokens_per_block=BLOCK_SIZE, capacity_blocks=BLOCKS, max_context=4096)
     request = RunRequest(
         entry=workload.path,
@@ -93,6 +99,7 @@ def measure(
         options=options,
         limit=args.rows,
         record=True,
+        layout=mode == LAID_OUT,
     )
     report = measured_run(request)
     if report.stopped is not None:
@@ -100,7 +107,11 @@ def measure(
     assert report.prediction is not None, report.notes
     metrics, prediction = report.metrics, report.prediction
     facts = TargetFacts(target, "", engine="vllm" if name == "vllm" else None, max_context=4096)
+    calls = calls_of_entry(workload.path)
     warm_ups = () if report.plan is None else report.plan.warm_up
+    if report.plan is not None:
+        options = replace(options, schedule=report.plan.schedule)
+    layouts = () if report.plan is None else report.plan.layouts
     tokenizer = default_tokenizer()
     rows = [row for row in read_inputs(workload.inputs) if row.index < args.rows]
 
@@ -112,7 +123,8 @@ def measure(
             engine_config(facts, BLOCK_SIZE, BLOCKS) if name == "vllm" else engine,
             options,
             warm_ups=tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in warm_ups),
-            calls=calls_of_entry(workload.path),
+            calls=calls,
+            layouts=PromptLayouts(layouts, calls),
             outputs=outputs_of_run(run, SyntheticOutputs(tokenizer)),
             profile=facts.engine,
         ).hit_rate
@@ -120,7 +132,7 @@ def measure(
     return {
         "agent": workload.name,
         "target": name,
-        "mode": str(mode),
+        "mode": mode,
         "outputs_feed_prompts": workload.feeds,
         "items": metrics.items,
         "failed": metrics.failed,
@@ -132,7 +144,7 @@ def measure(
         "predicted_cached_tokens": prediction.cached_tokens,
         "hit_rate": metrics.hit_rate,
         "predicted_hit_rate": prediction.hit_rate,
-        "former_run_hit_rate": None if mode is Mode.BASELINE else with_outputs_of(as_written),
+        "former_run_hit_rate": with_outputs_of(as_written) if mode != BASELINE and as_written.is_file() else None,
         "recorded_hit_rate": with_outputs_of(output),
         "attainable_hit_rate": metrics.attainable_hit_rate,
         "output_tokens": metrics.output_tokens,
