@@ -23,7 +23,7 @@ PEER := $(PEER_VENV)/.stamp-vllm
 HINTS := $(HINTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-schedule check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-prediction: platform $(TEST) $(PEER) weights ## predicted against measured
 
 bench-hints: $(TEST) ## hit rate with and without hints, four agents at three capacities
 	$(BIN)/python benchmarks/hints/worth.py -o benchmarks/hints/worth.jsonl $(BENCH_ARGS)
+
+bench-schedule: platform $(RUNTIME) weights ## what the chosen order of calls saves where the cache is small
+	$(BIN)/python benchmarks/schedule/measure.py -o benchmarks/schedule/results.jsonl $(BENCH_ARGS)
 
 bench-memo: platform $(RUNTIME) weights ## a run again with 5% of its items changed
 	$(BIN)/python benchmarks/memo/incremental.py -o benchmarks/memo/incremental.jsonl $(BENCH_ARGS)

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import ServerHandle, start_server
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
+
+# Examples have no time limit of their own: a busy machine is no failure, and pytest's time-out ends what hangs.
+settings.register_profile("charter", deadline=None)
+settings.load_profile("charter")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

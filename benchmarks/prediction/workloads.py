@@ -37,4 +37,5 @@ WORKLOADS = (
     Workload("tool_loop", "tool_loop.py:ToolLoop.run", "report_questions.jsonl", True),
     Workload("retrieval", "retrieval.py:Retrieval.answer", "report_questions.jsonl", False),
     Workload("question_desk", "question_desk.py:QuestionDesk.handle", "report_questions.jsonl", True),
+    Workload("document_qa", "document_qa.py:answer", "document_questions.jsonl", True),
 )

@@ -187,7 +187,7 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
         observer.predicting(items)
-        prediction, schedule, notes = await _predict(request, entry, calls, planned, target, warm_ups)
+        prediction, schedule, notes = await _predict(request, entry, calls, laid_out, planned, target, warm_ups)
         request = replace(request, options=replace(request.options, schedule=schedule))
         plan = None if plan is None else replace(plan, schedule=schedule)
         if request.options.mode is Mode.OPTIMIZED:
@@ -298,6 +298,7 @@ async def _predict(
     request: RunRequest,
     entry: Entry,
     calls: Sequence[Call],
+    sent: Sequence[Call],
     layouts: Sequence[PlannedLayout],
     target: OpenTarget,
     warm_ups: Sequence[GenerationRequest],
@@ -334,7 +335,7 @@ async def _predict(
         free = request.plan is None and request.options.mode is Mode.OPTIMIZED
         if not free or found.problem or reuses_enough(found):
             return found, planned
-        chosen = choose_schedule(simulation, traces).schedule
+        chosen = choose_schedule(simulation, traces, sent).schedule
         return (found if chosen == planned else predict(chosen)), chosen
 
     prediction, schedule = await in_daemon_thread(work, "charter-predict")

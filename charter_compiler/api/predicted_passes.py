@@ -111,7 +111,8 @@ def predict_passes(
     if problem is not None:
         notes.append(f"no prediction over the inputs: {problem}; {_TEMPLATES_ALONE}")
         return None
-    choice = choose_schedule(chosen, as_planned)
+    sent = tuple(analysis.graph.calls.values())
+    choice = choose_schedule(chosen, as_planned, sent)
     if choice.schedule != DEFAULT_SCHEDULE:
         chosen = simulation(Mode.OPTIMIZED, choice.schedule)
         steps.append(predict(chosen, as_planned))
@@ -124,7 +125,6 @@ def predict_passes(
     evidence = evidence_of(as_planned, plan, target.tokenizer, request.options.concurrency)
     decided = decide(names, [Rates.of(step) for step in steps], notes)
     used = warm_ups if decided.warms else ()
-    sent = tuple(analysis.graph.calls.values())
     planned = predict_traces(as_planned, rows, chosen, warm_ups=used, calls=sent, explained=True)
     sizing = None
     if request.sizing is not None:

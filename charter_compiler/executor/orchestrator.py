@@ -8,6 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from charter_compiler.cache.unbounded import UnboundedCache
@@ -178,7 +179,8 @@ class _Run:
         return RunOutcome(self._tally, self._elapsed, self._interrupts > 0, self._stopped, self._first_error)
 
     async def _run_rows(self, rows: Iterator[InputRow]) -> None:
-        for row in rows:
+        schedule = DEFAULT_SCHEDULE if self._options.mode is Mode.BASELINE else self._options.schedule
+        for row in schedule.arrange(rows, attrgetter("values")):
             if row.index in self._context.resumed.items:
                 continue
             arguments = self._entry.bind(row.values, f"line {row.line} of the inputs")

@@ -8,6 +8,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from charter_compiler.executor.agent_client import AgentClient
 from charter_compiler.executor.answers import merge_key
@@ -39,11 +40,13 @@ class TracedCall:
 
 @dataclass(frozen=True, slots=True)
 class ItemTrace:
-    """The calls of one item in the order in which they were made; ``error`` is why the agent failed, if it did."""
+    """The calls of one item in the order in which they were made; ``error`` is why the agent failed, if it did.
+    ``values`` are those of its row."""
 
     item: int
     calls: tuple[TracedCall, ...]
     error: RowError | None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -183,4 +186,4 @@ def _trace_item(
     except Exception as exception:  # noqa: BLE001  whatever the agent raises on these outputs is the answer
         raised, error = exception, row_error(exception, entry, client)
     client.close()
-    return ItemTrace(row.index, tuple(tracer.calls), error), raised
+    return ItemTrace(row.index, tuple(tracer.calls), error, row.values), raised

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import RequestRejectedError
@@ -98,6 +99,7 @@ class Replay:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
         self._scheduler = make_scheduler(mode, concurrency, engine.capacity_blocks, schedule)
+        self._schedule = DEFAULT_SCHEDULE if mode is Mode.BASELINE else schedule
         self._costs = costs or Costs()
         self._transit = round(self._costs.transit)
         self._outputs: dict[int, Sequence[int]] = {}
@@ -125,7 +127,7 @@ class Replay:
             self._submit(None, request, "")
         self._send()
         self._run_out()
-        self._coming.extend(items)
+        self._coming.extend(self._schedule.arrange(items, attrgetter("values")))
         self._go_on_all()
         self._run_out()
         return self._done

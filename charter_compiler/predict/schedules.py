@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
+from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.executor.scheduler import Mode
+from charter_compiler.ir.nodes import Call, Param, walk
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 from charter_compiler.predict.control_flow import ItemTrace
 from charter_compiler.predict.prediction import Prediction, Simulation, summarize
@@ -52,28 +56,54 @@ def reuses_enough(prediction: Prediction) -> bool:
     return (prediction.hit_rate or 0.0) >= ENOUGH * (prediction.attainable_hit_rate or 0.0)
 
 
-def schedules(concurrency: int) -> Iterator[Schedule]:
-    """Those worth trying for so many items in flight: both orders, and by items ever smaller groups."""
+def fields_in_order(calls: Iterable[Call], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The fields of the inputs in the order in which the item's first prompt holds them, up to the last one of which
+    two rows have the same value: items that are alike in these share the start of that prompt.
+
+    ``calls`` are as they are sent. Empty where prompts of different items share no value.
+    """
+    first = next(iter(engine_calls(calls)), None)
+    if first is None:
+        return ()
+    parts = (part for message in first.messages for part in walk(message.segments))
+    holes = [part.name for part in parts if isinstance(part, Param) and part.scope == "item"]
+    names = [name for name in dict.fromkeys(holes) if all(name in row for row in rows)]
+    while names:
+        values = [json.dumps([row[name] for name in names], sort_keys=True, default=str) for row in rows]
+        if len(set(values)) < len(values):
+            return tuple(names)
+        names.pop()
+    return ()
+
+
+def schedules(concurrency: int, fields: tuple[str, ...] = ()) -> Iterator[Schedule]:
+    """Those worth trying for so many items in flight: both orders, each with the items sorted by ``fields`` too, and by
+    items ever smaller groups."""
     yield DEFAULT_SCHEDULE
+    if fields:
+        yield Schedule(sort_by=fields)
     yield Schedule(Order.STAGE_FIRST)
+    if fields:
+        yield Schedule(Order.STAGE_FIRST, sort_by=fields)
     group = concurrency // 2
     while group:
-        yield Schedule(Order.ITEM_FIRST, group)
+        yield Schedule(Order.ITEM_FIRST, group, fields)
         group //= 2
 
 
-def choose_schedule(simulation: Simulation, traces: Sequence[ItemTrace]) -> ScheduleChoice:
+def choose_schedule(simulation: Simulation, traces: Sequence[ItemTrace], calls: Iterable[Call] = ()) -> ScheduleChoice:
     """The schedule with the least predicted time where the target was calibrated, else that which computes the fewest
     prompt tokens, within ``NEAR``; in doubt the one that comes first in ``schedules``. Tried without warm-ups: whether
-    they pay is judged afterwards.
+    they pay is judged afterwards. ``calls``: those of the agent as they are sent, to know what items may be sorted by.
 
     Raises:
         TokenizerError: a chat, for which the tokenizer has no template.
     """
     sample = list(traces[:SAMPLE])
     options = replace(simulation.options, mode=Mode.OPTIMIZED)
+    fields = fields_in_order(calls, [trace.values for trace in sample])
     tried: list[TriedSchedule] = []
-    for schedule in schedules(options.concurrency):
+    for schedule in schedules(options.concurrency, fields):
         replay = replace(simulation, options=replace(options, schedule=schedule)).replay()
         found = summarize(len(sample), replay.run(sample))
         computed = (found.prompt_tokens or 0) - (found.cached_tokens or 0)

@@ -114,7 +114,7 @@ def test_every_prompt_begins_with_the_tokens_of_its_prefixes(name: str) -> None:
                 assert prompt[: len(opportunity.tokens)] == list(opportunity.tokens)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.text("ab \n.1'é", max_size=8), st.text("ab \n.1'é", max_size=8), st.text("ab \n.1'é", max_size=8))
 def test_cuts_anywhere_are_token_cuts(common: str, left: str, right: str) -> None:
     tokenizer = default_tokenizer()

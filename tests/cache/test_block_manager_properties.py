@@ -171,7 +171,7 @@ class PartialRequests(Requests):
 
 
 for machine in (Requests, PartialRequests):
-    machine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+    machine.TestCase.settings = settings(max_examples=100, stateful_step_count=40)
 TestRequests = Requests.TestCase
 TestPartialRequests = PartialRequests.TestCase
 
@@ -210,7 +210,6 @@ def test_bounded_manager_never_reuses_more(
         assert reused <= attainable.request(prompt, output)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(prompts, st.lists(st.integers(0, 2), min_size=1, max_size=6), salts, retentions(), st.integers(0, 9)),

@@ -213,7 +213,7 @@ def test_a_failing_model_ends_the_running_requests_and_leaves_the_core_sound() -
     assert tokens(drain(ticks.core)[3]) == [8, 9]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 25), st.integers(1, 15), st.integers(0, 40)), max_size=25),
     st.sampled_from([1, 2, 4]),

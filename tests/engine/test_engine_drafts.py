@@ -72,7 +72,7 @@ def test_an_end_within_the_drafts_ends() -> None:
     assert (tokens(outputs), finish(outputs)) == ([5, 6], FinishReason.END)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from([0, 0, 0, 1]), max_size=12),
     st.integers(1, 8),

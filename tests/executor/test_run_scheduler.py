@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charter_compiler.executor.scheduler import Mode, PrefixScheduler, ScheduledCall, make_scheduler
@@ -181,7 +181,6 @@ plans = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(plan=plans, mode=st.sampled_from(Mode), data=st.data())
 def test_every_call_is_sent_once_and_no_cold_block_twice_at_once(plan: Plan, mode: Mode, data: st.DataObject) -> None:
     scheduler = make_scheduler(mode, plan.concurrency, plan.capacity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charter_compiler.diagnostics.errors import IRSyntaxError
@@ -56,7 +56,6 @@ CALLS = st.builds(
 AGENTS = st.builds(Agent, TEXT, st.lists(CALLS, max_size=3).map(tuple))
 
 
-@settings(deadline=None)
 @given(AGENTS)
 def test_what_is_printed_parses_back(agent: Agent) -> None:
     assert parse_agent(print_agent(agent)) == agent
@@ -93,7 +92,6 @@ def test_a_broken_text_is_refused_with_its_place(text: str, expected: str) -> No
     assert expected in str(caught.value)
 
 
-@settings(deadline=None)
 @given(AGENTS, st.data())
 def test_a_damaged_text_is_refused_or_read_but_never_crashes(agent: Agent, data: st.DataObject) -> None:
     text = print_agent(agent)

@@ -95,7 +95,7 @@ def fill(segments: tuple[Segment, ...]) -> str:
     return text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EXPRESSIONS, EXPRESSIONS)
 def test_the_template_filled_in_is_the_prompt(one: ast.expr, two: ast.expr) -> None:
     source = (
@@ -123,7 +123,7 @@ def parses(source: str) -> bool:
     return True
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.one_of(WORDS, NAMES), min_size=1, max_size=6), st.sampled_from(["", "é = 1; "]))
 def test_spans_of_an_f_string_tile_its_source(parts: list[str | ast.expr], before: str) -> None:
     written = ast.unparse(f_string(parts))

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from layout_cases import Case, cases, shown
 
@@ -127,7 +127,6 @@ def test_a_file_that_does_not_parse() -> None:
         literals_of("x = (", "a.py")
 
 
-@settings(deadline=None)
 @given(st.text(max_size=30), st.sampled_from(["'", '"', '"""', "'''"]), st.sampled_from(["", "r", "u", "f"]))
 def test_characters_of_a_literal_are_those_that_python_reads(inside: str, quote: str, prefix: str) -> None:
     code = f"x = {prefix}{quote}{inside}{quote}\n"

@@ -39,7 +39,7 @@ def table(rows: int, seed: int = 0) -> list[dict[str, str]]:
     return found
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROW, max_size=80))
 def test_every_cell_of_every_row_is_kept(rows: list[dict[str, str]]) -> None:
     order = order_rows(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charter_compiler.diagnostics.span import Span
@@ -38,7 +38,6 @@ def test_other_prompts_are_not_matched(texts: list[str], prompt: str, why: str) 
     assert match_template(texts, prompt) is None, why
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("ab", max_size=3), min_size=2, max_size=4), st.text("ab", max_size=9))
 def test_a_match_is_the_only_one(texts: list[str], prompt: str) -> None:
     """Against all ways to cut the prompt."""

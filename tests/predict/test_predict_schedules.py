@@ -11,6 +11,7 @@ from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.cost_model import Costs
+from charter_compiler.predict.planning import calls_of_entry
 from charter_compiler.predict.prediction import Simulation
 from charter_compiler.predict.schedules import ScheduleChoice, choose_schedule, schedules
 from charter_compiler.predict.synthetic import SyntheticOutputs
@@ -70,3 +71,35 @@ def test_no_other_is_tried_where_all_fits(tmp_path: Path) -> None:
     choice = choose(traces(tmp_path, STAGES), capacity=256)
     assert choice.schedule == DEFAULT_SCHEDULE
     assert len(choice.tried) == 1
+
+
+QUESTIONS = """
+def process(document, question, llm):
+    return llm.generate(f"Answer from the document.\\n\\n{document}\\n\\nQuestion: {question}\\nAnswer:", max_tokens=4)
+"""
+
+
+def questions(tmp_path: Path, documents: int, each: int) -> list[ItemTrace]:
+    """Questions on documents, the documents taking turns."""
+    path = tmp_path / "agent.py"
+    path.write_text(QUESTIONS, encoding="utf-8")
+    texts = [
+        f"Report {n}. " + f"The board of company {n} met and agreed on the dividend. " * 20 for n in range(documents)
+    ]
+    rows = [
+        InputRow(n, n + 1, {"question": f"Who met, {n}?", "document": texts[n % documents]})
+        for n in range(documents * each)
+    ]
+    entry = load_entry(f"{path}:process")
+    return trace_agent(entry, rows, SyntheticOutputs(TOKENIZER), max_tokens=4, calls=())
+
+
+def test_items_with_the_same_document_go_together_where_the_cache_holds_few(tmp_path: Path) -> None:
+    calls = calls_of_entry(f"{tmp_path / 'agent.py'}:process") if questions(tmp_path, 1, 1) else ()
+    found = questions(tmp_path, documents=6, each=3)
+    simulation = Simulation(TOKENIZER, EngineConfig(capacity_blocks=24), RunOptions(concurrency=2))
+    choice = choose_schedule(simulation, found, calls)
+    assert choice.schedule == Schedule(sort_by=("document",))
+    computed = {each.schedule: each.computed_tokens for each in choice.tried}
+    assert computed[choice.schedule] < computed[DEFAULT_SCHEDULE] / 2
+    assert len(choose_schedule(simulation, questions(tmp_path, 1, 4), calls).tried) == 1

@@ -65,7 +65,7 @@ def test_a_preempted_request_is_counted_once_and_ends_like_the_others() -> None:
     assert cached(ends) == [0, 0], "what it finds again is not counted"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.lists(st.integers(0, 2), min_size=1, max_size=20), st.lists(st.integers(0, 2), max_size=8)),

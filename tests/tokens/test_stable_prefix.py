@@ -34,7 +34,7 @@ WORDS = st.sampled_from(
 TEXTS = st.lists(WORDS | st.characters(codec="utf-8"), max_size=10).map("".join)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(TEXTS, st.lists(TEXTS, min_size=1, max_size=5))
 def test_no_continuation_changes_it(text: str, continuations: list[str]) -> None:
     tokenizer = default_tokenizer()

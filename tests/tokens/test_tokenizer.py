@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charter_compiler.diagnostics.errors import TokenizerError
@@ -69,7 +69,6 @@ def test_special_tokens_in_the_text_are_parsed_and_none_is_added(tokenizer: Toke
     assert 2 not in tokenizer.encode("<|im_end|")
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_decoding_gives_the_text_back(text: str) -> None:
     tokenizer = default_tokenizer()
