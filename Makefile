@@ -11,6 +11,7 @@ UV_VERSION := 0.13.9
 LOCK_VENV := .venv-lock
 PEER_VENV := .venv-peer
 HINTS_VENV := .venv-hints
+CLIENTS_VENV := .venv-clients
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 SOAK_RESULTS ?= benchmarks/soak/results.jsonl
@@ -21,9 +22,10 @@ LOCAL := $(VENV)/.stamp-local
 TEST := $(VENV)/.stamp-test
 PEER := $(PEER_VENV)/.stamp-vllm
 HINTS := $(HINTS_VENV)/.stamp
+CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-schedule check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-schedule check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +34,7 @@ demo: platform $(RUNTIME) weights ## the main job on the embedded Triton server:
 	$(BIN)/charter demo $(DEMO_ARGS)
 
 test: platform $(TEST) weights ## every test that needs only packages of the Python index
-	$(BIN)/python -m pytest -m "not system and not soak and not peer" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not system and not soak and not peer and not clients" $(PYTEST_ARGS)
 
 test-system: platform $(TEST) weights system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
@@ -40,6 +42,9 @@ test-system: platform $(TEST) weights system-programs ## tests that need system 
 test-peer: $(TEST) $(PEER) $(HINTS) weights ## beside vLLM, SGLang and Dynamo themselves (sets them up in .venv-peer, .venv-hints)
 	$(PEER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/prediction/peer-requirements.txt
 	CHARTER_PEER_PYTHON=$(PEER_VENV)/bin/python CHARTER_HINTS_PYTHON=$(HINTS_VENV)/bin/python $(BIN)/python -m pytest -m peer $(PYTEST_ARGS)
+
+test-clients: platform $(TEST) $(CLIENTS) weights ## the gateway with LiteLLM and LangChain (sets them up in .venv-clients)
+	CHARTER_CLIENTS_PYTHON=$(CLIENTS_VENV)/bin/python $(BIN)/python -m pytest -m clients $(PYTEST_ARGS)
 
 soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/results.jsonl
 	SOAK_RESULTS=$(SOAK_RESULTS) $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
@@ -100,7 +105,7 @@ compile = $(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --pyth
 	$(if $(UPGRADE),--upgrade) pyproject.toml $(2) --output-file constraints/$(1).txt
 
 clean: ## remove .venv and everything built (not the weights: they lie in the user's cache)
-	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) $(HINTS_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) $(HINTS_VENV) $(CLIENTS_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 weights: $(RUNTIME)
 	@$(BIN)/charter models fetch
@@ -140,6 +145,12 @@ $(PEER): tools/peer_vllm.sh benchmarks/cache/peer-requirements.txt
 $(HINTS): tools/peer_hints.sh $(PEER)
 	@echo "installing SGLang's and Dynamo's own types into $(HINTS_VENV)"
 	@tools/peer_hints.sh $(HINTS_VENV) $(PEER_VENV)
+	@touch $@
+
+$(CLIENTS): tests/clients/requirements.txt | $(BIN)/python
+	@echo "installing LiteLLM and LangChain into $(CLIENTS_VENV)"
+	@$(BIN)/python -m venv --clear $(CLIENTS_VENV)
+	@$(CLIENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
 	@touch $@
 
 $(LOCK_VENV)/.stamp-$(UV_VERSION): | $(BIN)/python

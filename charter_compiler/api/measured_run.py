@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
+from socket import socket
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.entry import Entry, load_entry
+from charter_compiler.executor.gateway.server import check_installed, listen, url_of
 from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
 from charter_compiler.executor.journal import Journal, JournalState, check_journal, journal_path
 from charter_compiler.executor.layout import PromptLayouts
@@ -23,6 +25,7 @@ from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOpti
 from charter_compiler.executor.recording import Recorder, recording_path
 from charter_compiler.executor.results import RowError, RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.sdk_calls import HOST, sdk_environment, uses_sdk
 from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan, check_target, open_target
 from charter_compiler.executor.threads import in_daemon_thread
 from charter_compiler.executor.types import GenerationRequest
@@ -44,7 +47,13 @@ WARM_SERVER = (
     "predicted or attainable (--fresh-server starts one with an empty cache)"
 )
 
+SIMULATED = (
+    "nothing was computed: tokens and hit rates are those of the engine's model, outputs are filler, and times are "
+    "those of the simulation"
+)
 
+PATIENCE = 60.0
+"""Seconds that a target which was not started here may be away: somebody may be restarting it."""
 LENGTH_ROWS = 200
 """Rows that the layout looks at for the values' lengths."""
 
@@ -149,9 +158,26 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
         OutputError: the results cannot be written.
     """
     check_target(request.target)
-    entry = load_entry(request.entry)
-    items = _check_inputs(entry, request)
-    return asyncio.run(_run(request, entry, items, observer or RunObserver()))
+    with _own_clients(request.entry) as listener:
+        entry = load_entry(request.entry, needs_client=listener is None)
+        items = _check_inputs(entry, request)
+        return asyncio.run(_run(request, entry, items, observer or RunObserver(), listener))
+
+
+@contextmanager
+def _own_clients(entry: str) -> Iterator[socket | None]:
+    """Where the clients that the agent constructs itself find their server: the module may make one when it is
+    imported. ``None`` for an agent that is handed one."""
+    try:
+        calls = calls_of_entry(entry)
+    except CharterError:
+        calls = ()  # loading it raises what is to be said
+    if not uses_sdk(calls):
+        yield None
+        return
+    check_installed()
+    with closing(listen(HOST, 0)) as listener, sdk_environment(url_of(listener, HOST)):
+        yield listener
 
 
 def _rows(request: RunRequest) -> Iterator[InputRow]:
@@ -167,7 +193,9 @@ def _check_inputs(entry: Entry, request: RunRequest) -> int:
     return count
 
 
-async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObserver) -> RunReport:
+async def _run(
+    request: RunRequest, entry: Entry, items: int, observer: RunObserver, listener: socket | None
+) -> RunReport:
     identity, journal_file = _identity(request), journal_path(request.output)
     if request.resume:
         check_journal(journal_file, identity)  # before a server is started for nothing
@@ -187,13 +215,19 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
         observer.predicting(items)
-        prediction, schedule, notes = await _predict(request, entry, calls, laid_out, planned, target, warm_ups)
+        if listener is None:
+            prediction, schedule, notes = await _predict(request, entry, calls, laid_out, planned, target, warm_ups)
+        else:
+            prediction, notes = None, ["no prediction: the agent constructs its own client"]
+            schedule = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
         request = replace(request, options=replace(request.options, schedule=schedule))
         plan = None if plan is None else replace(plan, schedule=schedule)
         if request.options.mode is Mode.OPTIMIZED:
             notes = [*target.limits, *notes]
         if target.facts.embedded and target.server is None:
             notes = [*notes, WARM_SERVER]
+        if target.facts.simulated:
+            notes = [*notes, SIMULATED]
         identity |= _target_identity(target, texts, planned)
         async with AsyncExitStack() as stack:
             # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
@@ -212,10 +246,13 @@ async def _run(request: RunRequest, entry: Entry, items: int, observer: RunObser
                 calls,
                 layouts,
                 state,
+                listener=listener,
+                patience=PATIENCE if target.server is None else 0.0,
                 on_progress=observer.progress,
                 on_interrupt=observer.interrupted,
             )
-            if request.memo is not None and request.options.mode is Mode.OPTIMIZED:
+            # What a simulated model says is no answer to keep.
+            if request.memo is not None and request.options.mode is Mode.OPTIMIZED and not target.facts.simulated:
                 context.memo = await stack.enter_async_context(memo_of(target, request.memo))
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))

@@ -24,7 +24,7 @@ class MemoOptions:
 
 def memo_of(target: OpenTarget, options: MemoOptions) -> Memo:
     """The memo of a run on this target; entered as a context, it opens the store."""
-    keys = MemoKeys(target.identity, greedy_by_default=target.facts.embedded, sampled=options.sampled)
+    keys = MemoKeys(target.identity, greedy_by_default=target.facts.greedy_by_default, sampled=options.sampled)
     return Memo(lambda: SQLiteMemoStore(options.folder, options.limits), keys, target.facts.model)
 
 

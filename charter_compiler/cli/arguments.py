@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+from charter_compiler.executor.budget import Prices
+
 
 def positive(text: str) -> int:
     """A whole number from 1."""
@@ -51,3 +53,25 @@ def _at_least(text: str, least: int) -> int:
     if value < least:
         raise argparse.ArgumentTypeError(f"{text} is below {least}")
     return value
+
+
+def amount(text: str) -> float:
+    """Money above 0."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def prices(text: str) -> Prices:
+    """``PROMPT,CACHED,OUTPUT``."""
+    try:
+        prompt, cached, output = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not three numbers, as in 2.5,0.25,10") from error
+    if not all(value >= 0 and math.isfinite(value) for value in (prompt, cached, output)):
+        raise argparse.ArgumentTypeError(f"'{text}' holds a price below 0")
+    return Prices(prompt, cached, output)

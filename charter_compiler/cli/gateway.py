@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
 from charter_compiler.cli.arguments import natural, positive, seconds
-from charter_compiler.executor.gateway.calls import GatewayCalls
+from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
 from charter_compiler.executor.gateway.server import TOKEN_VARIABLE, check_address, serving
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY
@@ -57,7 +57,7 @@ async def _serve(args: argparse.Namespace, token: str | None) -> None:
         options = TargetOptions(tokenizer=args.tokenizer, timeout=args.timeout)
         target = await stack.enter_async_context(open_target(args.target, options))
         memo = None if args.no_memo else await stack.enter_async_context(memo_of(target, MemoOptions()))
-        calls = GatewayCalls(target, args.concurrency, memo)
+        calls = GatewayCalls(SharedTarget(target, args.concurrency, memo))
         url = await stack.enter_async_context(serving(calls, args.host, args.port, token))
         print(f"{target.facts.model} at {url}", flush=True)
         print(f"  OPENAI_BASE_URL={url}/v1 ANTHROPIC_BASE_URL={url}", flush=True)

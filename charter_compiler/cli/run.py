@@ -11,9 +11,10 @@ from rich.table import Table
 
 from charter_compiler.api.measured_run import PredictWhen, RunReport, RunRequest, measured_run
 from charter_compiler.api.memo import MemoOptions
-from charter_compiler.cli.arguments import days, natural, positive, seconds
+from charter_compiler.cli.arguments import amount, days, natural, positive, prices, seconds
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
+from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.memo.store import MemoLimits
 from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
@@ -60,6 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens")
     parser.add_argument("--max-failures", type=natural, metavar="N", help="end the run when more items than N failed")
+    parser.add_argument(
+        "--max-tokens-total", type=positive, metavar="N", help="start no more items after N tokens, prompt and output"
+    )
+    parser.add_argument("--max-seconds", type=seconds, metavar="S", help="start no more items after S seconds")
+    parser.add_argument(
+        "--max-cost", type=amount, metavar="X", help="start no more items after that much money, by --prices"
+    )
+    parser.add_argument(
+        "--prices",
+        type=prices,
+        metavar="P,C,O",
+        help="money for a million tokens of prompt, of prompt out of the cache, and of output",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
     parser.add_argument("--resume", action="store_true", help="continue the run whose journal lies beside OUT.jsonl")
     parser.add_argument(
@@ -109,6 +123,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run and show the figures. Returns 0 if every item succeeded, 1 if one failed, 130 after Ctrl-C; raises what
     ``measured_run`` does, and why the run ended early if it did."""
+    if args.max_cost is not None and args.prices is None:
+        raise UsageError("--max-cost needs prices", remedy="give --prices PROMPT,CACHED,OUTPUT, for a million tokens")
     if args.keep_wording and not args.layout:
         raise UsageError("--keep-wording is about a layout", remedy="give --layout too")
     console = Console(stderr=True)
@@ -162,6 +178,7 @@ def make_request(args: argparse.Namespace) -> RunRequest:
             handle_interrupt=True,
             merge=not args.no_merge,
             merge_sampling=args.merge_sampling,
+            budget=Budget(args.max_tokens_total, args.max_seconds, args.max_cost, args.prices),
         ),
         plan=None if args.plan is None else read_plan(args.plan, args.entry),
         predict=when,

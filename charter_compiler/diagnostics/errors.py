@@ -14,6 +14,7 @@
     ├── OutputError                   results cannot be written
     ├── MemoError                     the memo store cannot be opened, read or written
     ├── LayoutRefusedError            a layout changed the agent's outputs more than was allowed
+    ├── BudgetError                   a run has used up what it may
     ├── AgentError                    the user's agent raised
     ├── ServerStartError              the embedded server did not start
     │   └── PortInUseError
@@ -114,6 +115,10 @@ class MemoError(CharterError):
 
 class LayoutRefusedError(CharterError):
     """A layout changed the agent's outputs more than was allowed."""
+
+
+class BudgetError(CharterError):
+    """A run has used up what it may."""
 
 
 class AgentError(CharterError):

@@ -9,7 +9,9 @@ when told to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
@@ -26,46 +28,67 @@ def is_repeatable(request: GenerationRequest, *, greedy_by_default: bool) -> boo
     return silent and greedy_by_default
 
 
-def merge_key(request: GenerationRequest, *, sampling: bool = False, greedy_by_default: bool = True) -> Hashable:
+def merge_key(request: GenerationRequest, *, sampling: bool = False, greedy_by_default: bool = True) -> bytes | None:
     """What two requests have in common that may share an answer; ``None`` for one that must be sent.
 
     ``sampling``: requests that sample may share one too. ``greedy_by_default`` as in ``is_repeatable``.
     """
     if not (sampling or is_repeatable(request, greedy_by_default=greedy_by_default)):
         return None
-    messages = None if request.messages is None else tuple(repr(sorted(m.items())) for m in request.messages)
-    return (
+    return request_digest(request)
+
+
+def request_digest(request: GenerationRequest) -> bytes:
+    """16 bytes that stand for all that the target is asked: equal for equal requests, and for no others."""
+    messages = None if request.messages is None else [sorted(message.items()) for message in request.messages]
+    asked = (
         request.prompt, messages, request.max_tokens, request.temperature, request.top_k, request.top_p,
-        request.seed, request.stop, repr(request.response_format),
+        request.seed, request.stop, request.response_format,
     )  # fmt: skip
+    return hashlib.blake2b(repr(asked).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+KEPT = 8192
+"""Answers kept in memory; of those that nobody asked for again, the oldest go first. The memo store has them all."""
 
 
 class RunAnswers:
-    """The answers of one run, in memory. Owned by one event loop."""
+    """The answers of one run, in memory, ``KEPT`` at most. Owned by one event loop."""
 
     def __init__(self, *, sampling: bool = False, greedy_by_default: bool = True) -> None:
         self._sampling = sampling
         self._greedy_by_default = greedy_by_default
-        self._answers: dict[Hashable, asyncio.Future[GenerationResult]] = {}
+        self._open: dict[bytes, asyncio.Future[GenerationResult]] = {}
+        self._done: OrderedDict[bytes, GenerationResult] = OrderedDict()
 
     async def get(
-        self, request: GenerationRequest, send: Callable[[], Awaitable[GenerationResult]]
+        self,
+        request: GenerationRequest,
+        send: Callable[[], Awaitable[GenerationResult]],
+        asked: bytes | None = None,
     ) -> tuple[GenerationResult, bool]:
         """The answer, and whether it is that of another call. The first of equal requests is sent with ``send``; if it
-        fails, the next one that waits for it is."""
-        key = merge_key(request, sampling=self._sampling, greedy_by_default=self._greedy_by_default)
-        if key is None:
+        fails, the next one that waits for it is. ``asked`` is the request's digest, where it is known."""
+        if not (self._sampling or is_repeatable(request, greedy_by_default=self._greedy_by_default)):
             return await send(), False
-        while (known := self._answers.get(key)) is not None:
-            await asyncio.wait([known])
-            if not known.cancelled():
-                return known.result(), True
-        answer = self._answers[key] = asyncio.get_running_loop().create_future()
+        key = request_digest(request) if asked is None else asked
+        while (coming := self._open.get(key)) is not None:
+            await asyncio.wait([coming])
+            if not coming.cancelled():
+                return coming.result(), True
+        if (known := self._done.get(key)) is not None:
+            self._done.move_to_end(key)
+            return known, True
+        answer = self._open[key] = asyncio.get_running_loop().create_future()
         try:
             result = await send()
         except BaseException:
-            del self._answers[key]
             answer.cancel()
             raise
+        finally:
+            del self._open[key]
         answer.set_result(result)
+        self._done[key] = result
+        if len(self._done) > KEPT:
+            self._done.popitem(last=False)
         return result, False

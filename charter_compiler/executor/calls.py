@@ -31,12 +31,14 @@ class CallSite:
 
 @dataclass(frozen=True, slots=True)
 class AgentCall:
-    """``ordinal`` counts the calls of one item from 0, in the order in which the agent made them."""
+    """``ordinal`` counts the calls of one item from 0, in the order in which the agent made them. ``rank``: its place
+    in line, where that is not its item's."""
 
     item: int
     ordinal: int
     site: CallSite | None
     request: GenerationRequest
+    rank: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,8 +102,12 @@ def split_entry(text: str) -> tuple[Path, str]:
     return path, name
 
 
-def load_entry(text: str) -> Entry:
+def load_entry(text: str, *, needs_client: bool = True) -> Entry:
     """Execute the module of an entry and find the function or method.
+
+    Args:
+        text: the entry.
+        needs_client: false where the agent constructs its own client.
 
     Raises:
         EntryError: no such file or name, a module that does not parse or raises when it is executed, a class that
@@ -130,17 +134,17 @@ def load_entry(text: str) -> Entry:
         raise EntryError(f"{name} is not a function", place=str(path), remedy=_ENTRY_FORM)
     if owner is not None and not inspect.isfunction(inspect.getattr_static(owner, name.rpartition(".")[2])):
         owner = None  # a static or class method needs no instance
-    return _describe(path, name, value, owner)
+    return _describe(path, name, value, owner, needs_client)
 
 
-def _describe(path: Path, name: str, function: Callable[..., Any], owner: type | None) -> Entry:
+def _describe(path: Path, name: str, function: Callable[..., Any], owner: type | None, needs_client: bool) -> Entry:
     parameters = list(inspect.signature(function).parameters.values())
     if owner is not None:
         parameters = parameters[1:]  # self
     names = {p.name for p in parameters}
     client_parameter = next((p for p in CLIENT_PARAMETERS if p in names), None)
     owner_client = _client_of_constructor(path, owner) if owner is not None else None
-    if client_parameter is None and owner_client is None:
+    if needs_client and client_parameter is None and owner_client is None:
         where = f"neither {owner.__name__}() nor {name} has a" if owner is not None else f"{name} has no"
         raise EntryError(
             f"{where} parameter for the model client",

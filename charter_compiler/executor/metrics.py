@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 
-import numpy as np
-
 from charter_compiler.executor.calls import CallRecord
+from charter_compiler.executor.quantiles import Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +44,13 @@ class Percentiles:
     p95: float | None
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Percentiles:
-        if not values:
-            return cls(None, None)
-        p50, p95 = np.percentile(np.asarray(values), [50, 95])
-        return cls(float(p50), float(p95))
+    def of(cls, values: Quantiles | Iterable[float]) -> Percentiles:
+        if not isinstance(values, Quantiles):
+            counted = Quantiles()
+            for value in values:
+                counted.add(value)
+            values = counted
+        return cls(values.at(0.5), values.at(0.95))
 
 
 @dataclass(slots=True)
@@ -78,10 +79,13 @@ def _rate(cached: int | None, prompt: int | None) -> float | None:
 
 @dataclass(slots=True)
 class Tally:
-    """Running totals of a run. ``totals`` are over the agent's calls and the warm-ups, ``warm_up_totals`` over the
-    warm-ups alone; ``calls`` are the agent's calls that were sent, ``memoized`` counts those answered without."""
+    """Running totals of a run, in bounded memory. ``totals`` are over the agent's calls and the warm-ups,
+    ``warm_up_totals`` over the warm-ups alone; ``calls`` counts the agent's calls that were sent, ``latency`` and
+    ``ttft`` are theirs; ``memoized`` counts those answered without."""
 
-    calls: list[CallFigures] = field(default_factory=list)
+    calls: int = 0
+    latency: Quantiles = field(default_factory=Quantiles)
+    ttft: Quantiles = field(default_factory=Quantiles)
     warm_ups: list[CallFigures] = field(default_factory=list)
     totals: TokenTotals = field(default_factory=TokenTotals)
     warm_up_totals: TokenTotals = field(default_factory=TokenTotals)
@@ -93,7 +97,10 @@ class Tally:
         if figures.memoized:
             self.memoized += 1
             return
-        self.calls.append(figures)
+        self.calls += 1
+        self.latency.add(figures.latency)
+        if figures.ttft is not None:
+            self.ttft.add(figures.ttft)
         self.totals.add(figures)
 
     def add_warm_up(self, figures: CallFigures) -> None:
@@ -120,8 +127,7 @@ class RunMetrics:
     the engine, and all other figures of calls are of them; ``memoized_calls`` are apart. The warm-ups are apart too,
     but their tokens count in ``prompt_tokens``, ``cached_tokens``, ``output_tokens`` and ``hit_rate``.
     ``latency_s`` and ``ttft_s`` are of the agent's calls, as the agent waited: Charter's own queue is included.
-    A resumed run's figures leave out the calls of earlier items that failed or did not finish, which it does again, and
-    have no ``attainable_hit_rate``.
+    A resumed run has no ``attainable_hit_rate``.
     """
 
     mode: str
@@ -163,7 +169,7 @@ def build_metrics(
         layout=layout,
         items=tally.items,
         failed=tally.failed,
-        calls=len(tally.calls),
+        calls=tally.calls,
         prompt_tokens=tally.totals.prompt,
         cached_tokens=tally.totals.cached,
         hit_rate=tally.hit_rate,
@@ -174,6 +180,6 @@ def build_metrics(
         output_tokens=tally.totals.output,
         wall_s=wall_s,
         items_per_s=tally.items / wall_s if wall_s > 0 else None,
-        latency_s=Percentiles.of([c.latency for c in tally.calls]),
-        ttft_s=Percentiles.of([c.ttft for c in tally.calls if c.ttft is not None]),
+        latency_s=Percentiles.of(tally.latency),
+        ttft_s=Percentiles.of(tally.ttft),
     )

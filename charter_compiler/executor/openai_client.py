@@ -34,6 +34,7 @@ from charter_compiler.executor.openai_wire import (
     vllm_sizes,
 )
 from charter_compiler.executor.retry import RetryPolicy
+from charter_compiler.executor.sdk_calls import NO_KEY
 from charter_compiler.executor.triton_channel import Endpoint
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts
 
@@ -44,7 +45,12 @@ CONNECT_TIMEOUT = 10.0
 
 def check_openai_target(target: str) -> None:
     """Raises what ``OpenAITarget`` does for this text with the environment's key; opens nothing."""
-    _check_key(parse_target(target), os.environ.get(KEY_VARIABLE))
+    _check_key(parse_target(target), _key_of_environment())
+
+
+def _key_of_environment() -> str | None:
+    key = os.environ.get(KEY_VARIABLE)
+    return None if key == NO_KEY else key
 
 
 def _check_key(address: OpenAIAddress, key: str | None) -> None:
@@ -69,6 +75,7 @@ class OpenAITarget:
         api_key: by default from the environment variable ``OPENAI_API_KEY``; none is sent where that is not set.
         max_retries: further attempts of a call that the server was not there for or turned away; never once a part of
             the answer has arrived.
+        retry_overloads: whether calls that were turned away (429) are among them.
 
     Raises:
         UsageError: the target is not one, or a key would go to another machine without TLS.
@@ -81,11 +88,12 @@ class OpenAITarget:
         *,
         api_key: str | None = None,
         max_retries: int = 3,
+        retry_overloads: bool = True,
     ) -> None:
         self._address = parse_target(target)
         self._timeout = timeout
-        self._policy = RetryPolicy(max_retries=max_retries)
-        key = api_key if api_key is not None else os.environ.get(KEY_VARIABLE)
+        self._policy = RetryPolicy(max_retries=max_retries, overloads=retry_overloads)
+        key = api_key if api_key is not None else _key_of_environment()
         _check_key(self._address, key)
         self._secrets = (key,) if key else ()
         self._loopback = Endpoint(self._address.host, 0).loopback

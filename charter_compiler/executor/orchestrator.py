@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
 from charter_compiler.cache.unbounded import UnboundedCache
-from charter_compiler.diagnostics.errors import AgentError, CharterError
+from charter_compiler.diagnostics.errors import AgentError, BudgetError, CharterError
 from charter_compiler.executor.agent_client import AgentClient
+from charter_compiler.executor.answered import AnsweredCalls
 from charter_compiler.executor.answers import RunAnswers
+from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.calls import CallRecord, CallSites
 from charter_compiler.executor.dispatch import Dispatcher
 from charter_compiler.executor.entry import Entry
@@ -28,6 +31,8 @@ from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.recording import Recorder
 from charter_compiler.executor.results import ResultRow, RowError, RowWriter, plain_json
 from charter_compiler.executor.scheduler import Mode, make_scheduler
+from charter_compiler.executor.sdk_calls import of_item
+from charter_compiler.executor.threads import LoopThread
 from charter_compiler.executor.types import AsyncTarget, GenerationRequest, TargetFacts
 from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
@@ -43,7 +48,8 @@ class RunOptions:
     ``concurrency``: items in flight; ``max_tokens``: caps every call's; ``max_failures``: the run ends when more items
     than that have failed, ``None`` for never; ``handle_interrupt``: Ctrl-C lets the running items finish, a second one
     stops them (only in the main thread). ``merge``: in optimized mode, equal requests are answered once;
-    ``merge_sampling``: those with a temperature and no seed too. ``schedule`` is a plan's, for optimized mode.
+    ``merge_sampling``: those with a temperature and no seed too. ``schedule`` is a plan's, for optimized mode;
+    ``budget``: what the run may use up.
     """
 
     mode: Mode = Mode.OPTIMIZED
@@ -54,6 +60,7 @@ class RunOptions:
     merge: bool = True
     merge_sampling: bool = False
     schedule: Schedule = DEFAULT_SCHEDULE
+    budget: Budget = field(default_factory=Budget)
 
     @property
     def merges(self) -> bool:
@@ -88,7 +95,9 @@ class RunContext:
 
     ``warm_ups`` are prompts that are computed before the items, in optimized mode, in a resumed run too; ``calls`` the
     agent's call sites in the IR, for ids; ``layouts`` the orders that prompts are sent in; ``resumed`` what an earlier
-    run finished; ``memo`` answers calls that were made before; ``on_progress`` is told after each item and call,
+    run finished; ``memo`` answers calls that were made before;
+    ``patience``: seconds that the target may be away; ``listener``: where the agent's own SDK clients send their
+    requests, ``None`` for an agent that has none; ``on_progress`` is told after each item and call,
     ``on_interrupt`` how often Ctrl-C was pressed.
     """
 
@@ -100,6 +109,8 @@ class RunContext:
     layouts: PromptLayouts = field(default_factory=PromptLayouts)
     resumed: JournalState = field(default_factory=JournalState)
     memo: Memo | None = None
+    patience: float = 0.0
+    listener: socket.socket | None = None
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_interrupt: Callable[[int], None] = lambda times: None
 
@@ -138,26 +149,34 @@ class _Run:
             self._tally.totals.attainable = None
         elif context.tokenizer is not None and facts.tokens_per_block is not None:
             unbounded = UnboundedCache(facts.tokens_per_block)
+        self._answered = AnsweredCalls(files.journal, context.resumed)
         self._dispatcher = Dispatcher(
             target,
             self._scheduler,
             PromptTokens(context.tokenizer, facts.tokens_per_block),
             memo=context.memo,
             attainable=unbounded,
-            answers=RunAnswers(sampling=options.merge_sampling, greedy_by_default=facts.embedded)
+            answers=RunAnswers(sampling=options.merge_sampling, greedy_by_default=facts.greedy_by_default)
             if options.merges
             else None,
+            answered=self._answered,
             on_record=self._on_record,
+            on_resumed=self._on_resumed,
             on_change=self._changed.set,
             on_fatal=self._stop,
             before_call=self._warmed,
+            patience=context.patience,
         )
         self._sites = CallSites(entry.root, context.calls)
         self._item_calls: dict[int, list[CallFigures]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._flushing = False
+        self._other_loop: LoopThread | None = None
         self._warming: asyncio.Task[None] | None = None
         self._stopped: CharterError | None = None
         self._defect: BaseException | None = None
+        self._spent: BudgetError | None = None
+        self._left_out = False
         self._interrupts = 0
         self._first_error: tuple[int, RowError] | None = None
 
@@ -168,15 +187,41 @@ class _Run:
     async def run(self, rows: Iterator[InputRow]) -> RunOutcome:
         with self._interruptible():
             try:
+                self._watch_time()
                 self._take_over()  # first, so that their rows are written however early this run ends
                 if self._context.memo is None:
                     await self._warm_up()
-                await self._run_rows(rows)
+                async with self._gateway():
+                    try:
+                        await self._run_rows(rows)
+                    finally:
+                        await self._cancel_all()
             finally:
                 await self._cancel_all()
         if self._defect is not None:
             raise self._defect
-        return RunOutcome(self._tally, self._elapsed, self._interrupts > 0, self._stopped, self._first_error)
+        stopped = self._stopped or (self._spent if self._left_out else None)
+        return RunOutcome(self._tally, self._elapsed, self._interrupts > 0, stopped, self._first_error)
+
+    @asynccontextmanager
+    async def _gateway(self) -> AsyncIterator[None]:
+        """For the agent's own SDK clients."""
+        listener, context = self._context.listener, self._context
+        if listener is None:
+            yield
+            return
+        from charter_compiler.executor.run_gateway import run_gateway  # the extra is there: the caller has looked
+
+        self._other_loop = LoopThread("charter-agents") if self._entry.is_async else None
+        try:
+            async with run_gateway(
+                listener, context.facts.model, self._dispatcher, self._scheduler, self._sites, context.layouts,
+                self._item_calls.__contains__, self._options.max_tokens,
+            ):  # fmt: skip
+                yield
+        finally:
+            if self._other_loop is not None:
+                await self._other_loop.aclose()
 
     async def _run_rows(self, rows: Iterator[InputRow]) -> None:
         schedule = DEFAULT_SCHEDULE if self._options.mode is Mode.BASELINE else self._options.schedule
@@ -185,6 +230,7 @@ class _Run:
                 continue
             arguments = self._entry.bind(row.values, f"line {row.line} of the inputs")
             if not await self._admitted():
+                self._left_out = True
                 break
             self._scheduler.start_item(row.index)
             task = self._loop.create_task(self._run_item(row, arguments))
@@ -199,7 +245,19 @@ class _Run:
         """Wait until one more item may start; false if the run is ending."""
         while not self._ending and not self._scheduler.may_start():
             await self._next_change()
+        if not self._ending:
+            self._spent = self._options.budget.exceeded(self._tally.totals, self._elapsed)
         return not self._ending
+
+    def _watch_time(self) -> None:
+        """Wake up when the time is over, so that nobody waits for an item to end."""
+        seconds = self._options.budget.seconds
+        if seconds is not None:
+            self._loop.call_later(max(0.0, seconds - self._elapsed), self._on_time)
+
+    def _on_time(self) -> None:
+        self._spent = self._spent or self._options.budget.exceeded(self._tally.totals, self._elapsed)
+        self._changed.set()
 
     async def _run_item(self, row: InputRow, arguments: Mapping[str, Any]) -> None:
         layouts = self._context.layouts
@@ -207,14 +265,17 @@ class _Run:
         calls = self._item_calls[row.index] = []
         output, error = None, None
         try:
-            output = plain_json(await invoke(self._entry, client, arguments))
+            with of_item(row.index):
+                output = plain_json(await invoke(self._entry, client, arguments, self._other_loop))
         except Exception as raised:  # noqa: BLE001  whatever the agent raises is this item's result, and no more
             error = row_error(raised, self._entry, client)
         finally:
             client.close()
             self._scheduler.finish_item(row.index)
+        del self._item_calls[row.index]
         if not self._halted:  # else the item may have failed because the run did: --resume does it again
-            self._finish(FinishedItem(ResultRow(row.index, row.values, output, error), tuple(calls), self._elapsed))
+            row_out = ResultRow(row.index, row.values, output, error)
+            await self._finish(FinishedItem(row_out, tuple(calls), self._elapsed))
 
     def _take_over(self) -> None:
         """The items that the resumed run had finished."""
@@ -228,17 +289,43 @@ class _Run:
                 self._stop(error)
                 return
 
-    def _finish(self, finished: FinishedItem) -> None:
+    async def _finish(self, finished: FinishedItem) -> None:
+        """Not to be cancelled in the middle: what is in the journal has its row."""
+        written, cancelled = self._files.journal.item(finished), False
+        while not written.done():
+            try:
+                await asyncio.shield(written)
+            except asyncio.CancelledError:
+                cancelled = True
+            except CharterError:
+                break  # raised again by its result
         try:
-            self._files.journal.item(finished)
+            written.result()
             self._files.rows.add(finished.row)
+            self._flush_soon()
         except CharterError as error:
             self._stop(error)
             return
+        self._answered.forget(finished.row.index)
         self._tally.items += 1
         if finished.row.error is not None:
             self._count_failure(finished.row.index, finished.row.error)
         self._context.on_progress(self._tally)
+        if cancelled:
+            raise asyncio.CancelledError
+
+    def _flush_soon(self) -> None:
+        """Once for all rows that one write of the journal has made durable."""
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        try:
+            self._files.rows.flush()
+        except CharterError as error:
+            self._stop(error)
 
     def _count_failure(self, index: int, error: RowError) -> None:
         self._tally.failed += 1
@@ -279,7 +366,7 @@ class _Run:
         try:
             await _gather(self._dispatcher.warm_up(n, request) for n, request in enumerate(self._context.warm_ups))
             earlier = len(self._context.resumed.warm_ups)
-            self._files.journal.warm_ups(self._tally.warm_ups[earlier:], self._elapsed)
+            await self._files.journal.warm_ups(self._tally.warm_ups[earlier:], self._elapsed)
         except CharterError as error:
             self._stop(error)
 
@@ -291,7 +378,12 @@ class _Run:
             self._tally.add_warm_up(figures)
         else:
             self._tally.add_call(figures)
-            self._item_calls[record.item].append(figures)
+            self._item_calls.get(record.item, []).append(figures)  # gone, where the agent did not wait for this call
+        self._context.on_progress(self._tally)
+
+    def _on_resumed(self, item: int, figures: CallFigures) -> None:
+        self._tally.add_call(figures)
+        self._item_calls.get(item, []).append(figures)
         self._context.on_progress(self._tally)
 
     # The end
@@ -299,7 +391,7 @@ class _Run:
     @property
     def _ending(self) -> bool:
         """No more items start."""
-        return self._halted or self._interrupts > 0
+        return self._halted or self._interrupts > 0 or self._spent is not None
 
     @property
     def _halted(self) -> bool:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from charter_compiler.executor.metrics import Tally
+
+INTERVAL = 0.1
+"""Seconds between two updates: thousands of calls a second have better uses for the time."""
 
 
 class RunProgress:
@@ -29,16 +34,27 @@ class RunProgress:
             console=console,
             disable=not console.is_terminal,
         )
+        self._last: Tally | None = None
+        self._shown = 0.0
         self._task = self._progress.add_task(label, total=total, figures="")
 
     def start(self) -> None:
         self._progress.start()
 
     def stop(self) -> None:
+        if self._last is not None:
+            self._show(self._last)
         self._progress.stop()
 
     def update(self, tally: Tally) -> None:
-        """Show the totals so far."""
+        """Show the totals so far, ten times a second at most."""
+        now = time.monotonic()
+        self._last = tally
+        if now - self._shown >= INTERVAL:
+            self._shown = now
+            self._show(tally)
+
+    def _show(self, tally: Tally) -> None:
         rate = "hit rate not reported" if tally.hit_rate is None else f"hit rate {tally.hit_rate:.1%}"
         elapsed = self._progress.tasks[0].elapsed
         tokens = None if tally.totals.prompt is None or tally.totals.output is None else tally.totals

@@ -22,15 +22,30 @@ class PromptTokens:
         self._tokenizer = tokenizer
         self._tokens_per_block = tokens_per_block
 
+    @property
+    def known(self) -> bool:
+        """Whether there is a tokenizer."""
+        return self._tokenizer is not None
+
     def tokens(self, request: GenerationRequest) -> list[int] | None:
         """The prompt's token ids; ``None`` without a tokenizer, or for a chat where the model has no template."""
+        return self.all_tokens([request])[0]
+
+    def all_tokens(self, requests: Sequence[GenerationRequest]) -> list[list[int] | None]:
+        """The same of several prompts, which takes less time than one by one."""
         if self._tokenizer is None:
-            return None
+            return [None] * len(requests)
+        texts = [self._text(request) for request in requests]
+        encoded = iter(self._tokenizer.encode_all([text for text in texts if text is not None]))
+        return [None if text is None else next(encoded) for text in texts]
+
+    def _text(self, request: GenerationRequest) -> str | None:
         if request.prompt is not None:
-            return self._tokenizer.encode(request.prompt)
+            return request.prompt
+        assert self._tokenizer is not None, "asked for where there is one"
         if request.messages is None or self._tokenizer.chat_template is None:
             return None
-        return self._tokenizer.encode(self._tokenizer.render_chat(request.messages))
+        return self._tokenizer.render_chat(request.messages)
 
     def scheduled(
         self, key: int, item: int | None, stage: int, tokens: Sequence[int] | None, max_tokens: int
@@ -42,6 +57,11 @@ class PromptTokens:
         blocks = block_hashes(tokens, size)
         total = -(-(len(tokens) + max_tokens) // size)
         return ScheduledCall(key, item, blocks, total - len(blocks), stage)
+
+    def fills_a_block(self, tokens: Sequence[int], max_tokens: int) -> bool:
+        """Whether an output of so many tokens, but for its last one, can complete the prompt's last block."""
+        size = self._tokens_per_block
+        return size is not None and len(tokens) % size + max_tokens - 1 >= size
 
     def with_output(self, tokens: Sequence[int], output: str) -> list[int]:
         """Prompt and output as the cache holds them after the call: the last token has no KV."""

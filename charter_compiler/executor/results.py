@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,7 +25,7 @@ class RowError:
     line: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ResultRow:
     """One line of ``OUT.jsonl``. ``output`` is what the agent returned, as JSON; ``None`` when it failed."""
 
@@ -36,6 +37,11 @@ class ResultRow:
     def to_json(self) -> dict[str, Any]:
         error = None if self.error is None else dataclasses.asdict(self.error)
         return {"index": self.index, "input": self.input, "output": self.output, "error": error}
+
+    @cached_property
+    def text(self) -> str:
+        """The row as JSON, without the end of the line; the journal holds it too."""
+        return json.dumps(self.to_json(), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ResultRow:
@@ -49,6 +55,8 @@ def plain_json(value: object) -> Any:
     Raises:
         TypeError, ValueError: it holds something that JSON cannot express.
     """
+    if value is None or isinstance(value, str):
+        return value
     return json.loads(json.dumps(value, default=_expand, allow_nan=False))
 
 
@@ -68,8 +76,9 @@ UNENCODABLE = "backslashreplace"
 class RowWriter:
     """Writes ``OUT.jsonl`` in input order; a row that is early waits for those before it.
 
-    ``close`` writes what still waits, so that after an interrupted run every finished item has its row; rows of items
-    that did not finish are missing then, and the others' ``index`` shows it.
+    Rows are in the file after ``flush`` at the latest. ``close`` writes what still waits, so that after an interrupted
+    run every finished item has its row; rows of items that did not finish are missing then, and the others' ``index``
+    shows it.
 
     Raises:
         OutputError: from each method, when the file cannot be written.
@@ -97,6 +106,13 @@ class RowWriter:
             self._write(self._early.pop(self._next))
             self._next += 1
 
+    def flush(self) -> None:
+        """Hand the rows to the operating system, for those who read along."""
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+
     def close(self) -> None:
         for index in sorted(self._early):
             self._write(self._early.pop(index))
@@ -107,8 +123,7 @@ class RowWriter:
 
     def _write(self, row: ResultRow) -> None:
         try:
-            self._file.write(json.dumps(row.to_json(), ensure_ascii=False) + "\n")
-            self._file.flush()
+            self._file.write(row.text + "\n")
         except OSError as error:
             raise unwritable(self._path, error) from error
 

@@ -19,10 +19,12 @@ class RetryPolicy:
     seconds. Not less than half, since a retry that comes too early is one retry less.
 
     A server that says when to come back (``retry_after``) is never asked earlier; the jitter then comes on top, so that
-    those it turned away together do not come back together. ``jitter`` gives numbers in [0, 1).
+    those it turned away together do not come back together. Where ``overloads`` is false such a failure is final here:
+    the caller holds all its calls back meanwhile. ``jitter`` gives numbers in [0, 1).
     """
 
     max_retries: int = 3
+    overloads: bool = True
     base: float = 0.2
     cap: float = 5.0
     jitter: Callable[[], float] = field(default=random.SystemRandom().random, repr=False)
@@ -35,6 +37,8 @@ class RetryPolicy:
                 begun: the caller then hears of the failure now, not of a time-out later.
         """
         if not isinstance(error, RETRYABLE) or retries >= self.max_retries:
+            return None
+        if isinstance(error, TargetOverloadedError) and not self.overloads:
             return None
         wait = (0.5 + 0.5 * self.jitter()) * min(self.cap, self.base * 2.0**retries)
         if isinstance(error, TargetOverloadedError) and error.retry_after is not None:

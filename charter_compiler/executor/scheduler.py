@@ -12,10 +12,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from charter_compiler.executor.in_flight import InFlightLimit
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 
 WARM_UP_RANK = -1
 """Warm-ups go before every item."""
+
+WINDOW = 32
+"""Waiting calls that are looked at for one whose prompt is cached."""
+AGE_BOUND = 64
+"""Calls that may overtake one that waits: then it is the next to go."""
+_Entry = tuple[int, float, int]
+"""Stage (0 where it does not count), rank and key of a call that waits; the lowest goes first."""
 
 KNOWN_BLOCKS_WITHOUT_CAPACITY = 1 << 18
 """How many blocks are remembered as cached on a target that does not state its capacity: a bound on memory only."""
@@ -40,7 +48,7 @@ class ScheduledCall:
     ``blocks`` are the chained hashes of the prompt's full blocks, the leading one first; empty where the target's
     tokenizer or block size is not known, and then nothing is single-flighted. ``tail_blocks`` counts the blocks of the
     prompt's last, partial block and of the longest output. ``item`` is ``None`` for a warm-up; ``stage`` counts the
-    calls that the item made before.
+    calls that the item made before. ``rank``: its place in line, the lowest first, where that is not its item's.
     """
 
     key: int
@@ -48,6 +56,7 @@ class ScheduledCall:
     blocks: tuple[Hashable, ...] = ()
     tail_blocks: int = 0
     stage: int = 0
+    rank: float | None = None
 
 
 class Scheduler(Protocol):
@@ -74,6 +83,14 @@ class Scheduler(Protocol):
     def on_first_token(self, key: int) -> None:
         """The call's prompt is computed, so its full blocks are in the target's cache."""
 
+    def on_overload(self, key: int) -> None:
+        """The target turned the call away before its first token: it waits again, in its old place. Fewer calls are in
+        flight from then on, until answers show that there is room."""
+
+    def on_outage(self, key: int) -> None:
+        """The target went away before it had answered the call: it waits again, in its old place. What the target had
+        cached is not known any more."""
+
     def on_done(self, key: int) -> None:
         """The call is over, however it ended; also right for one that was never handed out."""
 
@@ -85,6 +102,8 @@ class PassThroughScheduler:
         self._concurrency = concurrency
         self._live: set[int] = set()
         self._waiting: dict[int, ScheduledCall] = {}
+        self._in_flight: dict[int, ScheduledCall] = {}
+        self._limit = InFlightLimit()
 
     def may_start(self) -> bool:
         return len(self._live) < self._concurrency
@@ -99,15 +118,27 @@ class PassThroughScheduler:
         self._waiting[call.key] = call
 
     def ready(self) -> list[ScheduledCall]:
-        calls = list(self._waiting.values())
-        self._waiting.clear()
+        calls = []
+        while self._waiting and self._limit.allows(len(self._in_flight)):
+            call = self._waiting.pop(next(iter(self._waiting)))
+            self._in_flight[call.key] = call
+            calls.append(call)
         return calls
 
     def on_first_token(self, key: int) -> None:
         """Nothing waits for it."""
 
+    def on_overload(self, key: int) -> None:
+        self._limit.on_overload(len(self._in_flight))
+        self.on_outage(key)
+
+    def on_outage(self, key: int) -> None:
+        self._waiting = {key: self._in_flight.pop(key)} | self._waiting
+
     def on_done(self, key: int) -> None:
         self._waiting.pop(key, None)
+        if self._in_flight.pop(key, None) is not None:
+            self._limit.on_answer()
 
 
 @dataclass(slots=True)
@@ -127,6 +158,9 @@ class PrefixScheduler:
     - *Item by item*: calls of the item that started first go first, warm-ups before them all; or *stage by stage*:
       calls with the fewest calls before them in their item. A call is held back while the calls in flight and it do
       not fit ``capacity_blocks`` together, unless nothing is in flight.
+    - *Warm before cold*: among the first ``WINDOW`` calls that wait, of one stage where these count, one whose prompt
+      is mostly known to be cached goes before others that are not; but none is overtaken more than ``AGE_BOUND`` times.
+    - *In flight*: never more than ``max_in_flight``, and fewer while the target turns calls away.
     - *Admission*: never above ``concurrency`` items; item by item, one starts only while the running items and it are
       expected to fit, judged by the most blocks that the items so far needed at once. Stage by stage, an item's blocks
       are not counted on to last until its next call.
@@ -135,11 +169,19 @@ class PrefixScheduler:
     steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
     """
 
-    def __init__(self, concurrency: int, capacity_blocks: int | None = None, order: Order = Order.ITEM_FIRST) -> None:
+    def __init__(
+        self,
+        concurrency: int,
+        capacity_blocks: int | None = None,
+        order: Order = Order.ITEM_FIRST,
+        max_in_flight: int | None = None,
+    ) -> None:
         self._concurrency = concurrency
         self._capacity = capacity_blocks
         self._by_stage = order is Order.STAGE_FIRST
+        self._limit = InFlightLimit(max_in_flight)
         self._live: dict[int, _LiveItem] = {}
+        self._sizes: Counter[int] = Counter()  # of the live items' footprints: few, however many items there are
         self._started = 0
         self._finished = 0
         self._sized = 0
@@ -151,8 +193,10 @@ class PrefixScheduler:
         self._in_flight: dict[int, ScheduledCall] = {}
         self._held_blocks: Counter[Hashable] = Counter()
         self._tail_blocks = 0
-        self._queue: list[tuple[int, int, int]] = []
-        self._behind: dict[int, list[tuple[int, int, int]]] = {}
+        self._queue: list[_Entry] = []
+        self._behind: dict[int, list[_Entry]] = {}
+        self._overtaken: dict[int, int] = {}
+        self._entries: dict[int, _Entry] = {}
 
     # Items
 
@@ -165,7 +209,7 @@ class PrefixScheduler:
         if expected is None:
             return False  # the first item's first call, which comes without waiting for the target, tells its size
         budget = self._capacity - len(self._constant)
-        return sum(max(item.footprint, expected) for item in self._live.values()) + expected <= budget
+        return sum(max(size, expected) * items for size, items in self._sizes.items()) + expected <= budget
 
     def _expected_footprint(self) -> float | None:
         """Blocks of a typical item: the mean of the finished ones, else of the running ones that have made a call.
@@ -173,26 +217,35 @@ class PrefixScheduler:
         Items without a call, or whose calls the memo store answered, say nothing of it; after nothing but such, 0."""
         if self._sized:
             return self._finished_blocks / self._sized
-        seen = [item.footprint for item in self._live.values() if item.footprint]
+        seen = sum(items for size, items in self._sizes.items() if size)
         if seen:
-            return sum(seen) / len(seen)
+            return sum(size * items for size, items in self._sizes.items()) / seen
         return 0 if self._finished else None
 
     def start_item(self, item: int) -> None:
         self._live[item] = _LiveItem(rank=self._started)
+        self._sizes[0] += 1
         self._started += 1
 
     def finish_item(self, item: int) -> None:
         state = self._live.pop(item)
+        self._resize(state.footprint, None)
         self._finished += 1
         self._sized += state.footprint > 0
         self._finished_blocks += state.footprint
+
+    def _resize(self, old: int, new: int | None) -> None:
+        self._sizes[old] -= 1
+        if not self._sizes[old]:
+            del self._sizes[old]
+        if new is not None:
+            self._sizes[new] += 1
 
     # Calls
 
     def submit(self, call: ScheduledCall) -> None:
         self._calls[call.key] = call
-        rank = WARM_UP_RANK
+        rank: float = WARM_UP_RANK
         if call.item is None:
             self._constant.update(call.blocks)
         else:
@@ -201,8 +254,12 @@ class PrefixScheduler:
             item.open_calls[call.key] = call
             # A call larger than the cache is refused by the target; it says nothing of what items need.
             needed = self._private_blocks(item)
-            item.footprint = max(item.footprint, needed if self._capacity is None else min(needed, self._capacity))
-        heapq.heappush(self._queue, (call.stage if self._by_stage else 0, rank, call.key))
+            footprint = max(item.footprint, needed if self._capacity is None else min(needed, self._capacity))
+            self._resize(item.footprint, footprint)
+            item.footprint = footprint
+        entry = (call.stage if self._by_stage else 0, rank if call.rank is None else call.rank, call.key)
+        self._entries[call.key] = entry
+        heapq.heappush(self._queue, entry)
 
     def _private_blocks(self, item: _LiveItem) -> int:
         blocks = {block for call in item.open_calls.values() for block in call.blocks} - self._constant
@@ -210,27 +267,51 @@ class PrefixScheduler:
 
     def ready(self) -> list[ScheduledCall]:
         out: list[ScheduledCall] = []
-        while self._queue:
-            entry = self._queue[0]
-            call = self._calls.get(entry[-1])
-            if call is None:  # withdrawn while it waited
-                heapq.heappop(self._queue)
-                continue
-            leader = self._computing.get(self._first_cold_block(call))
-            if leader is not None:
-                heapq.heappop(self._queue)
-                self._behind.setdefault(leader, []).append(entry)
-                continue
-            if not self._fits(call):
+        while self._queue and self._limit.allows(len(self._in_flight)):
+            entry = self._next()
+            if entry is None:
                 break
-            heapq.heappop(self._queue)
+            call = self._calls[entry[-1]]
             self._dispatch(call)
             out.append(call)
         return out
 
-    def _first_cold_block(self, call: ScheduledCall) -> Hashable:
-        """The hash of the first block that is not known to be cached; ``None`` if all are, or none is known."""
-        return next((block for block in call.blocks if block not in self._known), None)
+    def _next(self) -> _Entry | None:
+        """Take the call that goes next from the queue; ``None`` where none may go."""
+        passed: list[_Entry] = []
+        chosen: _Entry | None = None
+        while self._queue and len(passed) < WINDOW:
+            entry = heapq.heappop(self._queue)
+            call = self._calls.get(entry[-1])
+            if call is None:  # withdrawn while it waited
+                continue
+            cold = self._cold_from(call)
+            leader = self._computing.get(call.blocks[cold]) if cold < len(call.blocks) else None
+            if leader is not None:
+                self._behind.setdefault(leader, []).append(entry)
+                continue
+            if 2 * cold >= len(call.blocks) and self._fits(call):
+                chosen = entry
+                break
+            if passed and entry[0] != passed[0][0]:
+                heapq.heappush(self._queue, entry)
+                break
+            passed.append(entry)
+            if self._overtaken.get(passed[0][-1], 0) >= AGE_BOUND:
+                break
+        if chosen is None and passed and self._fits(self._calls[passed[0][-1]]):
+            chosen = passed.pop(0)
+        elif chosen is not None:
+            for *_, key in passed:
+                self._overtaken[key] = self._overtaken.get(key, 0) + 1
+        for entry in passed:
+            heapq.heappush(self._queue, entry)
+        return chosen
+
+    def _cold_from(self, call: ScheduledCall) -> int:
+        """How many of its leading blocks are known to be cached."""
+        blocks = call.blocks
+        return next((index for index, block in enumerate(blocks) if block not in self._known), len(blocks))
 
     def _fits(self, call: ScheduledCall) -> bool:
         if self._capacity is None or not self._in_flight:
@@ -248,6 +329,18 @@ class PrefixScheduler:
             else:
                 self._computing.setdefault(block, call.key)
 
+    def on_overload(self, key: int) -> None:
+        self._limit.on_overload(len(self._in_flight))
+        self._again(key)
+
+    def on_outage(self, key: int) -> None:
+        self._known.clear()
+        self._again(key)
+
+    def _again(self, key: int) -> None:
+        self._release(self._in_flight.pop(key))
+        heapq.heappush(self._queue, self._entries[key])
+
     def on_first_token(self, key: int) -> None:
         call = self._in_flight[key]
         self._remember(call)
@@ -255,11 +348,17 @@ class PrefixScheduler:
 
     def on_done(self, key: int) -> None:
         call = self._calls.pop(key)
+        self._entries.pop(key)
+        self._overtaken.pop(key, None)
         item = None if call.item is None else self._live.get(call.item)
         if item is not None:  # else the agent returned without waiting for this call
             item.open_calls.pop(key)
-        if self._in_flight.pop(key, None) is None:
-            return
+        if self._in_flight.pop(key, None) is not None:
+            self._limit.on_answer()
+            self._release(call)
+
+    def _release(self, call: ScheduledCall) -> None:
+        """It holds nothing at the target any more."""
         self._held_blocks.subtract(call.blocks)
         for block in call.blocks:
             if not self._held_blocks[block]:

@@ -1,4 +1,5 @@
-"""Targets by name: ``local``, ``triton://host:port/model``, ``openai://host:port/v1?model=NAME``, ``openais://...``."""
+"""Targets by name: ``local``, ``triton://host:port/model``, ``openai://host:port/v1?model=NAME``, ``openais://...``,
+``sim``."""
 
 from __future__ import annotations
 
@@ -20,12 +21,15 @@ from charter_compiler.diagnostics.errors import (
     UsageError,
 )
 from charter_compiler.executor.openai_client import OpenAITarget, check_openai_target
+from charter_compiler.executor.sim.address import is_sim, parse_sim
+from charter_compiler.executor.sim.target import SimTarget
 from charter_compiler.executor.triton_channel import DEFAULT_GRPC_PORT, Endpoint
 from charter_compiler.executor.triton_client_async import AsyncProductionTritonClient
 from charter_compiler.executor.types import AsyncTarget, TargetFacts
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.serve.discovery import ServerInfo, find_here, find_running
 from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.serve.engine.vllm_core import VLLM_BATCHED_TOKENS, VLLM_SEQUENCES
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import ServerHandle, start_server
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
@@ -36,11 +40,7 @@ DEFAULT_TRITON_MODEL = "ensemble"
 CALL_TIMEOUT = 600.0
 """Seconds for one call. Long, since calls wait in the server's queue while others are computed."""
 
-VLLM_SEQUENCES, VLLM_BATCHED_TOKENS = 128, 2048
-"""What vLLM 0.32 takes for ``max_num_seqs`` and ``max_num_batched_tokens`` on a CPU when it is told nothing (on GPUs
-more, by their memory: ``vllm/engine/arg_utils.py``). No endpoint states them."""
-
-KNOWN_TARGETS = "local, triton://host:port/model, openai://host:port/v1?model=NAME or openais://..."
+KNOWN_TARGETS = "local, triton://host:port/model, openai://host:port/v1?model=NAME, openais://... or sim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,8 @@ def check_target(spec: str) -> None:
         _parse_triton(spec)
     elif scheme in ("openai", "openais"):
         check_openai_target(spec)
+    elif is_sim(spec):
+        parse_sim(spec)
     else:
         raise UsageError(f"there is no target '{spec}'", remedy=f"targets are {KNOWN_TARGETS}")
 
@@ -159,6 +161,9 @@ async def open_target(spec: str, options: TargetOptions | None = None) -> AsyncI
             yield target
     elif spec.startswith("triton://"):
         async with _open_triton(spec, options) as target:
+            yield target
+    elif is_sim(spec):
+        async with _open_sim(spec, options) as target:
             yield target
     else:
         async with _open_openai(spec, options) as target:
@@ -272,7 +277,7 @@ async def _open_triton(spec: str, options: TargetOptions) -> AsyncIterator[OpenT
 @asynccontextmanager
 async def _open_openai(spec: str, options: TargetOptions) -> AsyncIterator[OpenTarget]:
     tokenizer = None if options.tokenizer is None else load_tokenizer(options.tokenizer)
-    client = OpenAITarget(spec, options.timeout)
+    client = OpenAITarget(spec, options.timeout, retry_overloads=False)  # the dispatcher holds all calls back
     try:
         facts = await client.facts()
         if tokenizer is None and client.loopback and facts.model_path is not None:
@@ -280,6 +285,17 @@ async def _open_openai(spec: str, options: TargetOptions) -> AsyncIterator[OpenT
         weights = _weights(facts.model_path, facts.target, loopback=client.loopback)
         identity = {"engine": facts.engine or "openai", "model": facts.model, "weights": weights}
         yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts), None, identity)
+    finally:
+        await client.aclose()
+
+
+@asynccontextmanager
+async def _open_sim(spec: str, options: TargetOptions) -> AsyncIterator[OpenTarget]:
+    address, tokenizer = parse_sim(spec), load_tokenizer(options.tokenizer)
+    client = SimTarget(address, tokenizer)
+    try:
+        identity = {"engine": ["sim", address.engine, asdict(address.config)], "tokenizer": tokenizer.fingerprint}
+        yield OpenTarget(spec, client, await client.facts(), tokenizer, address.config, None, identity)
     finally:
         await client.aclose()
 

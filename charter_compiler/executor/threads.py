@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import threading
-from collections.abc import Callable
-from typing import TypeVar, cast
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
 
 from charter_compiler.diagnostics.errors import AgentError
 
 T = TypeVar("T")
+PATIENCE = 5.0
+"""Seconds that a loop of its own gets to end."""
 
 
 async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
     """Like ``asyncio.to_thread``, but the process can end while ``work`` still runs: an agent may never return.
 
-    Cancelling this leaves the thread behind. What ``work`` raises is raised here; ``SystemExit`` and the like, which
-    would end no more than the thread, become ``AgentError``.
+    Context variables are those of the caller. Cancelling this leaves the thread behind. What ``work`` raises is raised
+    here; ``SystemExit`` and the like, which would end no more than the thread, become ``AgentError``.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
@@ -42,5 +45,39 @@ async def in_daemon_thread(work: Callable[[], T], name: str) -> T:
         with contextlib.suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             loop.call_soon_threadsafe(settle, value, problem)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), name=name, daemon=True).start()
     return await done
+
+
+class LoopThread:
+    """A second event loop, in a thread of its own: code that blocks it does not block the first."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Await a coroutine that runs there; cancelling this cancels it. Context variables are those of the caller."""
+
+        async def call() -> T:
+            return await work()
+
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._loop))
+
+    async def aclose(self) -> None:
+        """Cancel what still runs there, and end the thread, unless something blocks it."""
+
+        async def cancel_all() -> None:
+            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+        with contextlib.suppress(TimeoutError):
+            ending = asyncio.run_coroutine_threadsafe(cancel_all(), self._loop)
+            await asyncio.wait_for(asyncio.wrap_future(ending), PATIENCE)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            await asyncio.to_thread(self._thread.join, PATIENCE)
+            if not self._thread.is_alive():
+                self._loop.close()

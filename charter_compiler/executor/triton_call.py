@@ -198,12 +198,6 @@ class TritonClientCore:
             RequestRejectedError: it can be told now that it is wrong, or the client is closed.
         """
         self.check_open()
-        if request.response_format is not None:
-            raise RequestRejectedError(
-                "this target cannot hold an output to a response_format",
-                place=self.settings.place,
-                remedy="leave it out, or run on an openai:// target",
-            )
         if request.timeout is not None and request.timeout <= 0:
             raise RequestRejectedError(f"timeout is {request.timeout} s", remedy="give a positive number of seconds")
         prompt = self._prompt_of(request)

@@ -7,6 +7,7 @@ configuration. Nothing depends on the model's name.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -139,6 +140,26 @@ def composing_models(config: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def guide_of(request: GenerationRequest) -> dict[str, str]:
+    """The tensors that hold an output to a ``response_format``, which is OpenAI's; none without one.
+
+    Raises:
+        RequestRejectedError: it is neither ``json_object`` nor ``json_schema`` with a schema.
+    """
+    wanted = request.response_format
+    if wanted is None or wanted.get("type") == "text":
+        return {}
+    if wanted.get("type") == "json_object":
+        return {"guided_decoding_guide_type": "json"}
+    described = wanted.get("json_schema")
+    schema = described.get("schema") if isinstance(described, Mapping) else None
+    if wanted.get("type") != "json_schema" or not isinstance(schema, Mapping):
+        raise RequestRejectedError(
+            f"response_format is {wanted.get('type')!r}", remedy="give json_object, or json_schema with a schema"
+        )
+    return {"guided_decoding_guide_type": "json_schema", "guided_decoding_guide": json.dumps(schema)}
+
+
 def infer_request(model: TritonModel, request: GenerationRequest, prompt: str, request_id: str) -> Any:
     """The ``ModelInferRequest`` for a prompt.
 
@@ -165,6 +186,13 @@ def infer_request(model: TritonModel, request: GenerationRequest, prompt: str, r
                 f"model {model.name!r} takes no {name!r}", remedy=f"leave {option} out, or serve a model that takes it"
             )
         put(name, list(value) if isinstance(value, tuple) else [value])
+    for name, text in guide_of(request).items():
+        if name not in model.inputs:
+            raise RequestRejectedError(
+                f"model {model.name!r} cannot hold an output to a response_format: it takes no {name!r}",
+                remedy="leave it out, or serve a model that takes it",
+            )
+        put(name, [text])
     for name in model.profile.wanted:
         if name in model.inputs:
             put(name, [True])

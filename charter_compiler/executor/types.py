@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +13,8 @@ class GenerationRequest:
 
     ``timeout`` is in seconds, for the whole call. ``temperature`` ``None`` is the target's default, which for the
     embedded server and for Charter's own runs is greedy. ``response_format`` is OpenAI's: what the output is held to.
+    ``tokens``: the prompt's ids where the caller has them, of the target's own tokenizer; a target that needs them need
+    not compute them again.
     """
 
     prompt: str | None = None
@@ -26,6 +28,7 @@ class GenerationRequest:
     response_format: Mapping[str, Any] | None = None
     timeout: float | None = None
     cache_id: int | None = None
+    tokens: Sequence[int] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class StreamChunk:
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
     """What a target says of itself. ``None`` where it does not say. ``engine`` is whose cache rules hold (``vllm``,
-    else those of the embedded engine); ``model_path`` is where the server has its model, on its own machine."""
+    else those of the embedded engine); ``model_path`` is where the server has its model, on its own machine;
+    ``simulated``: no model computes anything."""
 
     target: str
     model: str
@@ -76,6 +80,12 @@ class TargetFacts:
     embedded: bool = False
     engine: str | None = None
     model_path: str | None = None
+    simulated: bool = False
+
+    @property
+    def greedy_by_default(self) -> bool:
+        """Whether a request that says nothing of sampling is answered the same again."""
+        return self.embedded or self.simulated
 
 
 class AsyncTarget(Protocol):

@@ -15,10 +15,10 @@ from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
-from charter_compiler.predict.cost_model import Costs
 from charter_compiler.predict.explain import CallExplanation, explain, site_name
 from charter_compiler.predict.replay import Replay, ReplayedCall
 from charter_compiler.predict.synthetic import OutputSource, SyntheticOutputs
+from charter_compiler.serve.engine.costs import Costs
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer
 

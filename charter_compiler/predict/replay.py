@@ -17,12 +17,12 @@ from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall
-from charter_compiler.predict.cost_model import Costs
 from charter_compiler.predict.prefix_index import NOTHING_SHARED, PrefixIndex, SharedPrefix
-from charter_compiler.predict.vllm_core import VllmCore
 from charter_compiler.serve.engine.core import EngineCore
+from charter_compiler.serve.engine.costs import Costs
 from charter_compiler.serve.engine.interface import Batch, EngineConfig, EngineRequest, SamplingParams
 from charter_compiler.serve.engine.null_runner import NullRunner
+from charter_compiler.serve.engine.vllm_core import VllmCore
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 NO_TOKEN = -1

@@ -77,6 +77,18 @@ class Tokenizer:
         ids: list[int] = self._encoding(text).ids
         return ids
 
+    def encode_all(self, texts: Sequence[str]) -> list[list[int]]:
+        """``encode`` of several texts; the interpreter is free meanwhile.
+
+        Raises:
+            TokenizerError: a text has no UTF-8 form.
+        """
+        try:
+            encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        except TypeError as error:  # what the library raises for a str that has no UTF-8 form
+            raise TokenizerError("the text holds half of a surrogate pair, which no model can read") from error
+        return [encoding.ids for encoding in encodings]
+
     def token_starts(self, text: str) -> list[int]:
         """For each token of ``encode(text)``, the character of the text at which it begins."""
         return [start for start, _ in self._encoding(text).offsets]

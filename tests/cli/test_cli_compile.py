@@ -15,7 +15,8 @@ from charter_compiler.cli.main import main
 from charter_compiler.config.triton_interfaces import engine_interfaces
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
-from charter_compiler.predict.cost_model import Calibration, Check, Costs
+from charter_compiler.predict.cost_model import Calibration, Check
+from charter_compiler.serve.engine.costs import Costs
 
 AGENTS = Path(__file__).parents[2] / "examples" / "agents"
 ENTRY = "document_processor.py:DocumentProcessor.process"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
+import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from charter_compiler.diagnostics import errors
 from charter_compiler.executor.triton_channel import TLS
 from charter_compiler.executor.triton_client_async import AsyncProductionTritonClient
 from charter_compiler.executor.triton_client_production import ProductionTritonClient
+from charter_compiler.executor.triton_model import guide_of
 from charter_compiler.executor.types import GenerationRequest
 
 TLS_FILES = Path(__file__).parent / "tls"
@@ -443,6 +445,20 @@ def test_a_response_format_is_refused_and_not_ignored(drive: Drive, start: Any) 
     wanted = GenerationRequest(prompt="hi", response_format={"type": "json_object"})
     with pytest.raises(errors.RequestRejectedError, match="cannot hold an output to a response_format"):
         drive(start().url, lambda client: client.generate(wanted))
+
+
+def test_a_response_format_becomes_a_guide() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    wanted = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    assert guide_of(GenerationRequest(prompt="hi", response_format=wanted)) == {
+        "guided_decoding_guide_type": "json_schema",
+        "guided_decoding_guide": json.dumps(schema),
+    }
+    only = GenerationRequest(prompt="hi", response_format={"type": "json_object"})
+    assert guide_of(only) == {"guided_decoding_guide_type": "json"}
+    for wrong in ({"type": "json_schema"}, {"type": "grammar"}, {"type": "json_schema", "json_schema": {}}):
+        with pytest.raises(errors.RequestRejectedError, match="response_format is"):
+            guide_of(GenerationRequest(prompt="hi", response_format=wrong))
 
 
 @pytest.mark.parametrize(

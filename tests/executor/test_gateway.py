@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from charter_compiler.diagnostics.errors import (
     TargetUnavailableError,
     UsageError,
 )
-from charter_compiler.executor.gateway.calls import GatewayCalls
+from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
 from charter_compiler.executor.gateway.server import serving
 from charter_compiler.executor.gateway.stops import StopCutter
 from charter_compiler.executor.targets import OpenTarget, open_target
@@ -40,7 +41,7 @@ async def url(embedded_server: ServerHandle, monkeypatch: pytest.MonkeyPatch) ->
     """A gateway before the real server; the stock clients find it by their own variables."""
     async with (
         open_target(f"triton://{embedded_server.grpc_url}/ensemble") as target,
-        serving(GatewayCalls(target, 4), "127.0.0.1", 0) as address,
+        serving(GatewayCalls(SharedTarget(target, 4)), "127.0.0.1", 0) as address,
     ):
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("OPENAI_BASE_URL", f"{address}/v1")
@@ -84,6 +85,29 @@ async def test_openai_completions(url: str) -> None:
     assert whole.choices[0].text.strip()
     assert "".join(texts).strip()
     assert models == ["smollm2-135m-instruct"]
+
+
+@pytest.mark.server
+async def test_json_and_a_tool_that_must_be_called(url: str) -> None:
+    schema = {
+        "type": "object", "properties": {"n": {"type": "integer", "maximum": 9, "minimum": 0}},
+        "required": ["n"], "additionalProperties": False,
+    }  # fmt: skip
+    tool: Any = {"type": "function", "function": {"name": "count", "parameters": schema}}
+    question: list[Any] = [{"role": "user", "content": "How many?"}]
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    async with openai.AsyncOpenAI() as client:
+        plain = await client.chat.completions.create(
+            model="any", messages=question, max_tokens=24, response_format=wanted
+        )
+        forced = await client.chat.completions.create(
+            model="any", messages=question, max_tokens=40, tools=[tool], tool_choice="required"
+        )
+    assert set(json.loads(plain.choices[0].message.content or "")) == {"n"}
+    (call,) = forced.choices[0].message.tool_calls or ()
+    assert call.type == "function"
+    assert call.function.name == "count"
+    assert set(json.loads(call.function.arguments)) == {"n"}
 
 
 @pytest.mark.server
@@ -144,7 +168,7 @@ async def scripted(
     target = OpenTarget("scripted", client, stated, default_tokenizer(), None, identity={"model": "m"})
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(memo_of(target, MemoOptions())) if memo else None
-        calls = GatewayCalls(target, concurrency, store)
+        calls = GatewayCalls(SharedTarget(target, concurrency, store))
         address = await stack.enter_async_context(serving(calls, "127.0.0.1", 0, **options))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=address, trust_env=False))
         yield http, client
@@ -157,12 +181,13 @@ def chat(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"tools": [{"type": "function"}]}, "does not support tools"),
+        ({"tools": [{"type": "web_search"}]}, "a tool is no function with a name"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "some"}, "tool_choice is 'some'"),
         ({"n": 2, "logit_bias": {"5": 3}}, "does not support logit_bias, n"),
         ({"presence_penalty": 0.5}, "does not support presence_penalty"),
         ({"messages": []}, "messages is empty"),
         ({"messages": None}, "messages is missing"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "a message of the role 'tool'"),
+        ({"messages": [{"role": "critic", "content": "x"}]}, "a message of the role 'critic'"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of a message is 'image_url'"),
         ({"max_tokens": "many"}, "max_tokens is a str"),
         ({"temperature": True}, "temperature is a bool"),
@@ -239,7 +264,7 @@ async def test_pages_in_a_browser_cannot_use_it() -> None:
 async def test_other_machines_need_a_token() -> None:
     target = OpenTarget("scripted", ScriptedTarget(), facts(), None, None)
     with pytest.raises(UsageError, match=r"0\.0\.0\.0 can be reached from other machines, and there is no token"):
-        async with serving(GatewayCalls(target, 1), "0.0.0.0", 0):
+        async with serving(GatewayCalls(SharedTarget(target, 1)), "0.0.0.0", 0):
             pass
 
 
@@ -248,7 +273,7 @@ async def test_a_port_in_use_is_told() -> None:
         target = OpenTarget("scripted", ScriptedTarget(), facts(), None, None)
         assert http.base_url.port is not None
         with pytest.raises(PortInUseError):
-            async with serving(GatewayCalls(target, 1), "127.0.0.1", http.base_url.port):
+            async with serving(GatewayCalls(SharedTarget(target, 1)), "127.0.0.1", http.base_url.port):
                 pass
 
 
@@ -327,7 +352,7 @@ async def test_a_client_that_hangs_up_in_mid_stream_ends_the_call() -> None:
     endless = Endless()
     target = OpenTarget("scripted", endless, facts(), None, None)
     async with (
-        serving(GatewayCalls(target, 1), "127.0.0.1", 0) as address,
+        serving(GatewayCalls(SharedTarget(target, 1)), "127.0.0.1", 0) as address,
         httpx.AsyncClient(trust_env=False, timeout=10) as http,
     ):
         async with http.stream("POST", f"{address}/v1/completions", json={"prompt": "a", "stream": True}) as response:

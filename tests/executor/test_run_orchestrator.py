@@ -96,7 +96,7 @@ async def test_rows_are_in_input_order_with_input_and_output(runner: Runner, mod
         {"index": n, "input": {"text": t, "id": n}, "output": {"first": t, "second": t}, "error": None}
         for n, t in enumerate(["one", "two", "six", "ten"])
     ]
-    assert (outcome.tally.items, outcome.tally.failed, len(outcome.tally.calls)) == (4, 0, 8)
+    assert (outcome.tally.items, outcome.tally.failed, outcome.tally.calls) == (4, 0, 8)
     assert outcome.stopped is None
 
 
@@ -292,7 +292,7 @@ async def test_a_run_that_resumes_repeats_nothing_that_finished(runner: Runner) 
     outcome = await runner(TWO_CALLS, target, ["one", "two", "six", "ten"], resume=True)
     assert [row["output"]["second"] for row in runner.rows()] == ["one", "two", "six", "ten"]
     assert len(target.sent) == 4
-    assert (outcome.tally.items, len(outcome.tally.calls)) == (4, 8)
+    assert (outcome.tally.items, outcome.tally.calls) == (4, 8)
     assert outcome.wall_s > first.wall_s
     assert first.tally.attainable_hit_rate is not None
     assert outcome.tally.attainable_hit_rate is None
@@ -367,8 +367,33 @@ async def test_a_cut_last_line_of_the_journal_is_dropped(runner: Runner) -> None
     runner.journal.write_bytes(data[:-20])
     target = ScriptedTarget(echo)
     await runner(TWO_CALLS, target, ["one", "two"], resume=True)
-    assert len(target.sent) == 2
+    assert target.sent == [], "the item was lost, its calls were not"
     assert runner.journal.read_bytes().count(b"\n") == data.count(b"\n")
+
+
+async def test_a_resumed_item_makes_only_the_calls_that_had_no_answer(runner: Runner) -> None:
+    def fails_on_the_second(request: GenerationRequest) -> str | Exception:
+        return RequestRejectedError("no") if "once more" in str(request.prompt) else "yes"
+
+    outcome = await runner(TWO_CALLS, ScriptedTarget(fails_on_the_second), ["one", "two"])
+    assert outcome.tally.failed == 2
+    target = ScriptedTarget(echo)
+    outcome = await runner(TWO_CALLS, target, ["one", "two"], resume=True)
+    assert [str(request.prompt)[-10:] for request in target.sent] == ["words: yes"] * 2
+    assert (outcome.tally.failed, outcome.tally.calls, outcome.tally.items) == (0, 4, 2)
+    assert [row["output"] for row in runner.rows()] == [{"first": "yes", "second": "yes"}] * 2
+
+
+async def test_two_runs_cannot_write_one_journal(runner: Runner) -> None:
+    await runner(TWO_CALLS, ScriptedTarget(echo), ["one"])
+    identity = {"entry": "Agent.process"}
+    journal, _ = Journal.resume(runner.journal, identity)
+    with journal:
+        kept = runner.journal.read_bytes()
+        for again in (Journal.create, Journal.resume):
+            with pytest.raises(UsageError, match="another run writes this journal"):
+                again(runner.journal, identity)
+        assert runner.journal.read_bytes() == kept
 
 
 async def test_a_journal_of_another_run_is_refused(runner: Runner) -> None:
@@ -465,7 +490,7 @@ async def test_equal_greedy_requests_of_a_run_are_sent_once_and_counted_apart(ru
     assert sorted(request.prompt or "" for request in target.sent) == [
         "Apply them to a", "Apply them to b", "Name the rules of the house",
     ]  # fmt: skip
-    assert (len(outcome.tally.calls), outcome.tally.memoized) == (3, 5)
+    assert (outcome.tally.calls, outcome.tally.memoized) == (3, 5)
     recorded = list(read_recording(runner.calls))
     assert sum(call["memoized"] for call in recorded) == 5
     assert {call["output"] for call in recorded} == {"yes"}

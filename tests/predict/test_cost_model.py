@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charter_compiler.predict.cost_model import Calibration, Check, Costs, DecodeSample, PrefillSample, fit
+from charter_compiler.predict.cost_model import Calibration, Check, DecodeSample, PrefillSample, fit
+from charter_compiler.serve.engine.costs import Costs
 from charter_compiler.serve.engine.interface import Batch, StepCounts
 
 SEC = 1e9

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from charter_compiler.diagnostics.errors import RequestRejectedError
+from charter_compiler.executor.gateway.tools import Tool, ToolCall, Tools, heard, select, told
 from charter_compiler.executor.gateway.wire import NUMBER, Fields, event, messages_of, stop_of, text_of, was_cut
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
@@ -18,51 +21,115 @@ def parse(body: Mapping[str, Any]) -> tuple[GenerationRequest, Shape]:
     """
     fields = Fields(body)
     fields.ignore("model", "metadata", "service_tier")
-    fields.neutral(tools=[[]], thinking=[{"type": "disabled"}])
+    fields.neutral(thinking=[{"type": "disabled"}])
+    tools = select(_tools(fields.take("tools", list, [])), *_choice(fields.take("tool_choice", dict, {})))
     stream = fields.take("stream", bool, False)
     system = fields.take("system", (str, list))
     head = [] if system is None else [{"role": "system", "content": text_of(system)}]
     request = GenerationRequest(
-        messages=messages_of([*head, *fields.need("messages", list)]),
+        messages=messages_of(told([*head, *_openai_messages(fields.need("messages", list))], tools)),
         max_tokens=fields.need("max_tokens", int),
         temperature=fields.take("temperature", NUMBER),
         top_k=fields.take("top_k", int),
         top_p=fields.take("top_p", NUMBER),
         stop=stop_of(fields.take("stop_sequences", list)),
+        response_format=None if tools is None else tools.response_format,
     )
     fields.finish()
-    return request, Shape(stream=stream)
+    return request, Shape(stream=stream, tools=tools)
+
+
+def _tools(given: list[Any]) -> list[Tool]:
+    found = []
+    for tool in given:
+        if not isinstance(tool, dict) or tool.get("type", "custom") != "custom" or "input_schema" not in tool:
+            raise RequestRejectedError("a tool has no input_schema", remedy="the gateway takes tools of the client")
+        found.append(Tool(str(tool.get("name")), tool.get("description") or "", tool["input_schema"]))
+    return found
+
+
+def _choice(given: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    kinds = {None: None, "auto": "auto", "any": "required", "tool": "named", "none": "none"}
+    kind = given.get("type")
+    if kind not in kinds:
+        raise RequestRejectedError(f"tool_choice is {kind!r}", remedy="give auto, any, tool or none")
+    return kinds[kind], given.get("name")
+
+
+def _openai_messages(messages: list[Any]) -> list[Any]:
+    """Messages with the calls and results of tools, which are blocks here, as messages and fields of OpenAI's form."""
+    found: list[Any] = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, list):
+            found.append(message)
+            continue
+        blocks = [block for block in content if isinstance(block, dict)]
+        used = [block for block in blocks if block.get("type") == "tool_use"]
+        results = [block for block in blocks if block.get("type") == "tool_result"]
+        rest = [block for block in content if block not in used and block not in results]
+        found += [{"role": "tool", "content": block.get("content") or ""} for block in results]
+        if used:
+            calls = [
+                {"function": {"name": block.get("name"), "arguments": json.dumps(block.get("input"))}} for block in used
+            ]
+            found.append({**message, "content": rest, "tool_calls": calls})
+        elif rest:
+            found.append({**message, "content": rest})
+    return found
 
 
 class Shape:
-    """The form of one message."""
+    """The form of one message. With ``tools`` it comes in one piece: until its end it may turn out to be a call."""
 
-    def __init__(self, *, stream: bool) -> None:
+    def __init__(self, *, stream: bool, tools: Tools | None = None) -> None:
         self.stream = stream
+        self._tools = tools
         self._id = f"msg_{uuid.uuid4().hex}"
 
     def whole(self, request: GenerationRequest, result: GenerationResult, model: str) -> dict[str, Any]:
         """The message in one piece."""
-        content = [{"type": "text", "text": result.text}]
-        message = self._message(model, content, _reason(request, result), _usage(result))
+        said, calls = heard(result.text, self._tools)
+        content: list[Any] = [{"type": "text", "text": said}] if said or not calls else []
+        content += [_tool_use(call, json.loads(call.arguments)) for call in calls]
+        message = self._message(model, content, _reason(request, result, calls), _usage(result))
         return message | {"stop_sequence": result.details.get("stop")}
 
     def begin(self, model: str) -> Iterator[str]:
         """Events before the first text. The counts follow at the end: the target reports them then."""
         message = self._message(model, [], None, {"input_tokens": 0, "output_tokens": 0})
         yield event({"type": "message_start", "message": message}, "message_start")
+        if self._tools is None:
+            yield from self._start_text()
+
+    def _start_text(self) -> Iterator[str]:
         start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         yield event(start, "content_block_start")
 
     def text(self, piece: str, model: str) -> Iterator[str]:
         """Events of a piece of text."""
+        if self._tools is None:
+            yield from self._text(piece)
+
+    def _text(self, piece: str) -> Iterator[str]:
         delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": piece}}
         yield event(delta, "content_block_delta")
 
     def end(self, request: GenerationRequest, result: GenerationResult, model: str) -> Iterator[str]:
         """Events after the last text."""
-        yield event({"type": "content_block_stop", "index": 0}, "content_block_stop")
-        delta = {"stop_reason": _reason(request, result), "stop_sequence": result.details.get("stop")}
+        said, calls = heard(result.text, self._tools)
+        if self._tools is None or said or not calls:
+            if self._tools is not None:
+                yield from self._start_text()
+                yield from self._text(said)
+            yield event({"type": "content_block_stop", "index": 0}, "content_block_stop")
+        for index, call in enumerate(calls, start=1 if said else 0):
+            start = {"type": "content_block_start", "index": index, "content_block": _tool_use(call, {})}
+            yield event(start, "content_block_start")
+            piece = {"type": "input_json_delta", "partial_json": call.arguments}
+            yield event({"type": "content_block_delta", "index": index, "delta": piece}, "content_block_delta")
+            yield event({"type": "content_block_stop", "index": index}, "content_block_stop")
+        delta = {"stop_reason": _reason(request, result, calls), "stop_sequence": result.details.get("stop")}
         yield event({"type": "message_delta", "delta": delta, "usage": _usage(result)}, "message_delta")
         yield event({"type": "message_stop"}, "message_stop")
 
@@ -79,7 +146,13 @@ class Shape:
         }
 
 
-def _reason(request: GenerationRequest, result: GenerationResult) -> str:
+def _tool_use(call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": arguments}
+
+
+def _reason(request: GenerationRequest, result: GenerationResult, calls: Sequence[ToolCall]) -> str:
+    if calls:
+        return "tool_use"
     if "stop" in result.details:
         return "stop_sequence"
     return "max_tokens" if was_cut(request, result) else "end_turn"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import hmac
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
@@ -13,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from charter_compiler.diagnostics.errors import (
@@ -23,11 +24,15 @@ from charter_compiler.diagnostics.errors import (
     TargetOverloadedError,
 )
 from charter_compiler.executor.gateway import anthropic_api, openai_api, responses_api
-from charter_compiler.executor.gateway.calls import GatewayCalls
+from charter_compiler.executor.gateway.calls import Caller, GatewayCalls
 from charter_compiler.executor.gateway.wire import event, status_of
+from charter_compiler.executor.sdk_calls import ITEM_HEADER, SITE_HEADER
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk
 
 T = TypeVar("T")
+
+USER_HEADER = "x-charter-user"
+"""Names the user whose share of the target a request comes out of."""
 
 MAX_BODY = 32 << 20
 """Bytes of a request."""
@@ -57,7 +62,7 @@ def make_app(calls: GatewayCalls, *, token: str | None, loopback: bool) -> Starl
         token: what a client must send as ``Authorization: Bearer`` or ``x-api-key``; ``None`` for nothing.
         loopback: it is reached by this machine's own addresses alone, and other host names are refused.
     """
-    model = calls.target.facts.model
+    model = calls.model
 
     def endpoint(parse: Parse, error_body: ErrorBody) -> Callable[[Request], Any]:
         async def handle(request: Request) -> Response:
@@ -65,9 +70,10 @@ def make_app(calls: GatewayCalls, *, token: str | None, loopback: bool) -> Starl
                 return JSONResponse(error_body("the token is missing or wrong", 401), 401)
             try:
                 asked, shape = parse(await _body(request))
+                caller = _caller(request)
                 if shape.stream:
-                    return await _streamed(request, calls, asked, shape, model, error_body)
-                result = await _unless_it_hangs_up(request, calls.generate(asked))
+                    return await _streamed(request, calls, asked, caller, shape, model, error_body)
+                result = await _unless_it_hangs_up(request, calls.generate(asked, caller))
             except CharterError as error:
                 return _failure(error, error_body)
             return JSONResponse(shape.whole(asked, result, model))
@@ -80,8 +86,15 @@ def make_app(calls: GatewayCalls, *, token: str | None, loopback: bool) -> Starl
         entry = {"id": model, "object": "model", "created": 0, "owned_by": "charter"}
         return JSONResponse({"object": "list", "data": [entry]})
 
+    async def metrics(request: Request) -> Response:
+        if not _allowed(request, token):
+            return PlainTextResponse("the token is missing or wrong\n", 401)
+        found = calls.metrics
+        return PlainTextResponse("" if found is None else found.text(), media_type="text/plain; version=0.0.4")
+
     openai = openai_api.error_body
     routes = [
+        Route("/metrics", metrics, methods=["GET"]),
         Route("/v1/models", models, methods=["GET"]),
         Route("/v1/chat/completions", endpoint(lambda b: openai_api.parse(b, chat=True), openai), methods=["POST"]),
         Route("/v1/completions", endpoint(lambda b: openai_api.parse(b, chat=False), openai), methods=["POST"]),
@@ -90,6 +103,18 @@ def make_app(calls: GatewayCalls, *, token: str | None, loopback: bool) -> Starl
     ]
     hosts = [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS, www_redirect=False)] if loopback else []
     return Starlette(routes=routes, middleware=hosts)
+
+
+def _caller(request: Request) -> Caller:
+    """Users are told apart by what they say they are, else by their keys (of which a hash is kept)."""
+    headers = request.headers
+    said = headers.get(USER_HEADER) or headers.get("authorization") or headers.get("x-api-key") or ""
+    item = headers.get(ITEM_HEADER, "")
+    return Caller(
+        user=hashlib.blake2b(said.encode(), digest_size=8).hexdigest(),
+        item=int(item) if item.isdecimal() else None,
+        site=headers.get(SITE_HEADER),
+    )
 
 
 def _allowed(request: Request, token: str | None) -> bool:
@@ -119,10 +144,16 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _streamed(
-    request: Request, calls: GatewayCalls, asked: GenerationRequest, shape: Shape, model: str, error_body: ErrorBody
+    request: Request,
+    calls: GatewayCalls,
+    asked: GenerationRequest,
+    caller: Caller,
+    shape: Shape,
+    model: str,
+    error_body: ErrorBody,
 ) -> Response:
     """Headers go out with the first piece, so that a call which fails before it has its status."""
-    chunks = calls.stream(asked)
+    chunks = calls.stream(asked, caller)
     try:
         first = await _unless_it_hangs_up(request, _first(chunks))
     except BaseException:

@@ -1,50 +1,78 @@
-"""Requests of the gateway on their way through the scheduler: each is an item of one call."""
+"""Requests of the gateway on their way to an answer."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
+import sys
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from charter_compiler.diagnostics.errors import CharterError
-from charter_compiler.executor.calls import AgentCall, CallRecord
+from charter_compiler.executor.calls import AgentCall
 from charter_compiler.executor.dispatch import Dispatcher
+from charter_compiler.executor.gateway.fair import FairRanks
 from charter_compiler.executor.gateway.stops import StopCutter
 from charter_compiler.executor.memo.memo import Memo
+from charter_compiler.executor.observed import CallMetrics
 from charter_compiler.executor.prompts import PromptTokens
-from charter_compiler.executor.scheduler import Mode, make_scheduler
+from charter_compiler.executor.scheduler import PrefixScheduler
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk
 
+CHARACTERS_A_TOKEN = 4
+"""Of English text, roughly: for fair shares, which need no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. ``user`` tells those apart that share the target; ``item`` and ``site`` are of the run whose agent
+    asks, ``None`` where none does."""
+
+    user: str = ""
+    item: int | None = None
+    site: str | None = None
+
+
+OnText = Callable[[str], None]
+
+
+class Answerer(Protocol):
+    """What stands behind the gateway: the scheduler of ``charter gateway``, or a run."""
+
+    @property
+    def model(self) -> str:
+        """The name of the model that answers."""
+
+    async def answer(self, request: GenerationRequest, caller: Caller, on_text: OnText | None) -> GenerationResult:
+        """Answer; ``on_text`` is told of the pieces as they come. Raises ``TargetError``."""
+
+    @property
+    def metrics(self) -> CallMetrics | None:
+        """What it counts of its calls; ``None`` where that is done elsewhere."""
+
+    async def aclose(self) -> None:
+        """Cancel what is open."""
+
 
 class GatewayCalls:
-    """Answers requests in the scheduler's optimized order, from the memo store where it has them.
+    """Answers of an ``Answerer`` as streams that end before a stop text."""
 
-    Args:
-        concurrency: requests at the target at once.
-    """
+    def __init__(self, answerer: Answerer) -> None:
+        self._answerer = answerer
 
-    def __init__(self, target: OpenTarget, concurrency: int, memo: Memo | None = None) -> None:
-        self.target = target
-        self._scheduler = make_scheduler(Mode.OPTIMIZED, concurrency, target.facts.capacity_blocks)
-        self._numbers = itertools.count()
-        self._changed = asyncio.Event()
-        self._turns = asyncio.Lock()
-        self._dispatcher = Dispatcher(
-            target.client,
-            self._scheduler,
-            PromptTokens(target.tokenizer, target.facts.tokens_per_block),
-            memo=memo,
-            attainable=None,
-            on_record=_ignore_record,
-            on_change=self._changed.set,
-            on_fatal=_ignore_error,
-            before_call=_at_once,
-        )
+    @property
+    def model(self) -> str:
+        """The name of the model that answers."""
+        return self._answerer.model
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[StreamChunk, None]:
+    @property
+    def metrics(self) -> CallMetrics | None:
+        """See ``Answerer``."""
+        return self._answerer.metrics
+
+    async def stream(self, request: GenerationRequest, caller: Caller = Caller()) -> AsyncGenerator[StreamChunk, None]:
         """The answer piece by piece; the last chunk has the result. Closing it cancels the call.
 
         It ends before a stop text, which is then ``details["stop"]`` of the result.
@@ -53,49 +81,94 @@ class GatewayCalls:
             TargetError: as the target does.
         """
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
-        async with self._admitted() as number:
-            call = AgentCall(number, 0, None, request)
-            answering = asyncio.ensure_future(self._dispatcher.acall(call, on_text=pieces.put_nowait))
-            answering.add_done_callback(lambda _: pieces.put_nowait(None))
-            cutter, given, streamed = StopCutter(request.stop), "", False
-            try:
-                while (piece := await pieces.get()) is not None:
-                    streamed = True
-                    if text := cutter.feed(piece):
-                        given += text
-                        yield StreamChunk(text)
-                result = answering.result()
-                last = ("" if streamed else cutter.feed(result.text)) + cutter.rest()
-                yield StreamChunk(last, _cut(result, given + last, cutter.found))
-            finally:
-                answering.cancel()
-                await asyncio.gather(answering, return_exceptions=True)
+        answering = asyncio.ensure_future(self._answerer.answer(request, caller, pieces.put_nowait))
+        answering.add_done_callback(lambda _: pieces.put_nowait(None))
+        cutter, given, streamed = StopCutter(request.stop), "", False
+        try:
+            while (piece := await pieces.get()) is not None:
+                streamed = True
+                if text := cutter.feed(piece):
+                    given += text
+                    yield StreamChunk(text)
+            result = answering.result()
+            last = ("" if streamed else cutter.feed(result.text)) + cutter.rest()
+            yield StreamChunk(last, _cut(result, given + last, cutter.found))
+        finally:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
 
-    async def generate(self, request: GenerationRequest) -> GenerationResult:
+    async def generate(self, request: GenerationRequest, caller: Caller = Caller()) -> GenerationResult:
         """The whole answer. Raises as ``stream``."""
-        async with aclosing(self.stream(request)) as chunks:
-            result = [chunk.result async for chunk in chunks][-1]
-        assert result is not None, "the last chunk carries the result"
-        return result
+        result, cutter = await self._answerer.answer(request, caller, None), StopCutter(request.stop)
+        return _cut(result, cutter.feed(result.text) + cutter.rest(), cutter.found)
 
     async def aclose(self) -> None:
         """Cancel what is open."""
-        await self._dispatcher.aclose()
+        await self._answerer.aclose()
 
-    @asynccontextmanager
-    async def _admitted(self) -> AsyncIterator[int]:
-        """In order of arrival, when the scheduler has room for one more."""
-        async with self._turns:
-            while not self._scheduler.may_start():
-                self._changed.clear()
-                await self._changed.wait()
-            number = next(self._numbers)
-            self._scheduler.start_item(number)
+
+class SharedTarget:
+    """One target for all who ask: optimized order, the same share for each user, answers from the memo store where it
+    has them. Each request is an item of one call.
+
+    Args:
+        concurrency: requests at the target at once.
+    """
+
+    def __init__(self, target: OpenTarget, concurrency: int, memo: Memo | None = None) -> None:
+        self._target = target
+        self._scheduler = PrefixScheduler(sys.maxsize, target.facts.capacity_blocks, max_in_flight=concurrency)
+        self._numbers = itertools.count()
+        self._ranks = FairRanks()
+        self._metrics = CallMetrics()
+        self._dispatcher = Dispatcher(
+            target.client,
+            self._scheduler,
+            PromptTokens(target.tokenizer, target.facts.tokens_per_block),
+            memo=memo,
+            attainable=None,
+            on_record=self._metrics.record,
+            on_change=_nobody,
+            on_sent=self._ranks.sent,
+            on_fatal=_ignore_error,
+            before_call=_at_once,
+            overloads=0,  # the client hears of it, and when to come back
+        )
+
+    @property
+    def model(self) -> str:
+        """See ``Answerer``."""
+        return self._target.facts.model
+
+    @property
+    def metrics(self) -> CallMetrics:
+        """See ``Answerer``."""
+        return self._metrics
+
+    async def answer(self, request: GenerationRequest, caller: Caller, on_text: OnText | None) -> GenerationResult:
+        """See ``Answerer``."""
+        number = next(self._numbers)
+        self._metrics.open += 1
+        self._scheduler.start_item(number)
         try:
-            yield number
+            rank = self._ranks.rank(caller.user, _cost(request))
+            return await self._dispatcher.acall(AgentCall(number, 0, None, request, rank), on_text=on_text)
+        except CharterError as error:
+            self._metrics.failed(error)
+            raise
         finally:
             self._scheduler.finish_item(number)
-            self._changed.set()
+            self._metrics.open -= 1
+
+    async def aclose(self) -> None:
+        """See ``Answerer``."""
+        await self._dispatcher.aclose()
+
+
+def _cost(request: GenerationRequest) -> float:
+    """About how many tokens the request makes the target compute."""
+    characters = len(request.prompt or "") + sum(len(str(m.get("content"))) for m in request.messages or ())
+    return characters / CHARACTERS_A_TOKEN + request.max_tokens
 
 
 def _cut(result: GenerationResult, text: str, stop: str | None) -> GenerationResult:
@@ -104,12 +177,12 @@ def _cut(result: GenerationResult, text: str, stop: str | None) -> GenerationRes
     return replace(result, text=text, finish_reason="stop", details={**result.details, "stop": stop})
 
 
-def _ignore_record(record: CallRecord) -> None:
-    """The gateway keeps nothing of its calls."""
-
-
 def _ignore_error(error: CharterError) -> None:
     """A target that is away may come back: the one request has the error."""
+
+
+def _nobody() -> None:
+    """No item waits to be admitted."""
 
 
 async def _at_once() -> None:

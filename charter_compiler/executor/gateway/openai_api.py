@@ -7,6 +7,15 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from charter_compiler.executor.gateway.tools import (
+    ToolCall,
+    Tools,
+    choice_of_openai,
+    heard,
+    select,
+    told,
+    tools_of_openai,
+)
 from charter_compiler.executor.gateway.wire import (
     DEFAULT_MAX_TOKENS,
     NUMBER,
@@ -32,17 +41,22 @@ def parse(body: Mapping[str, Any], *, chat: bool) -> tuple[GenerationRequest, Sh
     fields.ignore("model", "user", "store", "metadata", "service_tier", "prompt_cache_key", "safety_identifier")
     fields.neutral(
         n=[1], best_of=[1], echo=[False], suffix=[""], logprobs=[False], presence_penalty=[0], frequency_penalty=[0],
-        logit_bias=[{}], tools=[[]], tool_choice=["none", "auto"], parallel_tool_calls=[True, False],
-        modalities=[["text"]],
+        logit_bias=[{}], parallel_tool_calls=[True, False], modalities=[["text"]],
     )  # fmt: skip
+    tools: Tools | None = None
+    if chat:
+        given = tools_of_openai(fields.take("tools", list, []))
+        tools = select(given, *choice_of_openai(fields.take("tool_choice", (str, dict))))
     stream = fields.take("stream", bool, False)
     usage = bool(fields.take("stream_options", dict, {}).get("include_usage"))
     limit = fields.take("max_tokens", int)
     limit = fields.take("max_completion_tokens", int, limit)
     response_format = fields.take("response_format", dict)
+    if tools is not None and tools.forced:
+        response_format = tools.response_format
     request = GenerationRequest(
         prompt=None if chat else fields.need("prompt", str),
-        messages=messages_of(fields.need("messages", list)) if chat else None,
+        messages=messages_of(told(fields.need("messages", list), tools)) if chat else None,
         max_tokens=(DEFAULT_MAX_TOKENS if chat else COMPLETION_MAX_TOKENS) if limit is None else limit,
         temperature=fields.take("temperature", NUMBER),
         top_k=fields.take("top_k", int),
@@ -52,14 +66,16 @@ def parse(body: Mapping[str, Any], *, chat: bool) -> tuple[GenerationRequest, Sh
         response_format=None if response_format == {"type": "text"} else response_format,
     )
     fields.finish()
-    return request, Shape(chat=chat, stream=stream, usage=usage)
+    return request, Shape(chat=chat, stream=stream, usage=usage, tools=tools)
 
 
 class Shape:
-    """The form of one answer; ``usage``: a streamed one ends with its token counts."""
+    """The form of one answer; ``usage``: a streamed one ends with its token counts. With ``tools`` it comes in one
+    piece: until its end it may turn out to be a call."""
 
-    def __init__(self, *, chat: bool, stream: bool, usage: bool) -> None:
+    def __init__(self, *, chat: bool, stream: bool, usage: bool, tools: Tools | None = None) -> None:
         self.chat, self.stream, self.usage = chat, stream, usage
+        self._tools = tools
         self._head = {
             "id": f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}",
             "created": int(time.time()),
@@ -67,8 +83,12 @@ class Shape:
 
     def whole(self, request: GenerationRequest, result: GenerationResult, model: str) -> dict[str, Any]:
         """The answer in one piece."""
-        reason = "length" if was_cut(request, result) else "stop"
-        content = {"message": {"role": "assistant", "content": result.text}} if self.chat else {"text": result.text}
+        said, calls = heard(result.text, self._tools)
+        reason = "tool_calls" if calls else "length" if was_cut(request, result) else "stop"
+        message: dict[str, Any] = {"role": "assistant", "content": said}
+        if calls:
+            message |= {"content": said or None, "tool_calls": [_tool_call(call) for call in calls]}
+        content = {"message": message} if self.chat else {"text": result.text}
         kind = "chat.completion" if self.chat else "text_completion"
         choice = {"index": 0, **content, "finish_reason": reason, "logprobs": None}
         return {**self._head, "object": kind, "model": model, "choices": [choice], "usage": usage_of(result)}
@@ -80,11 +100,18 @@ class Shape:
 
     def text(self, piece: str, model: str) -> Iterator[str]:
         """Events of a piece of text."""
+        if self._tools is not None:
+            return
         yield self._chunk(model, {"delta": {"content": piece}} if self.chat else {"text": piece}, None)
 
     def end(self, request: GenerationRequest, result: GenerationResult, model: str) -> Iterator[str]:
         """Events after the last text."""
-        reason = "length" if was_cut(request, result) else "stop"
+        said, calls = heard(result.text, self._tools)
+        if self._tools is not None and said:
+            yield self._chunk(model, {"delta": {"content": said}}, None)
+        for index, call in enumerate(calls):
+            yield self._chunk(model, {"delta": {"tool_calls": [{"index": index, **_tool_call(call)}]}}, None)
+        reason = "tool_calls" if calls else "length" if was_cut(request, result) else "stop"
         yield self._chunk(model, {"delta": {}} if self.chat else {"text": ""}, reason)
         if self.usage:
             yield event({**self._event(model), "choices": [], "usage": usage_of(result)})
@@ -96,6 +123,10 @@ class Shape:
 
     def _event(self, model: str) -> dict[str, Any]:
         return {**self._head, "object": "chat.completion.chunk" if self.chat else "text_completion", "model": model}
+
+
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
 def usage_of(result: GenerationResult) -> dict[str, Any] | None:

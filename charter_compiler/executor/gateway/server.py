@@ -34,29 +34,51 @@ async def serving(calls: GatewayCalls, host: str, port: int, token: str | None =
         PortInUseError: something else listens there.
     """
     check_address(host, token)
-    try:
-        import uvicorn
+    check_installed()
+    with contextlib.closing(listen(host, port)) as listener:
+        async with serving_on(listener, calls, host, token) as url:
+            yield url
 
-        from charter_compiler.executor.gateway.app import make_app
+
+def check_installed() -> None:
+    """Raises UsageError where the extra ``gateway`` is not installed."""
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError(f"the gateway needs {error.name}", remedy=EXTRA) from error
-    listener = _listen(host, port)
-    with contextlib.closing(listener):
-        app = make_app(calls, token=token, loopback=Endpoint(host, 0).loopback)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of older versions
-        serving = asyncio.ensure_future(server._serve([listener]))  # without its signal handlers: ours end it
-        shown = f"[{host}]" if ":" in host else host
-        try:
-            yield f"http://{shown}:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await calls.aclose()
-            await serving
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def url_of(listener: socket.socket, host: str) -> str:
+    """``http://host:port`` of a listening socket."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def serving_on(
+    listener: socket.socket, calls: GatewayCalls, host: str, token: str | None = None
+) -> AsyncIterator[str]:
+    """``serving`` on a socket that listens already; it stays open."""
+    import uvicorn
+
+    from charter_compiler.executor.gateway.app import make_app
+
+    app = make_app(calls, token=token, loopback=Endpoint(host, 0).loopback)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of older versions
+    serving = asyncio.ensure_future(server._serve([listener]))  # without its signal handlers: ours end it
+    try:
+        yield url_of(listener, host)
+    finally:
+        server.should_exit = True
+        await calls.aclose()
+        await serving
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises PortInUseError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -110,15 +110,15 @@ def messages_of(messages: Sequence[Any]) -> tuple[dict[str, str], ...]:
     """``{"role", "content"}`` of each message.
 
     Raises:
-        RequestRejectedError: there is none, or one calls a tool or answers one.
+        RequestRejectedError: there is none, or one has another role.
     """
     found = []
     for message in messages:
         role = message.get("role") if isinstance(message, dict) else None
         if role == "developer":
             role = "system"
-        if role not in ("system", "user", "assistant") or message.get("tool_calls"):
-            raise RequestRejectedError(f"a message of the role {role!r}", remedy="the gateway takes no tools yet")
+        if role not in ("system", "user", "assistant"):
+            raise RequestRejectedError(f"a message of the role {role!r}", remedy="see the API's reference")
         found.append({"role": role, "content": text_of(message.get("content"))})
     if not found:
         raise RequestRejectedError("messages is empty")

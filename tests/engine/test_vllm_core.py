@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charter_compiler.diagnostics.errors import ContextLengthError
-from charter_compiler.predict.vllm_core import VllmCore
 from charter_compiler.serve.engine.interface import EngineConfig, EngineOutput, EngineRequest, SamplingParams
+from charter_compiler.serve.engine.vllm_core import VllmCore
 
 CONFIG = EngineConfig(
     tokens_per_block=4, capacity_blocks=9, max_context=64, max_running=4, max_sequences=4, prefill_chunk=8

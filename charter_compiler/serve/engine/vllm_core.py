@@ -24,6 +24,10 @@ from charter_compiler.serve.engine.interface import (
     StepCounts,
 )
 
+VLLM_SEQUENCES, VLLM_BATCHED_TOKENS = 128, 2048
+"""What vLLM 0.32 takes for ``max_num_seqs`` and ``max_num_batched_tokens`` on a CPU when it is told nothing (on GPUs
+more, by their memory: ``vllm/engine/arg_utils.py``). No endpoint states them."""
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -85,6 +89,17 @@ class VllmCore:
         self._cache.require_fit(length + most - 1)
         perf = PerfMetrics(arrival_time_ns=self._clock(), num_input_tokens=length)
         self._waiting.append(_Entry(request, perf, list(request.prompt)))
+
+    def cancel(self, request_id: int) -> None:
+        """Forget a request that waits or runs; its blocks are free. Nothing where it is not here."""
+        for entry in [*self._running, *self._waiting]:
+            if entry.request.request_id == request_id:
+                if entry.lease is None:
+                    self._waiting.remove(entry)
+                else:
+                    self._running.remove(entry)
+                    self._cache.finish(entry.lease)
+                return
 
     def step(self) -> list[EngineOutput]:
         """One iteration; the outputs of the requests that got a token or ended."""

@@ -1,0 +1,54 @@
+"""Answers that outlive the run: kept in the journal before the agent has them, and found there by a resumed run."""
+
+from __future__ import annotations
+
+from charter_compiler.executor.calls import AgentCall
+from charter_compiler.executor.journal import AnsweredCall, Journal, JournalState
+from charter_compiler.executor.metrics import CallFigures
+from charter_compiler.executor.types import GenerationResult
+
+
+class AnsweredCalls:
+    """The answered calls of one run. Owned by one event loop.
+
+    An item that is done again asks the same, as long as its agent does the same with the same answers; what it asks
+    otherwise is sent. Of equal calls of one item each answer is given once.
+    """
+
+    def __init__(self, journal: Journal, state: JournalState) -> None:
+        self._journal = journal
+        self._earlier = state.calls
+
+    def take(self, call: AgentCall, asked: bytes) -> tuple[GenerationResult, CallFigures] | None:
+        """The answer that an earlier part of the run got; ``asked`` is the request's digest."""
+        left = self._earlier.get(call.item)
+        if not left:
+            return None
+        for index, answered in enumerate(left):
+            if answered.asked == asked.hex():
+                del left[index]
+                return _result(answered, call), answered.figures
+        return None
+
+    def forget(self, item: int) -> None:
+        """The item has finished."""
+        self._earlier.pop(item, None)
+
+    async def keep(self, item: int, asked: bytes, result: GenerationResult, figures: CallFigures) -> None:
+        """Make an answer durable. Raises OutputError."""
+        await self._journal.call(AnsweredCall(item, asked.hex(), result.text, result.finish_reason, figures))
+
+
+def _result(answered: AnsweredCall, call: AgentCall) -> GenerationResult:
+    figures = answered.figures
+    return GenerationResult(
+        text=answered.text,
+        latency=figures.latency,
+        ttft=figures.ttft,
+        prompt_tokens=figures.prompt_tokens,
+        cached_tokens=figures.cached_tokens,
+        output_tokens=figures.output_tokens,
+        cache_id=call.request.cache_id,
+        finish_reason=answered.finish_reason,
+        details={"resumed": True},
+    )

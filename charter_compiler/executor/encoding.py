@@ -1,0 +1,72 @@
+"""Tokens of prompts, computed beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from charter_compiler.executor.prompts import PromptTokens
+from charter_compiler.executor.types import GenerationRequest
+
+
+@dataclass(slots=True)
+class _Waiting:
+    request: GenerationRequest
+    tokens: asyncio.Future[list[int] | None]
+
+
+class PromptEncoder:
+    """Computes prompts in one thread, all that wait at once: the tokenizer does not hold the interpreter, so that the
+    loop goes on meanwhile. Answers come in the order of the questions. Owned by one event loop."""
+
+    def __init__(self, prompts: PromptTokens) -> None:
+        self._prompts = prompts
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="charter-tokens")
+        self._waiting: list[_Waiting] = []
+        self._worker: asyncio.Task[None] | None = None
+
+    async def tokens(self, request: GenerationRequest) -> list[int] | None:
+        """As ``PromptTokens.tokens``. Raises what it does."""
+        if not self._prompts.known:
+            return None
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(request, loop.create_future())
+        self._waiting.append(waiting)
+        if self._worker is None:
+            self._worker = loop.create_task(self._work())
+        return await waiting.tokens
+
+    def close(self) -> None:
+        """End the thread. Nothing may be asked for any more."""
+        self._thread.shutdown(wait=False)
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                requests = [one.request for one in batch]
+                results = await loop.run_in_executor(self._thread, self._encode, requests)
+                for one, result in zip(batch, results, strict=True):
+                    if one.tokens.done():  # its call was given up
+                        continue
+                    if isinstance(result, Exception):
+                        one.tokens.set_exception(result)
+                    else:
+                        one.tokens.set_result(result)
+        finally:
+            self._worker = None
+
+    def _encode(self, requests: Sequence[GenerationRequest]) -> list[list[int] | Exception | None]:
+        try:
+            return list(self._prompts.all_tokens(requests))
+        except Exception:  # noqa: BLE001  one of them is at fault: each has its own error then
+            return [self._one(request) for request in requests]
+
+    def _one(self, request: GenerationRequest) -> list[int] | Exception | None:
+        try:
+            return self._prompts.tokens(request)
+        except Exception as error:  # noqa: BLE001  raised where the call was made
+            return error

@@ -1,0 +1,26 @@
+"""Who goes first among the users of one gateway: each gets the same share of the target. Pure."""
+
+from __future__ import annotations
+
+
+class FairRanks:
+    """Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996). A call's rank is where its user's last call ended
+    in virtual time, or now where the user had none waiting; it takes ``cost`` of that time. So a user with a thousand
+    calls in line delays another user's first call by one call, not by a thousand."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self._ends: dict[str, float] = {}
+
+    def rank(self, user: str, cost: float) -> float:
+        """The place in line of a user's new call; the lowest goes first."""
+        start = max(self._now, self._ends.get(user, 0.0))
+        self._ends[user] = start + max(cost, 1.0)
+        return start
+
+    def sent(self, rank: float) -> None:
+        """A call of that rank went to the target: virtual time is there now."""
+        if rank > self._now:
+            self._now = rank
+            if len(self._ends) > 1000:  # who has nothing in line is forgotten, and starts from now
+                self._ends = {user: end for user, end in self._ends.items() if end > rank}

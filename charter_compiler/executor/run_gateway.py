@@ -1,0 +1,82 @@
+"""The gateway inside a run, for agents that construct an SDK's own client."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from socket import socket
+
+from charter_compiler.diagnostics.errors import RequestCancelledError
+from charter_compiler.executor.calls import AgentCall, CallSite, CallSites
+from charter_compiler.executor.dispatch import Dispatcher
+from charter_compiler.executor.gateway.calls import Caller, GatewayCalls, OnText
+from charter_compiler.executor.gateway.server import serving_on, url_of
+from charter_compiler.executor.layout import PromptLayouts
+from charter_compiler.executor.observed import CallMetrics
+from charter_compiler.executor.scheduler import Scheduler
+from charter_compiler.executor.sdk_calls import HOST, marked_requests, site_of_header
+from charter_compiler.executor.types import GenerationRequest, GenerationResult
+
+
+@dataclass(frozen=True, slots=True)
+class RunAnswerer:
+    """An ``Answerer``: the requests of a run's items are calls of these items.
+
+    A request without an item (of a library that is not httpx, or of a thread that the agent started itself) is an item
+    of its own, below 0. ``is_live``: whether an item still runs. ``cap``: of ``max_tokens``, for all calls.
+    """
+
+    model: str
+    dispatcher: Dispatcher
+    scheduler: Scheduler
+    layouts: PromptLayouts
+    is_live: Callable[[int], bool]
+    cap: int | None
+    ordinals: defaultdict[int, Iterator[int]]
+    strangers: Iterator[int]
+    metrics: CallMetrics | None = None
+
+    async def answer(self, request: GenerationRequest, caller: Caller, on_text: OnText | None) -> GenerationResult:
+        """See ``Answerer``."""
+        if self.cap is not None:
+            request = replace(request, max_tokens=min(request.max_tokens, self.cap))
+        said = site_of_header(caller.site)
+        site = None if said is None else CallSite("", said["line"], said["label"])
+        request = self.layouts.apply(site, request)
+        if caller.item is None:
+            item = next(self.strangers)
+            self.scheduler.start_item(item)
+            try:
+                return await self.dispatcher.acall(AgentCall(item, 0, site, request), on_text)
+            finally:
+                self.scheduler.finish_item(item)
+        if not self.is_live(caller.item):
+            raise RequestCancelledError("the item is over; it can make no more calls")
+        ordinal = next(self.ordinals[caller.item])
+        return await self.dispatcher.acall(AgentCall(caller.item, ordinal, site, request), on_text)
+
+    async def aclose(self) -> None:
+        """The run ends its dispatcher itself."""
+
+
+@asynccontextmanager
+async def run_gateway(
+    listener: socket,
+    model: str,
+    dispatcher: Dispatcher,
+    scheduler: Scheduler,
+    sites: CallSites,
+    layouts: PromptLayouts,
+    is_live: Callable[[int], bool],
+    cap: int | None,
+) -> AsyncIterator[None]:
+    """While the context lasts, requests that reach ``listener`` are calls of the run."""
+    counters: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
+    strangers = itertools.count(-1, -1)
+    answerer = RunAnswerer(model, dispatcher, scheduler, layouts, is_live, cap, counters, strangers)
+    with marked_requests(url_of(listener, HOST), sites):
+        async with serving_on(listener, GatewayCalls(answerer), HOST):
+            yield

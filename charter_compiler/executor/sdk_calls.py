@@ -1,0 +1,115 @@
+"""Agents that construct an SDK's own client: their base URL is a gateway inside the run, and their requests say which
+item they are of and where in the agent's code they were made."""
+
+from __future__ import annotations
+
+import contextvars
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from charter_compiler.executor.calls import CallSites
+from charter_compiler.ir.nodes import Call
+
+HOST = "127.0.0.1"
+ITEM_HEADER, SITE_HEADER = "x-charter-item", "x-charter-site"
+NO_KEY = "charter-run"
+"""What stands in for an API key where the environment has none: the SDKs insist on one. It is sent nowhere else."""
+
+HTTP_LIBRARIES = ("httpx", "httpx2")
+"""What the SDKs send with; their clients have the same ``send``."""
+OWN_APIS = ("injected", "project")
+"""What the IR calls a client that is handed in, and a function of the project."""
+
+_ITEM: contextvars.ContextVar[int | None] = contextvars.ContextVar("charter_item", default=None)
+
+
+def uses_sdk(calls: Iterable[Call]) -> bool:
+    """Whether the agent reaches models through an SDK's own client."""
+    return any(call.api not in OWN_APIS for call in calls)
+
+
+@contextmanager
+def sdk_environment(url: str) -> Iterator[None]:
+    """The variables in which the stock SDKs look for their server, for the length of a context.
+
+    Args:
+        url: ``http://host:port`` of the gateway.
+    """
+    given = {
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_BASE": f"{url}/v1",  # LiteLLM, LangChain and older clients
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_BASE": url,  # LiteLLM
+        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1"))),
+    }
+    keys = {name: os.environ.get(name) or NO_KEY for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")}
+    before = {name: os.environ.get(name) for name in (*given, *keys)}
+    os.environ.update(given | keys)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def of_item(item: int) -> Iterator[None]:
+    """Requests made in this context, and in tasks and threads that inherit it, are of this item."""
+    token = _ITEM.set(item)
+    try:
+        yield
+    finally:
+        _ITEM.reset(token)
+
+
+@contextmanager
+def marked_requests(url: str, sites: CallSites) -> Iterator[None]:
+    """While the context lasts, requests to ``url`` of the HTTP libraries that the SDKs use carry item and call site.
+    Requests of others reach the gateway without: they belong to no item."""
+    address = urlsplit(url)
+
+    def mark(request: Any) -> None:
+        if (request.url.host, request.url.port) != (address.hostname, address.port):
+            return
+        item, site = _ITEM.get(), sites.here()
+        if item is not None:
+            request.headers[ITEM_HEADER] = str(item)
+        if site is not None:
+            request.headers[SITE_HEADER] = f"{site.line}:{site.label}"
+
+    with ExitStack() as stack:
+        for name in HTTP_LIBRARIES:
+            if importlib.util.find_spec(name) is not None:
+                library = importlib.import_module(name)
+                stack.enter_context(_replaced(library.Client, mark))
+                stack.enter_context(_replaced(library.AsyncClient, mark))
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, mark: Callable[[Any], None]) -> Iterator[None]:
+    send = owner.send
+
+    def marked(self: Any, request: Any, **options: Any) -> Any:
+        mark(request)
+        return send(self, request, **options)
+
+    owner.send = marked
+    try:
+        yield
+    finally:
+        owner.send = send
+
+
+def site_of_header(text: str | None) -> Mapping[str, Any] | None:
+    """``{"line", "label"}`` of a marked request; ``None`` for one that is not."""
+    line, colon, label = (text or "").partition(":")
+    return {"line": int(line), "label": label} if colon and line.isdecimal() else None

@@ -1,0 +1,124 @@
+"""Agents that construct an SDK's own client, run unchanged on the simulated target."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from run_doubles import write_agent
+
+from charter_compiler.api.measured_run import RunReport, RunRequest, measured_run
+from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.recording import read_recording, recording_path
+
+OPENAI = """
+from openai import OpenAI
+
+client = OpenAI()
+
+def answer(question):
+    facts = client.chat.completions.create(
+        model="gpt-4o-mini", messages=[{"role": "user", "content": f"List facts: {question}"}], max_tokens=6
+    ).choices[0].message.content
+    reply = client.completions.create(model="gpt-4o-mini", prompt=f"Facts: {facts} Answer: {question}", max_tokens=4)
+    return {"facts": facts, "reply": reply.choices[0].text}
+"""
+ASYNC_OPENAI = """
+import asyncio
+from openai import AsyncOpenAI
+
+async def answer(question):
+    async with AsyncOpenAI() as client:
+        async def ask(n):
+            stream = await client.chat.completions.create(
+                model="any", messages=[{"role": "user", "content": f"{question} {n}"}], max_tokens=4, stream=True
+            )
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+        return await asyncio.gather(*(ask(n) for n in range(3)))
+"""
+BLOCKING_IN_ASYNC = """
+from openai import OpenAI
+
+async def answer(question):
+    client = OpenAI()
+    reply = client.completions.create(model="any", prompt=question, max_tokens=3)
+    return reply.choices[0].text
+"""
+ANTHROPIC = """
+import anthropic
+
+def answer(question):
+    message = anthropic.Anthropic().messages.create(
+        model="claude", system="Be brief.", messages=[{"role": "user", "content": question}], max_tokens=5
+    )
+    return message.content[0].text
+"""
+THREADED = """
+from concurrent.futures import ThreadPoolExecutor
+from openai import OpenAI
+
+def answer(question):
+    client = OpenAI()
+    def ask(n):
+        return client.completions.create(model="any", prompt=f"{question} {n}", max_tokens=3).choices[0].text
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(ask, range(2)))
+"""
+
+
+def run(folder: Path, source: str, items: int = 3, *, record: bool = True) -> RunReport:
+    rows = "".join(json.dumps({"question": f"What is number {n}?"}) + "\n" for n in range(items))
+    (folder / "in.jsonl").write_text(rows, encoding="utf-8")
+    return measured_run(
+        RunRequest(
+            f"{write_agent(folder, source)}:answer",
+            folder / "in.jsonl",
+            folder / "out.jsonl",
+            target="sim",
+            options=RunOptions(concurrency=2),
+            record=record,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "calls"),
+    [(OPENAI, 2), (ASYNC_OPENAI, 3), (BLOCKING_IN_ASYNC, 1), (ANTHROPIC, 1)],
+    ids=["openai", "async, streamed", "blocking in async", "anthropic"],
+)
+def test_an_unchanged_agent_runs_and_its_calls_are_its_items(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, calls: int
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_BASE_URL", "ANTHROPIC_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    report = run(tmp_path, source)
+    assert (report.stopped, report.first_error) == (None, None)
+    assert (report.metrics.items, report.metrics.failed, report.metrics.calls) == (3, 0, 3 * calls)
+    rows = [json.loads(line) for line in report.rows.read_text(encoding="utf-8").splitlines()]
+    assert all(row["output"] for row in rows)
+    recorded = list(read_recording(recording_path(report.rows)))
+    assert sorted(call["item"] for call in recorded) == sorted(list(range(3)) * calls)
+    lines = source.splitlines()
+    for call in recorded:
+        assert "agent.py" in call["call"]
+        assert any(".create(" in line for line in lines[call["line"] - 1 : call["line"] + 2]), call["line"]
+    assert "OPENAI_BASE_URL" not in os.environ
+    assert "OPENAI_API_KEY" not in os.environ
+    assert any("own client" in note for note in report.notes)
+
+
+def test_calls_of_threads_that_the_agent_starts_are_answered_too(tmp_path: Path) -> None:
+    report = run(tmp_path, THREADED)
+    assert (report.metrics.items, report.metrics.failed, report.metrics.calls) == (3, 0, 6)
+
+
+def test_an_error_of_the_target_is_the_sdks_own(tmp_path: Path) -> None:
+    source = OPENAI.replace("max_tokens=6", "max_tokens=100000")
+    report = run(tmp_path, source, items=1)
+    assert report.first_error is not None
+    _, error = report.first_error
+    assert error.type == "BadRequestError"
+    assert error.line is not None
+    assert "exceed the context" in error.message
