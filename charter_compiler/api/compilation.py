@@ -177,7 +177,8 @@ class Compilation:
         return {f"{engine}/{path}": text for engine in self.engines for path, text in made.files(engine).items()}
 
     def _remove_earlier(self, folder: Path, owned: Sequence[Path]) -> None:
-        full = [path for path in owned if path.is_dir() and any(path.iterdir())]
+        # A person may have put overrides.yaml there before the first compilation.
+        full = [path for path in owned if path.is_dir() and {one.name for one in path.iterdir()} - {OVERRIDES_FILE}]
         sources = [Path(source.path).resolve() for source in self.plan.sources]
         for path in full:
             if not _is_compiled(folder) or any(source.is_relative_to(path.resolve()) for source in sources):

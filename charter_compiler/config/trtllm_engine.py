@@ -12,11 +12,11 @@ from charter_compiler.config.render import command, comment, model_config
 from charter_compiler.config.settings import Setting
 from charter_compiler.config.sizes import Sizes
 from charter_compiler.config.target import MODELS, EngineName, EngineTarget
+from charter_compiler.config.triton_command import REPOSITORY, triton_script
 from charter_compiler.config.triton_interfaces import engine_interfaces
 
 IMAGE = "tritonserver:25.12-trtllm-python-py3"
 """The last container with a stable TensorRT-LLM of this profile (1.2.1)."""
-REPOSITORY = f"{MODELS}/repository"
 CHECKPOINT = f"{MODELS}/checkpoint"
 ENGINE = f"{MODELS}/engine"
 TEMPLATES = "/app/all_models/inflight_batcher_llm"
@@ -95,7 +95,7 @@ CHUNKED_REASON = (
 
 
 def engine_files(header: str, target: EngineTarget, sizes: Sizes) -> Mapping[str, str]:
-    """``build.sh``, ``run.sh`` and the five models' ``config.pbtxt``, by path.
+    """``build.sh``, ``run.sh``, ``tritonserver.sh`` and the five models' ``config.pbtxt``, by path.
 
     Raises:
         ConfigError: no conversion is known for the model's architecture, or the version is unknown.
@@ -120,6 +120,7 @@ def engine_files(header: str, target: EngineTarget, sizes: Sizes) -> Mapping[str
     one = Setting("count", 1, "One is enough: the work between tokens is small.")
     return {
         "build.sh": _build_script(title, target, sizes),
+        "tritonserver.sh": triton_script(title, target.gpus),
         "run.sh": _run_script(title),
         "repository/preprocessing/config.pbtxt": config(
             "preprocessing",
@@ -196,5 +197,5 @@ def _run_script(title: str) -> str:
         )
         + 'set -eu\nexec docker run --rm --gpus all --shm-size=2g -v "$PWD":/models \\\n'
         + "  -p 127.0.0.1:8000:8000 -p 127.0.0.1:8001:8001 -p 127.0.0.1:8002:8002 \\\n"
-        + f'  "${{TRITON_IMAGE:?}}" tritonserver --model-repository={REPOSITORY}\n'
+        + f'  "${{TRITON_IMAGE:?}}" sh {MODELS}/tritonserver.sh\n'
     )

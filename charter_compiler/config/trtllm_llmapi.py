@@ -9,6 +9,7 @@ from charter_compiler.config.render import arguments, model_config, yaml_setting
 from charter_compiler.config.settings import Setting
 from charter_compiler.config.sizes import Sizes
 from charter_compiler.config.target import EngineName, EngineTarget
+from charter_compiler.config.triton_command import triton_script
 from charter_compiler.config.triton_interfaces import LLMAPI, all_interfaces
 from charter_compiler.config.trtllm_engine import CHUNKED_REASON
 
@@ -38,7 +39,7 @@ def llm_arguments(target: EngineTarget, sizes: Sizes) -> tuple[Setting, ...]:
 
 
 def llmapi_files(header: str, target: EngineTarget, sizes: Sizes) -> Mapping[str, str]:
-    """``repository/tensorrt_llm`` for Triton; ``serve.yaml`` and ``serve.args`` for ``trtllm-serve``.
+    """``repository/tensorrt_llm``, ``tritonserver.sh``; for ``trtllm-serve`` ``serve.yaml`` and ``serve.args``.
 
     Raises:
         ConfigError: the version is unknown.
@@ -65,6 +66,8 @@ def llmapi_files(header: str, target: EngineTarget, sizes: Sizes) -> Mapping[str
             decoupled=replace(decoupled, name="decoupled"),
             instances=Setting("count", 1, "The engine inside batches requests of its own."),
         ),
+        # One rank whatever the number of GPUs: LLM(...) starts the others itself.
+        "tritonserver.sh": triton_script(title, 1),
         "serve.yaml": yaml_settings(f"{title} For trtllm-serve {target.model_path} --{option} serve.yaml", settings),
         "serve.args": arguments(
             f"{title} Options of: trtllm-serve {target.model_path}",

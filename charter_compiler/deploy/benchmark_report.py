@@ -35,9 +35,10 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
+RATES = (("hit_rate", "tokens"), ("block_hit_rate", "blocks, where the server counts no prompt tokens"))
 PLOTS: Mapping[str, tuple[Plot, ...]] = {
     "cache": (
-        Plot("Token hit rate", (("hit_rate", "token hit rate"),), percent, bars),
+        Plot("Hit rate", RATES, percent, bars),
         Plot("Seconds a document", (("s_per_item", "wall time a document"),), seconds, bars),
         Plot("Time to first token", (("ttft_p50_s", "median"), ("ttft_p95_s", "95th percentile")), seconds, bars),
     ),
@@ -47,7 +48,7 @@ PLOTS: Mapping[str, tuple[Plot, ...]] = {
     ),
     "prefix": (
         Plot("Time to first token", (("cold_ttft_s", "first call"), ("warm_ttft_s", "second call")), seconds, lines),
-        Plot("Token hit rate of the second call", (("hit_rate", "token hit rate"),), percent, lines),
+        Plot("Hit rate of the second call", RATES, percent, lines),
     ),
 }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from charter_compiler.api.environment import describe_environment
 from charter_compiler.deploy.connect import Server, monitored
 from charter_compiler.deploy.results import Figure
+from charter_compiler.deploy.reuse import block_rate, recorded_block_rate, reused
 from charter_compiler.deploy.settings import BatchBenchmark, Benchmarks, PrefixBenchmark, Settings
 from charter_compiler.deploy.workload import DOCUMENTS, How, prose, run_example
 from charter_compiler.diagnostics.errors import AgentError, UsageError
@@ -111,6 +112,7 @@ def cache_rows(settings: Benchmarks, server: Server, folder: Path) -> Iterator[R
             index, error = report.first_error
             raise AgentError(f"{error.type}: {error.message}", place=f"{report.rows}, item {index}")
         metrics = report.metrics
+        assert report.recording is not None, "run_example records"
         yield {
             "mode": mode,
             "items": metrics.items,
@@ -118,6 +120,7 @@ def cache_rows(settings: Benchmarks, server: Server, folder: Path) -> Iterator[R
             "prompt_tokens": metrics.prompt_tokens,
             "cached_tokens": metrics.cached_tokens,
             "hit_rate": metrics.hit_rate,
+            "block_hit_rate": recorded_block_rate(report.recording),
             "attainable_hit_rate": metrics.attainable_hit_rate,
             "predicted_hit_rate": metrics.predicted_hit_rate,
             "output_tokens": metrics.output_tokens,
@@ -152,6 +155,7 @@ def batch_rows(settings: BatchBenchmark, server: Server) -> Iterator[Row]:
                 "calls_per_s": calls / wall,
                 "output_tokens_per_s": None if output is None else output / wall,
                 "hit_rate": cached / prompt if prompt and cached is not None else None,
+                "block_hit_rate": block_rate(result.details for result in results),
                 "ttft_p50_s": Percentiles.of([one.ttft for one in results if one.ttft is not None]).p50,
                 "latency_p50_s": latency.p50,
                 "latency_p95_s": latency.p95,
@@ -170,9 +174,10 @@ def prefix_rows(settings: PrefixBenchmark, server: Server) -> Iterator[Row]:
             yield {
                 "words": words,
                 "prompt_tokens": warm.prompt_tokens,
-                "cold_cached_tokens": cold.cached_tokens,
-                "warm_cached_tokens": warm.cached_tokens,
+                "cold_reused": reused(cold),
+                "warm_reused": reused(warm),
                 "hit_rate": warm.hit_rate,
+                "block_hit_rate": block_rate([warm.details]),
                 "cold_ttft_s": cold.ttft,
                 "warm_ttft_s": warm.ttft,
                 "ttft_speedup": None if cold.ttft is None or not warm.ttft else cold.ttft / warm.ttft,

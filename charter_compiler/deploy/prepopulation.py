@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from charter_compiler.deploy.connect import Server
 from charter_compiler.deploy.results import Figure
+from charter_compiler.deploy.reuse import block_rate, reused
 from charter_compiler.deploy.settings import PrepopulationCase
 from charter_compiler.deploy.workload import prose
 from charter_compiler.executor.metrics import Percentiles
@@ -14,29 +15,35 @@ from charter_compiler.executor.types import GenerationResult
 
 @dataclass(frozen=True, slots=True)
 class Prepopulated:
-    """``prefix_tokens`` as the server counted them while it warmed; ``hits`` are calls for which it reported cached
-    tokens. Times to first token in seconds; ``None`` where it reports none."""
+    """``prefix_tokens`` as the server counted them while it warmed. ``cold_reused`` and what is reused by ``warm`` are
+    tokens, or blocks where the server reports these alone. Times to first token in seconds; ``None`` where the server
+    reports none."""
 
     cache_id: int
     prefix_tokens: int | None
-    cold_cached: int | None
+    cold_reused: int | None
     cold_ttft: float | None
     warm: tuple[GenerationResult, ...]
-    calls: int
-    hits: int
 
     @property
-    def warm_cached(self) -> int | None:
-        """The fewest cached tokens of a warm call."""
+    def hits(self) -> int:
+        """Warm calls that reused something."""
+        return sum(bool(reused(result)) for result in self.warm)
+
+    @property
+    def by_blocks(self) -> bool:
+        """Whether the server counts no prompt tokens, so that the rate is one of blocks."""
+        return self.prefix_tokens is None
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The fewest cached tokens of a warm call over the prefix's tokens; or the block hit rate of all warm calls."""
+        if self.by_blocks:
+            return block_rate(result.details for result in self.warm)
         counts = [result.cached_tokens for result in self.warm]
-        return None if None in counts else min(count for count in counts if count is not None)
-
-    @property
-    def prefix_hit_rate(self) -> float | None:
-        """The fewest cached tokens of a warm call over the prefix's tokens."""
-        if self.warm_cached is None or not self.prefix_tokens:
+        if None in counts or not self.prefix_tokens:
             return None
-        return self.warm_cached / self.prefix_tokens
+        return min(count for count in counts if count is not None) / self.prefix_tokens
 
     @property
     def warm_ttft_p95(self) -> float | None:
@@ -53,9 +60,10 @@ class Prepopulated:
         return {
             "cache_id": self.cache_id,
             "prefix_tokens": self.prefix_tokens,
-            "cold_cached_tokens": self.cold_cached,
-            "warm_cached_tokens": self.warm_cached,
-            "prefix_hit_rate": self.prefix_hit_rate,
+            "unit": "blocks" if self.by_blocks else "tokens",
+            "cold_reused": self.cold_reused,
+            "warm_reused": min((reused(result) or 0 for result in self.warm), default=0),
+            "hit_rate": self.hit_rate,
             "cold_ttft_s": self.cold_ttft,
             "warm_ttft_p95_s": self.warm_ttft_p95,
             "ttft_speedup": self.speedup,
@@ -76,5 +84,4 @@ def prepopulate(server: Server, case: PrepopulationCase) -> Prepopulated:
             client.infer_with_cache(f"{warm}\nQuestion {number}:", cache_id=cache_id, max_tokens=case.max_tokens)
             for number in range(case.calls)
         )
-        stats = client.prefix_stats()[cache_id]
-    return Prepopulated(cache_id, warmed.tokens, before.cached_tokens, before.ttft, results, stats.calls, stats.hits)
+    return Prepopulated(cache_id, warmed.tokens, reused(before), before.ttft, results)

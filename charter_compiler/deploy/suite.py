@@ -13,6 +13,7 @@ from charter_compiler.api.measured_run import RunReport
 from charter_compiler.deploy.connect import Server, connect, monitored
 from charter_compiler.deploy.prepopulation import Prepopulated, prepopulate
 from charter_compiler.deploy.results import CaseResult, Check, Figure, SuiteResult
+from charter_compiler.deploy.reuse import recorded_block_rate
 from charter_compiler.deploy.settings import AgentCase, CaseThresholds, Settings
 from charter_compiler.deploy.workload import COMPANIES, DOCUMENTS, Example, How, run_example
 from charter_compiler.diagnostics.errors import CharterError, UsageError
@@ -127,11 +128,15 @@ def judge_run(report: RunReport, thresholds: CaseThresholds, server: Server) -> 
     """The figures of a run against the thresholds."""
     metrics = report.metrics
     attainable = metrics.attainable_hit_rate
+    by_blocks = metrics.prompt_tokens is None
+    hit_rate = metrics.hit_rate
+    if by_blocks and report.recording is not None:
+        hit_rate = recorded_block_rate(report.recording)
     share = None if metrics.hit_rate is None or not attainable else metrics.hit_rate / attainable
     first = "" if report.first_error is None else f"{report.first_error[1].type}: {report.first_error[1].message}"
     checks = [
         Check("items that failed", metrics.failed, "0", metrics.failed == 0, first),
-        _at_least("token hit rate", metrics.hit_rate, thresholds.min_hit_rate),
+        _at_least(f"{_unit(by_blocks)} hit rate", hit_rate, thresholds.min_hit_rate),
         _at_least("measured / attainable", share, thresholds.min_share_of_attainable, needs="needs a tokenizer"),
         *_times(server, metrics.ttft_s.p95, metrics.latency_s.p95, thresholds),
     ]
@@ -141,7 +146,8 @@ def judge_run(report: RunReport, thresholds: CaseThresholds, server: Server) -> 
         "prompt_tokens": metrics.prompt_tokens,
         "cached_tokens": metrics.cached_tokens,
         "output_tokens": metrics.output_tokens,
-        "hit_rate": metrics.hit_rate,
+        "hit_rate": hit_rate,
+        "unit": f"{_unit(by_blocks)}s",
         "attainable_hit_rate": attainable,
         "predicted_hit_rate": metrics.predicted_hit_rate,
         "ttft_p50_s": metrics.ttft_s.p50,
@@ -157,9 +163,9 @@ def judge_run(report: RunReport, thresholds: CaseThresholds, server: Server) -> 
 def judge_prepopulation(found: Prepopulated, thresholds: CaseThresholds, server: Server) -> Measured:
     """The figures of the warmed prefix against the thresholds."""
     checks = [
-        Check("cached tokens of the cold call", found.cold_cached, "0", _is(found.cold_cached, 0)),
-        Check("calls that found their prefix", found.hits, str(found.calls), found.hits == found.calls),
-        _at_least("token hit rate of the warmed prefix", found.prefix_hit_rate, thresholds.min_hit_rate),
+        Check("reused by the cold call", found.cold_reused, "0", found.cold_reused == 0),
+        Check("calls that found their prefix", found.hits, str(len(found.warm)), found.hits == len(found.warm)),
+        _at_least(f"{_unit(found.by_blocks)} hit rate of the warmed prefix", found.hit_rate, thresholds.min_hit_rate),
         *_times(server, found.warm_ttft_p95, None, thresholds),
     ]
     if thresholds.min_ttft_speedup is not None:
@@ -168,8 +174,8 @@ def judge_prepopulation(found: Prepopulated, thresholds: CaseThresholds, server:
     return tuple(check for check in checks if check is not None), found.figures()
 
 
-def _is(value: int | None, wanted: int) -> bool:
-    return value is not None and value == wanted
+def _unit(by_blocks: bool) -> str:
+    return "block" if by_blocks else "token"
 
 
 def _at_least(name: str, value: float | None, least: float | None, *, needs: str = "") -> Check | None:

@@ -92,6 +92,7 @@ def run_example(server: Server, example: Example, case: AgentCase, how: How, fol
             target_options=server.options(),
             options=RunOptions(mode=how.mode, concurrency=case.concurrency, max_tokens=case.max_tokens, merge=False),
             layout=how.layout,
+            record=True,
         )
     )
     if report.stopped is not None:

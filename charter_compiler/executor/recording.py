@@ -66,6 +66,7 @@ def _to_json(record: CallRecord) -> dict[str, Any]:
         "prompt_tokens": result.prompt_tokens,
         "cached_tokens": result.cached_tokens,
         "output_tokens": result.output_tokens,
+        "kv_cache": {name: value for name, value in result.details.items() if name.startswith("kv_cache_")},
         "memoized": record.memoized,
         "submitted_s": record.submitted,
         "sent_s": record.sent,

@@ -261,3 +261,14 @@ def test_what_a_target_cannot_take_has_its_worth() -> None:
         "pin",
         "retain",
     }
+
+
+def test_several_gpus_are_ranks_of_the_engine_profile_and_workers_of_the_other() -> None:
+    config = replace(known(), target=replace(known().target, gpus=4))
+    ranks = config.files(EngineName.ENGINE)["tritonserver.sh"].split(" : \\\n")
+    assert len(ranks) == 4
+    assert [rank.count("--load-model=tensorrt_llm") for rank in ranks] == [0, 1, 1, 1]
+    assert [f"shm-region-prefix-name=prefix{n}_" in rank for n, rank in enumerate(ranks)] == [True] * 4
+    llmapi = config.files(EngineName.LLMAPI)
+    assert llmapi["tritonserver.sh"].count("-n 1 tritonserver") == 1
+    assert "tensor_parallel_size: 4" in llmapi["repository/tensorrt_llm/1/model.yaml"]

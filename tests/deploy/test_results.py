@@ -26,7 +26,7 @@ THRESHOLDS = CaseThresholds(min_hit_rate=0.8, max_ttft_p95_s=0.1, min_ttft_speed
 
 def warmed(cached: int | None, ttft: float | None = 0.05) -> Prepopulated:
     result = GenerationResult("x", 0.2, ttft, 700, cached, 1)
-    return Prepopulated(7, 640, 0, 0.4, (result, result), calls=2, hits=2 if cached else 0)
+    return Prepopulated(7, 640, 0, 0.4, (result, result))
 
 
 def verdicts(found: Prepopulated, server: Server) -> list[bool | None]:
@@ -41,6 +41,16 @@ def test_rates_and_times_are_judged_against_the_thresholds() -> None:
 
 def test_what_a_server_does_not_report_fails_and_is_not_guessed() -> None:
     assert verdicts(warmed(None, ttft=None), GPU) == [True, False, False, False, False]
+
+
+@pytest.mark.parametrize(("missed", "verdict"), [(2, True), (8, False)])
+def test_a_server_that_counts_blocks_alone_is_judged_by_them(missed: int, verdict: bool) -> None:
+    details = {"kv_cache_reused_block": 12, "kv_cache_missed_block": missed}
+    result = GenerationResult("x", 0.2, 0.05, None, None, 1, details=details)
+    checks, figures = suite.judge_prepopulation(Prepopulated(7, None, 0, 0.4, (result,)), THRESHOLDS, GPU)
+    assert [check.passed for check in checks] == [True, True, verdict, True, True]
+    assert checks[2].name == "block hit rate of the warmed prefix"
+    assert figures["unit"] == "blocks"
 
 
 def test_times_of_the_embedded_server_are_shown_and_not_judged() -> None:

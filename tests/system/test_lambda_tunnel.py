@@ -212,8 +212,8 @@ def test_the_acceptance_tests_pass_through_the_tunnel(tunnel: Tunnel, tmp_path: 
     assert figures["health"]["kv_reuse"] is True
     assert figures["sequential_chain"]["calls"] == 3
     assert 0 < figures["delta_matching"]["cached_tokens"] < figures["delta_matching"]["prompt_tokens"]
-    assert figures["prepopulation"]["cold_cached_tokens"] == 0
-    assert figures["prepopulation"]["warm_cached_tokens"] > 0
+    assert figures["prepopulation"]["unit"] == "tokens"
+    assert figures["prepopulation"]["cold_reused"] == 0 < figures["prepopulation"]["warm_reused"]
 
 
 def test_all_benchmarks_run_on_the_embedded_server(embedded_server: ServerHandle, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_all_benchmarks_run_on_the_embedded_server(embedded_server: ServerHandle
     assert cache["no reuse"]["cached_tokens"] == 0
     assert cache["Charter"]["hit_rate"] > 0
     assert [row["in_flight"] for row in summary["batch"]] == [1, 2]
-    assert all(row["cold_cached_tokens"] == 0 < row["warm_cached_tokens"] for row in summary["prefix"])
+    assert all(row["cold_reused"] == 0 < row["warm_reused"] for row in summary["prefix"])
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 7
     assert "embedded server, CPU" in page
