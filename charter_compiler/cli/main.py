@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from charter_compiler.diagnostics.errors import CharterError
 
@@ -20,11 +21,14 @@ COMMANDS = {
     "demo": "the main job on the embedded server, start to end",
     "serve": "the embedded Triton server",
     "gateway": "an OpenAI- and Anthropic-compatible front of a target",
+    "lambda": "GPU instances of Lambda's cloud: prices, launch with a spending limit and an end, terminate",
     "cache": "the memo store: what is kept of earlier calls",
     "models": "fetch and list model weights",
     "doctor": "what works on this machine, and how to mend what does not",
 }
 """Name and help line; the module is ``charter_compiler.cli.<name>``, imported only when its command is used."""
+MODULES = {"lambda": "instances"}
+"""Where the module has another name, since the command is a word of Python."""
 
 INTERNAL_ERROR = 70
 """Exit code for a defect in Charter: ``EX_SOFTWARE`` of ``sysexits.h``."""
@@ -39,8 +43,13 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=text, description=text)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         if name == command:
-            importlib.import_module(f"charter_compiler.cli.{name}").add_arguments(sub)
+            command_module(name).add_arguments(sub)
     return parser
+
+
+def command_module(name: str) -> Any:
+    """The module of a command."""
+    return importlib.import_module(f"charter_compiler.cli.{MODULES.get(name, name)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        code: int = importlib.import_module(f"charter_compiler.cli.{args.command}").run(args)
+        code: int = command_module(args.command).run(args)
     except CharterError as error:
         if args.debug:
             raise

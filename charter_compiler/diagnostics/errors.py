@@ -2,6 +2,7 @@
 
     CharterError
     ├── UsageError                    the command line or an argument is wrong
+    │   └── SpendingLimitError        what was asked for may cost more than was allowed
     ├── SourceError                   agent source that cannot be read or parsed
     ├── EntryError                    the entry is missing, or its inputs do not fit it
     ├── InputsError                   a line of an inputs file is broken
@@ -27,7 +28,8 @@
         ├── UnknownModelError         the server runs, the model does not
         ├── RequestCancelledError     we, or the server, cancelled it
         └── RequestRejectedError      the request itself is wrong (never retried)
-            └── ContextLengthError    prompt and output do not fit the context
+            ├── ContextLengthError    prompt and output do not fit the context
+            └── NoCapacityError       a cloud has no such instance to give now
 
 Foreign exceptions are mapped to this tree at the boundary where they enter, once (`executor/grpc_errors.py` for
 gRPC); nothing above that boundary catches a foreign type.
@@ -177,3 +179,11 @@ class RequestRejectedError(TargetError):
 
 class ContextLengthError(RequestRejectedError):
     """Prompt and output do not fit the context or the KV cache."""
+
+
+class NoCapacityError(RequestRejectedError):
+    """A cloud has no instance of that type in that region now."""
+
+
+class SpendingLimitError(UsageError):
+    """What was asked for may cost more than was allowed."""

@@ -121,7 +121,15 @@ def test_medians_are_of_the_iterations_and_unknown_stays_unknown() -> None:
 
 
 def test_the_page_escapes_what_comes_from_the_server() -> None:
-    row = {"benchmark": "prefix", "iteration": 1, "words": 40, "cold_ttft_s": 1.0, "warm_ttft_s": 0.5, "hit_rate": 0.9}
+    row = {
+        "benchmark": "prefix",
+        "iteration": 1,
+        "words": 40,
+        "cold_ttft_s": 1.0,
+        "warm_ttft_s": 0.5,
+        "hit_rate": 0.9,
+        "block_hit_rate": None,
+    }
     result = BenchmarkResult("t", "<script>x</script>", "now", 1, (row,), {"nv_<b>": 1.0}, ())
     page = to_html(result)
     assert "<script>" not in page

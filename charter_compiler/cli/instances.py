@@ -1,0 +1,207 @@
+"""``charter lambda``: GPU instances of Lambda's cloud, with a spending limit and an end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+from charter_compiler.cli.arguments import seconds
+from charter_compiler.deploy.lambda_api import BASE_URL, LambdaCloud
+from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines, as_json, enforce, guard, terminate_and_forget
+from charter_compiler.deploy.lambda_key import find_key
+from charter_compiler.deploy.lambda_launch import Wish, launch, resolve, wait_until_up
+from charter_compiler.deploy.lambda_types import Instance
+from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.serve.discovery import is_loopback
+
+API_URL = "CHARTER_LAMBDA_API_URL"
+HOURS, MAX_USD = 3.0, 20.0
+"""Of a launch that says nothing of them."""
+DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+)m)?")
+
+
+def hours(text: str) -> float:
+    """``3h``, ``90m`` or ``1h30m``, as hours above 0."""
+    found = DURATION.fullmatch(text)
+    value = float(found[1] or 0) + float(found[2] or 0) / 60 if found else 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time (write 3h, 90m or 1h30m)")
+    return value
+
+
+def dollars(text: str) -> float:
+    """An amount above 0."""
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no amount") from error
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no amount above 0")
+    return value
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One action each."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    types = actions.add_parser("types", help="what can be launched, with the API's prices and free regions")
+    types.add_argument("--available", action="store_true", help="only what has room now")
+    types.add_argument("--json", action="store_true", help="as JSON")
+    start = actions.add_parser("launch", help="launch one instance, and set when it is terminated")
+    start.add_argument("type", metavar="TYPE", help="as charter lambda types lists it")
+    start.add_argument(
+        "--terminate-after", type=hours, default=HOURS, metavar="T", help="3h, 90m, 1h30m (%(default)gh)"
+    )
+    start.add_argument(
+        "--max-usd",
+        type=dollars,
+        default=MAX_USD,
+        metavar="X",
+        help="refuse if this and all that runs already may cost more until then (%(default)g)",
+    )
+    start.add_argument("--region", metavar="NAME", help="(default: one that has room)")
+    start.add_argument("--ssh-key", metavar="NAME", help="(default: the account's only one)")
+    start.add_argument("--file-system", metavar="NAME", help="persistent storage, mounted below /lambda/nfs")
+    start.add_argument("--image-family", metavar="NAME", help="machine image (default: Lambda's newest)")
+    start.add_argument("--name", metavar="NAME", help="(default: charter-...)")
+    start.add_argument("--wait-for-capacity", type=seconds, default=0.0, metavar="S", help="go on trying for so long")
+    listed = actions.add_parser("list", help="your instances, their addresses, prices and ends")
+    listed.add_argument("--json", action="store_true", help="as JSON")
+    wait = actions.add_parser("wait", help="wait until an instance is up")
+    wait.add_argument("instance", metavar="ID|NAME")
+    wait.add_argument("--timeout", type=seconds, default=1200.0, metavar="S", help="(%(default)g)")
+    end = actions.add_parser("terminate", help="terminate instances: the one way to end the billing")
+    end.add_argument("instances", nargs="*", metavar="ID|NAME")
+    end.add_argument("--all", action="store_true", help="all of the account")
+    guarded = actions.add_parser("guard", help="(started by launch) wait for an instance's end and terminate it")
+    guarded.add_argument("instance", metavar="ID")
+
+
+def run(args: argparse.Namespace) -> int:
+    """One action. Returns 0; raises TargetError and UsageError."""
+    url = api_url()
+    deadlines = Deadlines()
+    with LambdaCloud(find_key(), base_url=url) as cloud:
+        if args.action == "types":
+            return _types(args, cloud)
+        if args.action == "guard":
+            guard(cloud, deadlines, args.instance, _log)
+            return 0
+        if args.action != "terminate":
+            for line in enforce(cloud, deadlines, url):
+                print(f"charter: {line}", file=sys.stderr)
+        if args.action == "launch":
+            return _launch(args, cloud, deadlines, url)
+        if args.action == "list":
+            return _list(args, cloud, deadlines)
+        if args.action == "wait":
+            return _wait(args, cloud)
+        return _terminate(args, cloud, deadlines)
+
+
+def api_url() -> str:
+    """Lambda's API, or what the environment names instead.
+
+    Raises:
+        UsageError: the key would leave this machine in clear.
+    """
+    url = os.environ.get(API_URL, BASE_URL).rstrip("/")
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        raise UsageError("the API's address is not https", place=API_URL, remedy="leave it out")
+    return url
+
+
+def _types(args: argparse.Namespace, cloud: LambdaCloud) -> int:
+    found = [one for one in cloud.instance_types() if one.regions or not args.available]
+    if args.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+        return 0
+    table = Table("type", "GPU", "GPUs", "$ an hour", "memory", "disk", "free in", title_justify="left")
+    for one in found:
+        sizes = (f"{one.memory_gib} GiB", f"{one.storage_gib} GiB")
+        table.add_row(
+            one.name, one.gpu, str(one.gpus), f"{one.usd_per_hour:.2f}", *sizes, ", ".join(one.regions) or "-"
+        )
+    Console().print(table)
+    return 0
+
+
+def _launch(args: argparse.Namespace, cloud: LambdaCloud, deadlines: Deadlines, url: str) -> int:
+    wish = Wish(
+        type=args.type,
+        hours=args.terminate_after,
+        max_usd=args.max_usd,
+        region=args.region,
+        ssh_key=args.ssh_key,
+        name=args.name,
+        file_system=args.file_system,
+        image_family=args.image_family,
+        capacity_s=args.wait_for_capacity,
+    )
+    deadline = launch(cloud, deadlines, wish, url, _say)
+    print(deadline.id)
+    _say(f"launched {deadline.name}; this machine (process {deadline.guard}) terminates it at {_time(deadline)}")
+    _say(f"next: charter lambda wait {deadline.id}")
+    return 0
+
+
+def _list(args: argparse.Namespace, cloud: LambdaCloud, deadlines: Deadlines) -> int:
+    found = cloud.instances()
+    ends = {one.id: one for one in deadlines.all()}
+    if args.json:
+        print(json.dumps([{**asdict(one), "deadline": as_json(ends.get(one.id))} for one in found], indent=2))
+        return 0
+    table = Table("id", "name", "type", "region", "status", "address", "$ an hour", "ends")
+    for one in found:
+        end = _time(ends[one.id]) if one.id in ends else "never: charter lambda terminate"
+        price = f"{one.type.usd_per_hour:.2f}"
+        table.add_row(one.id, one.name or "", one.type.name, one.region, one.status, one.ip or "", price, end)
+    Console(width=200 if not sys.stdout.isatty() else None).print(table)
+    return 0
+
+
+def _wait(args: argparse.Namespace, cloud: LambdaCloud) -> int:
+    (instance,) = resolve(cloud.instances(), [args.instance])
+    up = wait_until_up(cloud, instance.id, args.timeout, _say)
+    print(up.ip)
+    _say(f"next: ssh ubuntu@{up.ip}, set the server up; then scripts/lambda_tunnel.sh start --host {up.ip}")
+    return 0
+
+
+def _terminate(args: argparse.Namespace, cloud: LambdaCloud, deadlines: Deadlines) -> int:
+    if bool(args.instances) == args.all:
+        raise UsageError("name the instances, or give --all", remedy="charter lambda list shows them")
+    found = cloud.instances()
+    chosen: tuple[Instance, ...] = (
+        tuple(one for one in found if one.billed) if args.all else resolve(found, args.instances)
+    )
+    for one in chosen:
+        terminate_and_forget(cloud, deadlines, one.id)
+        print(f"terminated {one.name or ''} {one.id}".replace("  ", " "))
+    left = [one for one in cloud.instances() if one.billed]
+    _say(f"{len(left)} instances go on billing" if left else "no instance bills any more")
+    return 0
+
+
+def _time(deadline: Deadline) -> str:
+    left = deadline.at - time.time()
+    at = datetime.fromtimestamp(deadline.at, UTC)
+    return f"{at:%Y-%m-%d %H:%M} UTC (in {left / 3600:.1f} h)"
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _log(line: str) -> None:
+    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {line}", flush=True)
