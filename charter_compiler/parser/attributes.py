@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser.carriers import CHAIN
 from charter_compiler.parser.definitions import ClassInfo, bind_method
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.scope import Environment, Frame
 from charter_compiler.parser.strings import (
     Arguments,
@@ -32,7 +33,6 @@ from charter_compiler.parser.values import (
     Text,
     Value,
     deps_of,
-    join,
 )
 
 if TYPE_CHECKING:

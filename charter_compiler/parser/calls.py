@@ -18,6 +18,7 @@ from charter_compiler.parser import sdk
 from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.sdk.injected import is_client_name
 from charter_compiler.parser.strings import Arguments
+from charter_compiler.parser.texts import choice, normal, text_of
 from charter_compiler.parser.values import (
     Chain,
     ClassRef,
@@ -37,11 +38,8 @@ from charter_compiler.parser.values import (
     Text,
     Value,
     bounded,
-    choice,
     deps_of,
-    normal,
     results_of,
-    text_of,
 )
 
 DEPTH_LIMIT = 2

@@ -6,16 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from charter_compiler.parser.definitions import FunctionInfo
-from charter_compiler.parser.values import (
-    ClassRef,
-    Either,
-    External,
-    FunctionRef,
-    Instance,
-    Item,
-    Repeated,
-    Series,
-)
+from charter_compiler.parser.values import ClassRef, Either, External, FunctionRef, Instance, Item, Repeated, Series
 
 WRITES: dict[str, str] = {
     "subprocess.": "starts processes",

@@ -15,6 +15,7 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const
 from charter_compiler.parser import sdk
 from charter_compiler.parser.functions import MUTABLE, external_call
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.library_objects import LibraryObjects
 from charter_compiler.parser.modules import Module
 from charter_compiler.parser.positions import Positions
@@ -27,6 +28,7 @@ from charter_compiler.parser.strings import (
     format_value,
     percent_text,
 )
+from charter_compiler.parser.texts import concat, is_short, normal, text_of
 from charter_compiler.parser.values import (
     Chain,
     ClassRef,
@@ -46,16 +48,11 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
-    concat,
     deps_of,
-    is_short,
     is_text,
     item_of,
-    join,
-    normal,
     repeated,
     results_of,
-    text_of,
 )
 
 if TYPE_CHECKING:

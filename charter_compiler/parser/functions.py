@@ -14,8 +14,10 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const, Segment
 from charter_compiler.parser import sdk
 from charter_compiler.parser.definitions import MUTATORS
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.scope import Environment, Frame
 from charter_compiler.parser.strings import Arguments, constant_of, constant_text
+from charter_compiler.parser.texts import cause_of, concat, normal, text_of
 from charter_compiler.parser.values import (
     Either,
     External,
@@ -31,15 +33,10 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
-    cause_of,
-    concat,
     deps_of,
     item_of,
-    join,
-    normal,
     repeated,
     results_of,
-    text_of,
 )
 
 MUTABLE = (Series, Record)

@@ -17,6 +17,7 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser.calls import DEPTH_LIMIT, FUEL, NESTING_LIMIT, Bound, Instantiation, is_rich
 from charter_compiler.parser.definitions import FunctionInfo
 from charter_compiler.parser.expressions import Evaluator
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.own_object import own_use
 from charter_compiler.parser.scope import Environment, Frame, closure
 from charter_compiler.parser.sites import Site
@@ -35,7 +36,6 @@ from charter_compiler.parser.values import (
     Value,
     bounded,
     deps_of,
-    join,
 )
 
 

@@ -17,6 +17,7 @@ from charter_compiler.parser import prompt_files, sdk
 from charter_compiler.parser.calls import FUEL, Bound
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, FunctionNode
 from charter_compiler.parser.expressions import Evaluator
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.modules import Module, Project
 from charter_compiler.parser.project_calls import CANDIDATE_LIMIT, COMMON_METHODS, ProjectCalls
 from charter_compiler.parser.scope import Environment, Frame, rebound_names
@@ -24,6 +25,7 @@ from charter_compiler.parser.sites import Site
 from charter_compiler.parser.state_graph import StateGraphs
 from charter_compiler.parser.statements import Executor
 from charter_compiler.parser.strings import constant_text
+from charter_compiler.parser.texts import text_of
 from charter_compiler.parser.values import (
     ClassRef,
     Either,
@@ -41,8 +43,6 @@ from charter_compiler.parser.values import (
     Value,
     deps_of,
     item_of,
-    join,
-    text_of,
 )
 
 DEFAULT_LENGTH = 20

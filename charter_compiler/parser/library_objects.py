@@ -13,6 +13,7 @@ from charter_compiler.ir.nodes import Const
 from charter_compiler.parser import prompt_files, sdk
 from charter_compiler.parser.attributes import TASK_METHODS, Attributes
 from charter_compiler.parser.functions import mutate
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.messages import ROLES
 from charter_compiler.parser.sdk.signature import Template
 from charter_compiler.parser.sites import argument_of
@@ -24,6 +25,7 @@ from charter_compiler.parser.strings import (
     transformed,
 )
 from charter_compiler.parser.templates import FILLING, MAKERS, filled
+from charter_compiler.parser.texts import text_of
 from charter_compiler.parser.values import (
     Chain,
     Either,
@@ -42,8 +44,6 @@ from charter_compiler.parser.values import (
     deps_of,
     is_text,
     item_of,
-    join,
-    text_of,
 )
 
 if TYPE_CHECKING:

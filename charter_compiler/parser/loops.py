@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Choice, Param, Repeat, Segment, Unknown
 from charter_compiler.parser.expressions import Evaluator
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.scope import Environment, Frame, LoopExits, changed_names, used_objects
+from charter_compiler.parser.texts import concat, text_of
 from charter_compiler.parser.values import (
     Chain,
     Either,
@@ -31,10 +33,7 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
-    concat,
     deps_of,
-    join,
-    text_of,
 )
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Message, Repeat, Role, Unknown
 from charter_compiler.parser.strings import constant_text
 from charter_compiler.parser.templates import unfilled
+from charter_compiler.parser.texts import concat, text_of
 from charter_compiler.parser.values import (
     Either,
     Input,
@@ -22,9 +23,7 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
-    concat,
     deps_of,
-    text_of,
 )
 
 ROLES: dict[str, Role] = {

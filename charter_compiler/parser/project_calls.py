@@ -25,6 +25,7 @@ from charter_compiler.parser.calls import (
 )
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, bind_method
 from charter_compiler.parser.inlining import Inlining
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.sites import Site, flows_with_roles, root_site, signature_of, wrapper_site
 from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
@@ -44,7 +45,6 @@ from charter_compiler.parser.values import (
     Value,
     bounded,
     deps_of,
-    join,
     results_of,
 )
 

@@ -14,7 +14,8 @@ from charter_compiler.ir.nodes import Const
 from charter_compiler.parser.files import label_of
 from charter_compiler.parser.modules import Module
 from charter_compiler.parser.strings import constant_text
-from charter_compiler.parser.values import FilePath, Opaque, Plain, Record, Series, Text, Value, normal
+from charter_compiler.parser.texts import normal
+from charter_compiler.parser.values import FilePath, Opaque, Plain, Record, Series, Text, Value
 
 SIZE_LIMIT = 1_000_000
 """Bytes of a prompt file that are read at most."""

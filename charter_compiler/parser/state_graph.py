@@ -7,19 +7,29 @@ state, and says which functions have to be read again; ``state`` is what their p
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from itertools import product
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import Choice, Const
-from charter_compiler.parser.definitions import ClassInfo, FunctionInfo
+from charter_compiler.parser.definitions import FunctionInfo
+from charter_compiler.parser.graph_edges import Graph, note
 from charter_compiler.parser.graph_flow import BEFORE, END, START, Reached, Step, Targets, flow
+from charter_compiler.parser.graph_state import (
+    MESSAGE_STATES,
+    annotated,
+    appended,
+    is_appending,
+    is_mapping,
+    read_keys,
+    state_parameter,
+    with_flow,
+)
+from charter_compiler.parser.graph_updates import Update, literal_names, node_names, read_updates
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.loops import last_turn
 from charter_compiler.parser.modules import Module, Unit
-from charter_compiler.parser.strings import Arguments, constant_text
+from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
     ClassRef,
     Either,
@@ -27,22 +37,13 @@ from charter_compiler.parser.values import (
     FunctionRef,
     Input,
     Instance,
-    Item,
     Opaque,
     Plain,
     Record,
-    Repeated,
     Result,
-    Series,
-    Text,
     Value,
     bounded,
-    concat,
-    item_of,
-    join,
-    repeat,
     results_of,
-    text_of,
 )
 
 if TYPE_CHECKING:
@@ -51,45 +52,9 @@ if TYPE_CHECKING:
 ROUND_LIMIT = 8
 """Times that what the nodes return is found out; a key whose value still changes then is unknown."""
 
-OPTION_LIMIT = 64
-"""Different texts that a function may name its successor with."""
-
 _CLASSES = frozenset({"StateGraph", "MessageGraph", "Graph"})
 _BUILDING = frozenset({"add_node", "add_edge", "add_conditional_edges", "add_sequence", "set_entry_point"})
-_MESSAGES = ("MessagesState", "AgentState", "MessageGraph")
-_ADDING = frozenset({"add_messages", "add", "concat", "extend", "iadd"})
 _MARK = "state_graph"
-
-
-@dataclass(frozen=True, slots=True)
-class Update:
-    """What one way through a node's function does: the keys it returns, and where it goes on (``None``: as the edges
-    say). ``whole``: it returns something that is not known, so that any key may change."""
-
-    keys: dict[str, Value] = field(default_factory=dict)
-    whole: bool = False
-    goto: Targets | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Graph:
-    """What is known of one graph. ``conditional`` are the functions that choose a successor, with the names they choose
-    from where these are written down, ``payloads`` what nodes are sent in the place of the state, ``named`` those that
-    something else leads to; ``unclear``: nodes or edges are made that are not seen here."""
-
-    span: Span
-    schema: ClassInfo | None = None
-    appending: set[str] = field(default_factory=set)
-    nodes: dict[str, list[Value]] = field(default_factory=dict)
-    edges: dict[tuple[tuple[str, ...], str], bool] = field(default_factory=dict)
-    conditional: list[tuple[str, Value, frozenset[str] | None, bool]] = field(default_factory=list)
-    given: list[Record] = field(default_factory=list)
-    unclear: bool = False
-    states: dict[str, dict[str, Value]] = field(default_factory=dict)
-    payloads: dict[str, list[Value]] = field(default_factory=dict)
-    choosing: dict[int, dict[str, Value]] = field(default_factory=dict)
-    named: set[str] = field(default_factory=set)
-    cyclic: frozenset[str] = frozenset()
 
 
 class StateGraphs:
@@ -114,7 +79,7 @@ class StateGraphs:
         graph = self.of(callee)
         if graph is not None and "compile" not in path:
             optional = bool(self.interpreter.evaluator.frame.arms)
-            _note(graph, name, arguments, not optional)
+            note(graph, name, arguments, not optional)
         return None
 
     def of(self, value: Value | None) -> Graph | None:
@@ -142,9 +107,9 @@ class StateGraphs:
         schema = arguments.keywords.get("state_schema") or (arguments.positional[0] if arguments.positional else None)
         if isinstance(schema, ClassRef):
             graph.schema = schema.cls
-        elif isinstance(schema, External) and schema.path.rpartition(".")[2] in _MESSAGES:
+        elif isinstance(schema, External) and schema.path.rpartition(".")[2] in MESSAGE_STATES:
             graph.appending.add("messages")
-        if name in _MESSAGES:
+        if name in MESSAGE_STATES:
             graph.appending.add("messages")
         return External.made(f"{path}()", ((_MARK, Plain(key)), *enumerate(arguments.positional)))
 
@@ -159,7 +124,7 @@ class StateGraphs:
         known = self._known.get((info, parameter))
         if known is None or not isinstance(otherwise, Input):
             return otherwise
-        return _with_flow(known, otherwise.deps)
+        return with_flow(known, otherwise.deps)
 
     def runs_again(self, info: FunctionInfo | None) -> bool:
         """Whether the function is that of a node which a graph can come back to."""
@@ -278,8 +243,8 @@ class StateGraphs:
         known = bool(refs)
         for ref in refs:
             value = self._returned(ref, state, graph.span)
-            found = _named(value, sent)
-            literal = _literal(ref.function)
+            found = node_names(value, sent)
+            literal = literal_names(ref.function)
             if found is None and literal is not None:
                 found = literal
             known = known and found is not None
@@ -298,8 +263,8 @@ class StateGraphs:
         refs = self._refs(values)
         for ref in refs:
             returned = last_turn(self._returned(ref, argument, graph.span))
-            literal = _literal(ref.function)
-            for update in _read(returned, argument):
+            literal = literal_names(ref.function)
+            for update in read_updates(returned, argument):
                 goto = update.goto
                 if goto is not None and not goto:  # a successor that is not known
                     goto = frozenset(literal & {*graph.nodes, END}) if literal else frozenset({*graph.nodes, END})
@@ -316,7 +281,7 @@ class StateGraphs:
 
     def _returned(self, ref: FunctionRef, state: Value, span: Span) -> Value:
         self.interpreter.refuel()
-        arguments = Arguments([state]) if _state_parameter(ref) is not None else Arguments()
+        arguments = Arguments([state]) if state_parameter(ref) is not None else Arguments()
         return self.interpreter.invoke_plain(ref, arguments, span)
 
     def _values(
@@ -337,7 +302,7 @@ class StateGraphs:
                 ]
                 options.append((name, written))
             if self._appends(graph, key) and any(name != BEFORE for name in names):
-                state[key] = bounded(_appended(options, graph))
+                state[key] = bounded(appended(options, graph))
             else:
                 flat = [value for _, values in options for value in values]
                 state[key] = bounded(join(flat, graph.span)) if flat else start[key]
@@ -348,19 +313,19 @@ class StateGraphs:
         found: set[str] = set(graph.appending)
         if graph.schema is not None:
             for cls in graph.schema.lineage():
-                found |= {name for name, _ in _annotated(cls)}
-            if any(path.rpartition(".")[2] in _MESSAGES for path in graph.schema.ancestors()):
+                found |= {name for name, _ in annotated(cls)}
+            if any(path.rpartition(".")[2] in MESSAGE_STATES for path in graph.schema.ancestors()):
                 found.add("messages")
                 graph.appending.add("messages")
             graph.appending |= {
-                name for cls in graph.schema.lineage() for name, node in _annotated(cls) if _is_appending(node)
+                name for cls in graph.schema.lineage() for name, node in annotated(cls) if is_appending(node)
             }
         for given in graph.given:
             found |= {key for key, _ in given.entries}
         for values in graph.nodes.values():
             for ref in self._refs(values):
-                name = _state_parameter(ref)
-                found |= set(_read_keys(ref.function, name)) if name is not None else set()
+                name = state_parameter(ref)
+                found |= set(read_keys(ref.function, name)) if name is not None else set()
         return found
 
     @staticmethod
@@ -383,7 +348,7 @@ class StateGraphs:
         if state is not None:
             entries = tuple(sorted(state.items()))
             schema = graph.schema
-            if schema is not None and not _is_mapping(schema):
+            if schema is not None and not is_mapping(schema):
                 found.append(Instance(schema, entries))
             else:
                 found.append(Record(entries))
@@ -413,310 +378,8 @@ def units(module: Module) -> Iterator[Unit]:
                 yield unit
 
 
-# What a graph is told.
-
-
-def _note(graph: Graph, method: str, arguments: Arguments, sure: bool) -> None:
-    given = _Given(arguments)
-    match method:
-        case "add_node":
-            _note_node(graph, given.slot("node", 0), given.slot("action", 1))
-        case "add_edge":
-            _note_edge(graph, _name(given.slot("start_key", 0)), _name(given.slot("end_key", 1)), sure)
-        case "set_entry_point":
-            _note_edge(graph, (START,), _name(given.slot("key", 0)), sure)
-        case "set_finish_point":
-            _note_edge(graph, _name(given.slot("key", 0)), (END,), sure)
-        case "add_conditional_edges":
-            sources = _name(given.slot("source", 0))
-            _note_choice(graph, sources, given.slot("path", 1), given.slot("path_map", 2), sure)
-        case "set_conditional_entry_point":
-            _note_choice(graph, (START,), given.slot("path", 0), given.slot("path_map", 1), sure)
-        case "add_sequence":
-            _note_sequence(graph, given.slot("nodes", 0))
-
-
-class _Given:
-    def __init__(self, arguments: Arguments) -> None:
-        self._arguments = arguments
-
-    def slot(self, name: str, index: int) -> Value | None:
-        positional = self._arguments.positional
-        return self._arguments.keywords.get(name) or (positional[index] if index < len(positional) else None)
-
-
-def _note_node(graph: Graph, first: Value | None, action: Value | None) -> str | None:
-    name = constant_text(first) if first is not None else None
-    if name is None and isinstance(first, FunctionRef) and action is None:
-        action, name = first, first.function.name.rpartition(".")[2]
-    if name is None:
-        graph.unclear = True
-        return None
-    known = graph.nodes.setdefault(name, [])
-    if action is not None and action not in known:
-        known.append(action)
-    return name
-
-
-def _name(value: Value | None) -> tuple[str, ...] | None:
-    """The names of nodes that an argument gives; ``None`` where it is not constant."""
-    match value:
-        case Text():
-            text = constant_text(value)
-            return None if text is None else (text,)
-        case External(path=path) if path.rpartition(".")[2] in ("START", "END"):
-            return (START,) if path.endswith("START") else (END,)
-        case FunctionRef(function=function):
-            return (function.name.rpartition(".")[2],)
-        case Series(items=items):
-            found = [_name(item) if not isinstance(item, Repeated) else None for item in items]
-            known = [name for each in found if each is not None for name in each]
-            return tuple(known) if known and len(known) == len(found) else None
-    return None
-
-
-def _note_edge(graph: Graph, sources: tuple[str, ...] | None, targets: tuple[str, ...] | None, sure: bool) -> None:
-    if sources is None or targets is None:
-        graph.unclear = True
-        return
-    for target in targets:
-        graph.edges[sources, target] = sure or graph.edges.get((sources, target), False)
-
-
-def _note_choice(
-    graph: Graph, sources: tuple[str, ...] | None, path: Value | None, written: Value | None, sure: bool
-) -> None:
-    if sources is None or path is None:
-        graph.unclear = True
-        return
-    names: frozenset[str] | None = None
-    match written:
-        case Record(entries=entries, rest=None):
-            found = [_name(value) for _, value in entries]
-            if all(each is not None for each in found):
-                names = frozenset(name for each in found if each is not None for name in each)
-        case Series():
-            several = _name(written)
-            names = None if several is None else frozenset(several)
-    for source in sources:
-        known = (source, path, names, sure)
-        if known not in graph.conditional:
-            graph.conditional.append(known)
-
-
-def _note_sequence(graph: Graph, nodes: Value | None) -> None:
-    before: str | None = None
-    if not isinstance(nodes, Series):
-        graph.unclear = True
-        return
-    for item in nodes.items:
-        match item:
-            case Series(items=(Text() as first, action)) if not isinstance(action, Repeated):
-                name = _note_node(graph, first, action)
-            case Repeated():
-                graph.unclear = True
-                return
-            case _:
-                name = _note_node(graph, item, None)
-        if name is None:
-            return
-        if before is not None:
-            _note_edge(graph, (before,), (name,), True)
-        before = name
-
-
-# What the functions of nodes return.
-
-
-def _read(value: Value, state: Value) -> list[Update]:
-    """The updates that a returned value is."""
-    match value:
-        case Plain(value=None):
-            return [Update()]
-        case Record(entries=entries, rest=rest):
-            return [Update(_written(dict(entries), state), whole=rest is not None)]
-        case Instance(attributes=attributes) if attributes is not None:
-            return [Update(_written(dict(attributes), state))]
-        case External(path=path) if path.endswith(".Command()"):
-            given = value.argument("update")
-            updates = [Update()] if given is None else _read(given, state)
-            goto = value.argument("goto")
-            if goto is None:
-                return updates
-            sent: list[tuple[str, Value]] = []
-            names = _named(goto, sent)
-            if isinstance(goto, Series) and names:
-                return [replace(each, goto=frozenset(names)) for each in updates]
-            options = [frozenset({name}) for name in sorted(names)] if names else [frozenset[str]()]
-            return [replace(each, goto=option) for each in updates for option in options]
-        case Either(options=options_):
-            return [update for option in options_ for update in _read(option, state)]
-        case Series(items=items) if items and all(isinstance(each, External | Record) for each in items):
-            return [update for each in items if not isinstance(each, Repeated) for update in _read(each, state)]
-    return [Update(whole=True)]
-
-
-def _written(keys: dict[str, Value], state: Value) -> dict[str, Value]:
-    """Without what is the state as it was."""
-    before = dict(
-        state.entries if isinstance(state, Record) else (state.attributes or ()) if isinstance(state, Instance) else ()
-    )
-    return {key: value for key, value in keys.items() if before.get(key) != value}
-
-
-def _named(value: Value, sent: list[tuple[str, Value]]) -> set[str] | None:
-    """The names of nodes that a value can be; ``None`` where that is not known. ``Send`` objects go to ``sent``."""
-    match value:
-        case Text():
-            return _alternatives(value)
-        case External(path=path) if path.rpartition(".")[2] in ("START", "END"):
-            return {END} if path.endswith("END") else {START}
-        case External(path=path) if path.endswith(".Send()"):
-            name = value.argument("node", 0)
-            payload = value.argument("arg", 1)
-            text = constant_text(name) if name is not None else None
-            if text is None:
-                return None
-            sent.append((text, last_turn(payload) if payload is not None else Opaque("nothing is sent")))
-            return set()
-        case Plain(value=None):
-            return set()
-        case Either() | Series():
-            options = value.options if isinstance(value, Either) else item_of(value.items)
-            found = [_named(option, sent) for option in options]
-            known = [each for each in found if each is not None]
-            return set().union(*known) if len(known) == len(found) else None
-    return None
-
-
-def _alternatives(text: Text) -> set[str] | None:
-    """The strings that a text can be, where it is put together from constants alone."""
-    parts: list[list[str]] = []
-    count = 1
-    for segment in text.segments:
-        match segment:
-            case Const(text=constant):
-                parts.append([constant])
-            case Choice(options=options) if all(isinstance(each, Const) for option in options for each in option):
-                parts.append(["".join(each.text for each in option if isinstance(each, Const)) for option in options])
-                count *= len(options)
-            case _:
-                return None
-    return {"".join(each) for each in product(*parts)} if count <= OPTION_LIMIT else None
-
-
-def _literal(info: FunctionInfo) -> set[str] | None:
-    """The names in the ``Literal`` of a return annotation."""
-    if isinstance(info.node, ast.Lambda) or info.node.returns is None:
-        return None
-    found: set[str] = set()
-    for part in ast.walk(info.node.returns):
-        if isinstance(part, ast.Subscript) and ast.unparse(part.value).rpartition(".")[2] == "Literal":
-            for element in part.slice.elts if isinstance(part.slice, ast.Tuple) else [part.slice]:
-                if isinstance(element, ast.Constant) and isinstance(element.value, str):
-                    found.add(element.value)
-                elif ast.unparse(element).rpartition(".")[2] == "END":
-                    found.add(END)
-                else:
-                    return None
-    return found or None
-
-
-def _state_parameter(ref: FunctionRef) -> str | None:
-    """The parameter that LangGraph gives the state to: the first that is not given already."""
-    arguments = ref.function.node.args
-    names = [each.arg for each in (*arguments.posonlyargs, *arguments.args)]
-    names = names[(ref.bound is not None) + len(ref.positional) :]
-    taken = {name for name, _ in ref.keywords}
-    return next((name for name in names if name not in taken), None)
-
-
-def _read_keys(info: FunctionInfo, name: str) -> Iterator[str]:
-    """The keys that a function takes from its state."""
-    for node in info.parts:
-        match node:
-            case ast.Subscript(value=ast.Name(id=owner), slice=ast.Constant(value=str(key))) if owner == name:
-                yield key
-            case ast.Call(
-                func=ast.Attribute(value=ast.Name(id=owner), attr="get"), args=[ast.Constant(value=str(key)), *_]
-            ) if owner == name:
-                yield key
-
-
-def _annotated(cls: ClassInfo) -> Iterator[tuple[str, ast.expr]]:
-    for statement in cls.node.body:
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            yield statement.target.id, statement.annotation
-
-
-def _is_appending(node: ast.expr) -> bool:
-    """Whether ``Annotated`` names a function that adds what a node returns to what is there."""
-    match node:
-        case ast.Subscript(value=owner, slice=ast.Tuple(elts=[_, *more])) if ast.unparse(owner).endswith("Annotated"):
-            return any(isinstance(each, ast.Name | ast.Attribute | ast.Call | ast.Lambda) for each in more)
-    return False
-
-
-def _is_mapping(cls: ClassInfo) -> bool:
-    paths = {path.rpartition(".")[2] for path in cls.ancestors()}
-    return bool(paths & {"TypedDict", *_MESSAGES}) or not cls.generated
-
-
-def _appended(options: list[tuple[str, list[Value]]], graph: Graph) -> Value:
-    """What a key holds to which each node adds."""
-    values = [value for _, written in options for value in written]
-    if any(isinstance(value, Text) for value in values) and not any(isinstance(value, Series) for value in values):
-        parts: list[Text] = []
-        for name, written in options:
-            text = text_of(join(written, graph.span), graph.span)
-            parts.append(repeat(text, graph.span) if name in graph.cyclic else text)
-        return concat(parts, graph.span)
-    items: list[Item] = []
-    several = graph.cyclic | graph.payloads.keys()
-    for name, written in options:
-        whole = written[0] if len(written) == 1 else None
-        if name == BEFORE:
-            items.append(Repeated(tuple(written)))
-        elif isinstance(whole, Series) and name not in several:
-            items.extend(whole.items)
-        elif whole is not None and name not in several:
-            items.append(whole)
-        else:
-            flat = [
-                each for value in written for each in (item_of(value.items) if isinstance(value, Series) else [value])
-            ]
-            items.append(Repeated(tuple(dict.fromkeys(flat))))
-    return Series(tuple(items))
-
-
-def _with_flow(value: Value, flow_: frozenset[str]) -> Value:
-    """The state with its values from outside marked as those of the function's parameter."""
-
-    def marked(each: Value) -> Value:
-        match each:
-            case Input(origin=""):
-                return replace(each, deps=each.deps | flow_)
-            case Either(options=options):
-                return Either(tuple(marked(option) for option in options))
-            case Series(items=items):
-                return Series(tuple(_item(item) for item in items))
-        return each
-
-    def _item(item: Item) -> Item:
-        return Repeated(tuple(_item(each) for each in item.items)) if isinstance(item, Repeated) else marked(item)
-
-    match value:
-        case Record(entries=entries):
-            return Record(tuple((key, marked(each)) for key, each in entries))
-        case Instance(attributes=attributes) if attributes:
-            return Instance(value.cls, tuple((key, marked(each)) for key, each in attributes))
-        case Either(options=options):
-            return Either(tuple(_with_flow(option, flow_) for option in options))
-    return value
-
-
 def _add(found: dict[tuple[FunctionInfo, str], Value], ref: FunctionRef, state: Value, span: Span) -> None:
-    name = _state_parameter(ref)
+    name = state_parameter(ref)
     if name is None or isinstance(state, Opaque):
         return
     before = found.get((ref.function, name))

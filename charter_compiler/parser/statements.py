@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.parser.definitions import FunctionNode, describe
 from charter_compiler.parser.expressions import Evaluator
+from charter_compiler.parser.joins import join
 from charter_compiler.parser.loops import interpret_loop
 from charter_compiler.parser.positions import Positions
 from charter_compiler.parser.scope import Environment, Frame, changed_names
@@ -36,7 +37,6 @@ from charter_compiler.parser.values import (
     Series,
     Value,
     deps_of,
-    join,
 )
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import CallRef, Const, Param, Segment
+from charter_compiler.parser.texts import cause_of, concat, normal, repeat, text_of
 from charter_compiler.parser.values import (
     Either,
     Input,
@@ -23,13 +24,8 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
-    cause_of,
-    concat,
     deps_of,
-    normal,
-    repeat,
     results_of,
-    text_of,
 )
 
 PURE_METHODS = frozenset(

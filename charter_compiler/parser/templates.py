@@ -11,6 +11,7 @@ from jinja2 import nodes
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const, Unknown
 from charter_compiler.parser.strings import Arguments, constant_text, entry, format_text
+from charter_compiler.parser.texts import choice, concat, limited, normal, repeat, text_of
 from charter_compiler.parser.values import (
     Opaque,
     PromptTemplate,
@@ -20,13 +21,7 @@ from charter_compiler.parser.values import (
     Series,
     Text,
     Value,
-    choice,
-    concat,
     deps_of,
-    limited,
-    normal,
-    repeat,
-    text_of,
 )
 
 MAKERS: dict[str, str] = {
