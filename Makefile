@@ -25,7 +25,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-schedule check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-exact bench-schedule check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench-prediction: platform $(TEST) $(PEER) weights ## predicted against measured
 
 bench-hints: $(TEST) ## hit rate with and without hints, four agents at three capacities
 	$(BIN)/python benchmarks/hints/worth.py -o benchmarks/hints/worth.jsonl $(BENCH_ARGS)
+
+bench-exact: platform $(RUNTIME) weights ## exact passes change neither prompts nor a reproducible engine's outputs
+	$(BIN)/python benchmarks/determinism/exact_passes.py -o benchmarks/determinism/exact_passes.jsonl $(BENCH_ARGS)
 
 bench-schedule: platform $(RUNTIME) weights ## what the chosen order of calls saves where the cache is small
 	$(BIN)/python benchmarks/schedule/measure.py -o benchmarks/schedule/results.jsonl $(BENCH_ARGS)

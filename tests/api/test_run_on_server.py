@@ -17,7 +17,6 @@ from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.diagnostics.errors import LayoutRefusedError, PlanError, TargetUnavailableError
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.plan.schedule import Order
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
@@ -96,10 +95,16 @@ def test_both_modes_sent_the_same_prompts(documents: SideBySide) -> None:
     assert documents.comparison.different_prompts == ()
 
 
-@pytest.mark.parametrize("mode", Mode)
-def test_predicted_and_measured_hit_rate_agree_for_single_calls(tmp_path: Path, mode: Mode) -> None:
+def test_exact_passes_change_neither_prompts_nor_the_outputs_of_a_reproducible_engine(tmp_path: Path) -> None:
     request = make_request(tmp_path, "delta_processor.py:DeltaProcessor.process", first_rows("companies.jsonl", 2))
-    check_prediction(measured_run(replace(request, options=replace(request.options, mode=mode))))
+    options = TargetOptions(fresh_server=True, engine=replace(ENGINE, reproducible=True))
+    runs = run_side_by_side(replace(request, target_options=options), tmp_path)
+    check_prediction(runs.baseline)
+    check_prediction(runs.optimized)
+    assert runs.comparison.compared == 2
+    assert runs.comparison.different_prompts == ()
+    assert runs.comparison.different_outputs == ()
+    assert runs.comparison.not_compared == 0
 
 
 def test_stages_with_handbooks_are_run_one_after_the_other_where_the_cache_holds_one(tmp_path: Path) -> None:
