@@ -117,7 +117,7 @@ def _libcst() -> tuple[Any, Any]:
         from libcst import metadata
     except ImportError as error:
         raise UsageError(
-            "LibCST is not installed, which rewrites sources", remedy="pip install 'charter-compiler[source]'"
+            "LibCST is not installed, which rewrites sources", remedy="pip install '.[source]' in the checkout"
         ) from error
     return libcst, metadata
 

@@ -105,3 +105,9 @@ def test_tests_run_with_what_a_user_of_the_local_extra_gets() -> None:
 
 def test_the_core_set_holds_no_server_and_no_model_library() -> None:
     assert not {"nvidia-pytriton", "xllamacpp", "torch", "vllm", "pytest"} & set(pins("core"))
+
+
+def test_nothing_sends_the_user_to_another_project_of_the_same_name() -> None:
+    """On the Python index ``charter-compiler`` is somebody else's."""
+    name = "charter-" + "compiler"
+    assert matches(re.compile(rf"pip install[^\n]*{name}(\[|\b(?!['\w\-]*\.whl))")) == []

@@ -13,7 +13,7 @@ from charter_compiler.executor.gateway.calls import GatewayCalls
 from charter_compiler.executor.triton_channel import Endpoint
 
 TOKEN_VARIABLE = "CHARTER_GATEWAY_TOKEN"  # noqa: S105  the name of the variable, not a token
-EXTRA = "pip install 'charter-compiler[gateway]'"
+EXTRA = "pip install '.[gateway]' in the checkout"
 
 
 def check_address(host: str, token: str | None) -> None:
