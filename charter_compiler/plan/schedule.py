@@ -9,6 +9,8 @@ from enum import StrEnum
 from itertools import islice
 from typing import Any, TypeVar
 
+from charter_compiler.diagnostics.errors import PlanError
+
 T = TypeVar("T")
 
 WINDOW = 1024
@@ -31,6 +33,10 @@ class Schedule:
     order: Order = Order.ITEM_FIRST
     group: int | None = None
     sort_by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.group is not None and self.group < 1:
+            raise PlanError(f"a schedule of {self.group} items in flight starts none", remedy="give 1 or more")
 
     def items(self, concurrency: int) -> int:
         """Items in flight at most, of a run that allows ``concurrency``."""

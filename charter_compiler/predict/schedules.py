@@ -17,8 +17,7 @@ from charter_compiler.predict.prediction import Prediction, Simulation, summariz
 ENOUGH = 0.995
 """Of the attainable hit rate. A run whose own schedule reaches that is not simulated with others."""
 NEAR = 0.01
-"""Schedules whose computed prompt tokens differ by less than this share count as equal: of those, more items in flight
-keep the engine's batches full."""
+"""Schedules whose computed prompt tokens, or seconds, differ by less than this share count as equal."""
 SAMPLE = 256
 """Items at most that the choice is made on; the first ones."""
 
@@ -76,24 +75,25 @@ def fields_in_order(calls: Iterable[Call], rows: Sequence[Mapping[str, Any]]) ->
     return ()
 
 
-def schedules(concurrency: int, fields: tuple[str, ...] = ()) -> Iterator[Schedule]:
-    """Those worth trying for so many items in flight: both orders, each with the items sorted by ``fields`` too, and by
-    items ever smaller groups."""
+def schedules(fields: tuple[str, ...] = (), groups: int = 1) -> Iterator[Schedule]:
+    """Those worth trying: both orders, each with the items sorted by ``fields`` too, and by items ever fewer than
+    ``groups`` in flight."""
     yield DEFAULT_SCHEDULE
     if fields:
         yield Schedule(sort_by=fields)
     yield Schedule(Order.STAGE_FIRST)
     if fields:
         yield Schedule(Order.STAGE_FIRST, sort_by=fields)
-    group = concurrency // 2
+    group = groups // 2
     while group:
         yield Schedule(Order.ITEM_FIRST, group, fields)
         group //= 2
 
 
 def choose_schedule(simulation: Simulation, traces: Sequence[ItemTrace], calls: Iterable[Call] = ()) -> ScheduleChoice:
-    """The schedule with the least predicted time where the target was calibrated, else that which computes the fewest
-    prompt tokens, within ``NEAR``; in doubt the one that comes first in ``schedules``. Tried without warm-ups: whether
+    """The schedule with the least predicted time where the target was calibrated, fewer items in flight among those
+    tried. Else, since fewer in flight may save tokens and yet take longer, of the orders alone the one that computes
+    the fewest prompt tokens. Within ``NEAR`` the one that comes first in ``schedules``. Tried without warm-ups: whether
     they pay is judged afterwards. ``calls``: those of the agent as they are sent, to know what items may be sorted by.
 
     Raises:
@@ -103,7 +103,7 @@ def choose_schedule(simulation: Simulation, traces: Sequence[ItemTrace], calls: 
     options = replace(simulation.options, mode=Mode.OPTIMIZED)
     fields = fields_in_order(calls, [trace.values for trace in sample])
     tried: list[TriedSchedule] = []
-    for schedule in schedules(options.concurrency, fields):
+    for schedule in schedules(fields, 1 if simulation.costs is None else options.concurrency):
         replay = replace(simulation, options=replace(options, schedule=schedule)).replay()
         found = summarize(len(sample), replay.run(sample))
         computed = (found.prompt_tokens or 0) - (found.cached_tokens or 0)

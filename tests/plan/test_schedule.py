@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from charter_compiler.diagnostics.errors import PlanError
 from charter_compiler.plan import schedule
 from charter_compiler.plan.schedule import Order, Schedule
 
@@ -56,3 +57,8 @@ def test_it_is_named_by_what_it_does() -> None:
     assert str(Schedule()) == "item-first"
     plan = Schedule(Order.STAGE_FIRST, 4, ("document",))
     assert str(plan) == "stage-first, items with the same document together, 4 items in flight"
+
+
+def test_a_plan_that_would_start_nothing_is_refused() -> None:
+    with pytest.raises(PlanError, match="0 items in flight"):
+        Schedule(group=0)

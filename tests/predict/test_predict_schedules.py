@@ -52,7 +52,7 @@ def test_stage_by_stage_where_one_stage_alone_fits_the_cache(tmp_path: Path) -> 
     assert choice.schedule == Schedule(Order.STAGE_FIRST)
     computed = {each.schedule: each.computed_tokens for each in choice.tried}
     assert computed[choice.schedule] < computed[DEFAULT_SCHEDULE] / 2
-    assert [each.schedule for each in choice.tried] == list(schedules(4))
+    assert [each.schedule for each in choice.tried] == list(schedules()), "fewer in flight is judged by time alone"
     assert not choice.by_time
 
 
@@ -61,6 +61,8 @@ def test_the_time_decides_where_the_target_was_calibrated(tmp_path: Path) -> Non
     assert choice.by_time
     assert choice.schedule == Schedule(Order.STAGE_FIRST)
     assert all(each.seconds for each in choice.tried)
+    assert [each.schedule for each in choice.tried] == list(schedules(groups=4))
+    assert {each.schedule.group for each in choice.tried} == {None, 2, 1}
 
 
 def test_item_by_item_where_the_item_is_what_calls_share(tmp_path: Path) -> None:
