@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from charter_compiler.analysis.gpu_memory import PRICE_CLAIM
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.api.agent_output import write_agent
@@ -27,9 +28,11 @@ from charter_compiler.passes.pipeline import Ran
 from charter_compiler.passes.source_layout import SourceRewrite
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.prediction import Prediction
-from charter_compiler.report.html import write_report
+from charter_compiler.report.files import write_report_files
 from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import PassSaving, ReportData
+from charter_compiler.report.notebook import notebook_html
+from charter_compiler.report.savings import Pricing
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 AS_WRITTEN = "as written"
@@ -95,6 +98,7 @@ class Compilation:
     engines: tuple[EngineName, ...] = tuple(EngineName)
     evidence: Evidence = field(default_factory=Evidence)
     details: Details | None = None
+    pricing: Pricing = field(default_factory=Pricing)
 
     def prediction_json(self) -> dict[str, Any]:
         """The object in ``DIR/prediction.json``."""
@@ -107,9 +111,13 @@ class Compilation:
 
     def report(self) -> ReportData:
         """The report, with predictions only."""
-        figures = [(AS_WRITTEN, self.as_written), (PLANNED, self.planned)] if self.inputs else []
+        details = Details((), ()) if self.details is None else self.details
+        written, planned = (None, None)
+        if details.seconds is not None:
+            written, planned = details.seconds.as_written, details.seconds.planned
+        figures = [(AS_WRITTEN, self.as_written, written), (PLANNED, self.planned, planned)] if self.inputs else []
         return ReportData(
-            title=f"Compiled: {self.plan.entry}",
+            title=f"Compiled: {self.plan.entry.rpartition(':')[2]}",
             entry=self.plan.entry,
             target=self.plan.target,
             model=self.plan.model,
@@ -120,18 +128,28 @@ class Compilation:
                     cached_tokens=rates.cached_tokens,
                     predicted_hit_rate=rates.hit_rate,
                     attainable_hit_rate=rates.attainable_hit_rate,
+                    predicted_wall_s=time,
                 )
-                for label, rates in figures
+                for label, rates, time in figures
             ),
+            pricing=self.pricing,
             passes=self.passes,
-            misses=() if self.details is None else self.details.sites,
+            misses=details.sites,
+            views=details.views,
+            curve=details.curve,
+            block_size=self.plan.block_size,
+            capacity_blocks=self.plan.capacity_blocks,
             environment=describe_environment(),
             calls=self.calls,
             count_tokens=lambda text: len(self.tokenizer.encode(text)),
             opportunities=self.opportunities,
             patterns=self.patterns,
-            notes=self.notes,
+            notes=(*self.notes, *_gpu_notes(details)),
         )
+
+    def _repr_html_(self) -> str:
+        """The report in a notebook."""
+        return notebook_html(self.report())
 
     def write(self, folder: Path) -> tuple[Path, ...]:
         """Write plan, prediction, report, configuration and the agent's sources below ``folder``; returns the paths.
@@ -157,9 +175,9 @@ class Compilation:
             ) from error
         write_json(prediction, self.prediction_json())
         details = self._write_details(folder)
-        write_report(self.report(), report)
+        page, machine = write_report_files(self.report(), report)
         written = write_files(config, {**configs, OVERRIDES_FILE: by_hand})
-        return (plan, prediction, *details, report, *written, *agent)
+        return (plan, prediction, *details, page, machine, *written, *agent)
 
     def _write_details(self, folder: Path) -> tuple[Path, ...]:
         """``details.json``, or none: then one of an earlier compilation is removed."""
@@ -194,6 +212,17 @@ class Compilation:
             raise OutputError(
                 f"cannot be removed: {error.strerror}", place=str(folder), remedy="choose another folder with -o"
             ) from error
+
+
+def _gpu_notes(details: Details) -> list[str]:
+    """What the cache that was searched for costs on the GPU that was named."""
+    memory = None if details.sizing is None else details.sizing.memory
+    if memory is None:
+        return []
+    return [
+        f"{memory.gpus} x {memory.gpu.name} would hold the weights and a cache of {memory.blocks:,} blocks, for "
+        f"${memory.usd_per_hour:.2f} an hour ({PRICE_CLAIM})"
+    ]
 
 
 def config_name(target: str) -> str:

@@ -77,6 +77,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         rewrites=rewrites,
         engine_target=engine_target,
         engines=engines,
+        pricing=request.pricing,
     )
     if prediction is None:
         planned = Rates(template_hit_rate(sent, analysis.opportunities, target.tokenizer))

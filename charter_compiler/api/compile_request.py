@@ -9,6 +9,7 @@ from charter_compiler.api.engine_target import ConfigOptions
 from charter_compiler.api.prediction_details import SizingRequest
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.targets import LOCAL, TargetOptions
+from charter_compiler.report.savings import Pricing
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class CompileRequest:
     which a prediction runs, may act on the outside. ``options`` say how the plan will be run, ``config`` for which
     engines and GPUs configuration is written. ``layout``: prompts may be put into another order, and, with ``wording``,
     labels of one value made one; see ``passes.layout``. ``outputs_of``: the rows of an earlier run, whose recorded
-    outputs stand in for the model's. ``sizing``: search for the cache's size too.
+    outputs stand in for the model's. ``sizing``: search for the cache's size too. ``pricing``: what the user pays, for
+    the report.
     """
 
     entry: str
@@ -37,3 +39,4 @@ class CompileRequest:
     wording: bool = True
     outputs_of: Path | None = None
     sizing: SizingRequest | None = None
+    pricing: Pricing = field(default_factory=Pricing)

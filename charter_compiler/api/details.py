@@ -8,9 +8,10 @@ from typing import Any
 
 from charter_compiler.analysis.gpu_memory import PRICE_CLAIM, MemoryPlan
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
-from charter_compiler.predict.capacity import WorkloadSize
+from charter_compiler.predict.capacity import CapacityPoint, WorkloadSize
 from charter_compiler.predict.cost_model import Calibration
 from charter_compiler.predict.explain import CallExplanation, SiteExplanation, by_site
+from charter_compiler.predict.prompt_view import PromptView
 
 VERSION = 1
 
@@ -51,12 +52,15 @@ class Sizing:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Of the planned run, as predicted."""
+    """Of the planned run, as predicted. ``views`` lay one prompt of each call site open; ``curve`` has hit rates by
+    capacity, as written too, and is empty where it would take too long."""
 
     calls: tuple[CallExplanation, ...]
     prefixes: tuple[PrefixRate, ...]
     seconds: Seconds | None = None
     sizing: Sizing | None = None
+    views: tuple[PromptView, ...] = ()
+    curve: tuple[CapacityPoint, ...] = ()
 
     @property
     def sites(self) -> tuple[SiteExplanation, ...]:
@@ -69,6 +73,7 @@ class Details:
             "sites": [_site_json(site) for site in self.sites],
             "prefixes": [asdict(prefix) | {"hit_rate": prefix.hit_rate} for prefix in self.prefixes],
             "calls": [asdict(call) for call in self.calls],
+            "capacities": [asdict(point) for point in self.curve],
             "seconds": _seconds_json(self.seconds),
             "sizing": _sizing_json(self.sizing),
         }

@@ -14,16 +14,17 @@ from pathlib import Path
 from socket import socket
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
+from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.gateway.server import check_installed, listen, url_of
 from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
 from charter_compiler.executor.journal import Journal, JournalState, check_journal, journal_path
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.metrics import RunMetrics, Tally, build_metrics
+from charter_compiler.executor.metrics import Tally, build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, recording_path
-from charter_compiler.executor.results import RowError, RowWriter, write_json
+from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.sdk_calls import HOST, sdk_environment, uses_sdk
 from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan, check_target, open_target
@@ -37,7 +38,7 @@ from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.predict.control_flow import trace_agent
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
-from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
+from charter_compiler.predict.planning import Analysis, analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
 from charter_compiler.predict.schedules import choose_schedule, reuses_enough
 from charter_compiler.predict.synthetic import SyntheticOutputs
@@ -80,6 +81,7 @@ class RunRequest:
         limit: only so many rows from the start of the inputs.
         layout: send prompts in the order that the layout pass finds, in baseline mode too.
         wording: the layout may change words, see ``passes.layout``; for a plan that is made here.
+        explain: the prediction says where each prompt token goes, for the report.
         resume: go on with the journal beside ``output``.
         memo: answer repeated calls from the memo store and keep answers there, in optimized mode; ``None`` for neither.
     """
@@ -96,25 +98,9 @@ class RunRequest:
     record: bool = False
     layout: bool = False
     wording: bool = True
+    explain: bool = False
     resume: bool = False
     memo: MemoOptions | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run was. ``plan`` is the one that it followed, ``None`` on a target whose tokens and blocks are not known.
-    ``stopped`` is why it ended early, ``None`` if it did not; ``notes`` are lines for the user."""
-
-    metrics: RunMetrics
-    prediction: Prediction | None
-    plan: ExecutionPlan | None
-    rows: Path
-    metrics_file: Path
-    recording: Path | None
-    interrupted: bool
-    stopped: CharterError | None
-    first_error: tuple[int, RowError] | None
-    notes: tuple[str, ...]
 
 
 class RunObserver:
@@ -210,7 +196,8 @@ async def _run(
         if request.plan is not None:
             check_plan(request.plan, target)
         planned, laid_out = _lay_out(request, calls)
-        plan = request.plan or _plan(request.entry, laid_out, planned, target)
+        analysis = _analyse(laid_out, target)
+        plan = request.plan or _plan(request.entry, analysis, planned, target)
         layouts = PromptLayouts(planned, calls)
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
@@ -267,7 +254,7 @@ async def _run(
             f"{layouts.counts.left} prompts were sent as written, since their text does not match the template in "
             f"exactly one way; {layouts.counts.applied} in the new order",
         ]
-    return _report(request, outcome, stopped, plan, prediction, notes, bool(planned))
+    return _report(request, outcome, stopped, plan, prediction, notes, bool(planned), _Sent(laid_out, analysis, target))
 
 
 def _lay_out(request: RunRequest, calls: Sequence[Call]) -> tuple[tuple[PlannedLayout, ...], tuple[Call, ...]]:
@@ -281,15 +268,21 @@ def _lay_out(request: RunRequest, calls: Sequence[Call]) -> tuple[tuple[PlannedL
     return planned_layouts(found), found.agent.calls
 
 
-def _plan(
-    entry: str, calls: Sequence[Call], layouts: Sequence[PlannedLayout], target: OpenTarget
-) -> ExecutionPlan | None:
+def _analyse(calls: Sequence[Call], target: OpenTarget) -> Analysis | None:
     if target.tokenizer is None or target.facts.tokens_per_block is None:
+        return None
+    return analyse(calls, target.tokenizer, target.facts.tokens_per_block)
+
+
+def _plan(
+    entry: str, analysis: Analysis | None, layouts: Sequence[PlannedLayout], target: OpenTarget
+) -> ExecutionPlan | None:
+    if target.tokenizer is None or target.facts.tokens_per_block is None or analysis is None:
         return None
     block_size = target.facts.tokens_per_block
     return plan_entry(
         entry,
-        analyse(calls, target.tokenizer, block_size),
+        analysis,
         target=target.name,
         model=target.facts.model,
         tokenizer=target.tokenizer,
@@ -297,6 +290,15 @@ def _plan(
         capacity_blocks=target.facts.capacity_blocks,
         layouts=layouts,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """The calls as they are sent, and what they are sent to."""
+
+    calls: tuple[Call, ...]
+    analysis: Analysis | None
+    target: OpenTarget
 
 
 def _report(
@@ -307,6 +309,7 @@ def _report(
     prediction: Prediction | None,
     notes: Sequence[str],
     layout: bool,
+    sent: _Sent,
 ) -> RunReport:
     metrics = build_metrics(
         outcome.tally,
@@ -318,6 +321,8 @@ def _report(
     )
     write_json(metrics_path(request.output), metrics.to_json())
     return RunReport(
+        entry=request.entry,
+        model=sent.target.facts.model,
         metrics=metrics,
         prediction=prediction,
         plan=plan,
@@ -328,6 +333,9 @@ def _report(
         stopped=stopped,
         first_error=outcome.first_error,
         notes=tuple(notes),
+        calls=sent.calls,
+        tokenizer=sent.target.tokenizer,
+        analysis=sent.analysis,
     )
 
 
@@ -366,7 +374,7 @@ async def _predict(
 
         def predict(schedule: Schedule) -> Prediction:
             scheduled = replace(simulation, options=replace(request.options, schedule=schedule))
-            return predict_traces(traces, rows, scheduled, warm_ups=warm_ups, calls=calls)
+            return predict_traces(traces, rows, scheduled, warm_ups=warm_ups, calls=calls, explained=request.explain)
 
         found = predict(planned)
         free = request.plan is None and request.options.mode is Mode.OPTIMIZED

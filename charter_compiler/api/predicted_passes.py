@@ -22,6 +22,7 @@ from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
+from charter_compiler.predict.capacity import CapacityPoint, capacity_points
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.evidence import evidence_of
@@ -35,6 +36,8 @@ LAYOUT = "layout: what stays the same longest comes first"
 SCHEDULE = "schedule: single-flight, item by item, admission by capacity"
 WARM_UP = "warm-up of constant prefixes"
 ORDER = "order of calls"
+CURVE_TOKENS = 30_000
+"""Prompt tokens of a run up to which it is simulated at many capacities without being asked for: some seconds."""
 _TEMPLATES_ALONE = "the hit rate is that of the templates' constant text alone"
 
 
@@ -132,11 +135,21 @@ def predict_passes(
         if model is None and request.target == LOCAL:
             model = find_model(request.target_options.model)
         sizing = size_cache(request.sizing, chosen, as_planned, used, model, request.config.gpu, notes)
+    curve: tuple[CapacityPoint, ...] = ()
+    if request.sizing is not None or (planned.prompt_tokens or 0) <= CURVE_TOKENS:
+        curve = capacity_points((simulation(Mode.BASELINE), as_written), (chosen, as_planned), used)
+    else:
+        notes.append(
+            f"hit rate against capacity is not in the report: a run of more than {CURVE_TOKENS:,} prompt tokens takes "
+            "long to simulate at many capacities (--size does it)"
+        )
     details = Details(
         planned.explained,
         prefix_rates(analysis.opportunities, planned.explained),
         predicted_seconds(calibration, steps[0], planned),
         sizing,
+        planned.views,
+        curve,
     )
     return replace(decided, schedule=choice.schedule, evidence=evidence, details=details)
 

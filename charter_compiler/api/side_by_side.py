@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charter_compiler.api.measured_run import RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunObserver, RunRequest, measured_run
+from charter_compiler.api.run_report import RunReport, report_of_runs
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.recording import RecordingComparison, compare_recordings, recording_path
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import LOCAL
 from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.report.model import ReportData
+from charter_compiler.report.notebook import notebook_html
+from charter_compiler.report.savings import Pricing
 
 BASELINE, OPTIMIZED, LAID_OUT = str(Mode.BASELINE), str(Mode.OPTIMIZED), "laid_out"
+
+LABELS = {
+    BASELINE: "as written (baseline)",
+    OPTIMIZED: "exact passes",
+    LAID_OUT: "with layout",
+}
+NOTES = (
+    "Each run had an embedded server of its own, which started with an empty cache. "
+    "The engine's prefix cache was on in all.",
+    f"{LABELS[OPTIMIZED]}: every prompt was sent token for token as written.",
+    f"{LABELS[LAID_OUT]}: the same values and instructions in another order.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +47,19 @@ class SideBySide:
         """The runs in their order."""
         found = (self.baseline, self.optimized, self.laid_out)
         return tuple(report for report in found if report is not None)
+
+    def report(self, title: str, pricing: Pricing | None = None, notes: Sequence[str] = ()) -> ReportData:
+        """The report of all runs.
+
+        Raises:
+            InputsError: recorded calls cannot be read.
+        """
+        labelled = list(zip(LABELS.values(), self.reports, strict=False))
+        return report_of_runs(title, labelled, pricing, self.comparison, (*NOTES[: len(labelled)], *notes))
+
+    def _repr_html_(self) -> str:
+        """The report in a notebook."""
+        return notebook_html(self.report(f"Side by side: {self.baseline.entry.rpartition(':')[2]}"))
 
 
 def run_side_by_side(
@@ -66,6 +95,7 @@ def run_side_by_side(
             layout=layout,
             target_options=replace(request.target_options, fresh_server=True),
             record=True,
+            explain=True,
             resume=False,
         )
         report = measured_run(one, observer_of(name))

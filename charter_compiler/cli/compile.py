@@ -24,7 +24,7 @@ from charter_compiler.api.layout_gate import (
 from charter_compiler.api.layout_metrics import BUILT_IN
 from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.prediction_details import SizingRequest
-from charter_compiler.cli.arguments import natural, positive
+from charter_compiler.cli.arguments import amount, natural, positive, prices
 from charter_compiler.cli.details import print_details
 from charter_compiler.config.target import EngineName
 from charter_compiler.diagnostics.errors import UsageError
@@ -34,7 +34,9 @@ from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOption
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.report.metrics import count
 from charter_compiler.report.pass_text import layout_lines, pass_lines
-from charter_compiler.report.terminal import comparison_table
+from charter_compiler.report.savings import Pricing, savings
+from charter_compiler.report.terminal import comparison_table, saving_lines, share_lines
+from charter_compiler.report.token_shares import site_shares
 from charter_compiler.tokens.kv_shape import KVDtype
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
@@ -101,6 +103,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kv-dtype", choices=[str(dtype) for dtype in KVDtype], help="with --size: how KV is stored (the model's own)"
     )
+    parser.add_argument(
+        "--price-per-hour", type=amount, metavar="X", help="of the machine behind the target, for the report"
+    )
+    parser.add_argument(
+        "--prices",
+        type=prices,
+        metavar="PROMPT,CACHED,OUTPUT",
+        help="money for a million tokens of each kind, for the report",
+    )
     parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
     parser.add_argument("--diff", action="store_true", help="with --layout: print what changes in the agent's source")
@@ -150,6 +161,7 @@ def run(args: argparse.Namespace) -> int:
             wording=not args.keep_wording,
             outputs_of=args.outputs_of,
             sizing=SizingRequest(args.kv_dtype and KVDtype(args.kv_dtype)) if args.size else None,
+            pricing=Pricing(args.price_per_hour, args.prices),
         )
     )
     if args.verify:
@@ -214,7 +226,12 @@ def print_compilation(console: Console, compilation: Compilation) -> None:
         for line in layout_lines(compilation.layout):
             console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
     if compilation.inputs:
-        console.print(comparison_table(compilation.report().runs, title=f"predicted over {compilation.inputs} rows"))
+        report = compilation.report()
+        console.print(comparison_table(report.runs, title=f"predicted over {compilation.inputs} rows"))
+        for bar in share_lines(site_shares(report.misses)):
+            console.print(bar, highlight=False, soft_wrap=True)
+        for line in saving_lines(savings(report.runs, report.pricing)):
+            console.print(line, highlight=False, soft_wrap=True, markup=False)
     for saving in compilation.passes:
         words = "saved" if saving.saved_tokens >= 0 else "more"
         console.print(

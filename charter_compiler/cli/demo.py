@@ -13,20 +13,17 @@ from rich.syntax import Syntax
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import compile_agent
 from charter_compiler.api.compile_request import CompileRequest
-from charter_compiler.api.environment import describe_environment
 from charter_compiler.api.examples import examples_folder
-from charter_compiler.api.measured_run import RunReport, RunRequest
-from charter_compiler.api.side_by_side import BASELINE, LAID_OUT, OPTIMIZED, SideBySide, run_side_by_side
+from charter_compiler.api.measured_run import RunRequest
+from charter_compiler.api.side_by_side import LABELS, SideBySide, run_side_by_side
 from charter_compiler.cli.arguments import positive
 from charter_compiler.cli.compile import print_compilation
 from charter_compiler.cli.models import fetch_with_progress
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import AgentError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
-from charter_compiler.report.html import write_report
-from charter_compiler.report.metrics import RunFigures
+from charter_compiler.report.files import write_report_files
 from charter_compiler.report.model import ReportData
-from charter_compiler.report.recordings import difference, timeline
 from charter_compiler.report.terminal import comparison_table
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
@@ -34,11 +31,6 @@ ENTRY = "agents/document_processor.py:DocumentProcessor.process"
 INPUTS = "data/documents.jsonl"
 DOCUMENTS = 4
 MAX_TOKENS = 24
-LABELS = {
-    BASELINE: "as written (baseline)",
-    OPTIMIZED: "exact passes",
-    LAID_OUT: "with layout",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     _check_items(runs)
     report = build_report(laid_out, runs)
     path = args.output / "report.html"
-    write_report(report, path)
+    write_report_files(report, path)
     console.print(comparison_table(report.runs))
     print_differences(console, runs)
     console.print(f"report: {path.resolve()}", soft_wrap=True)
@@ -100,37 +92,17 @@ def _check_items(runs: SideBySide) -> None:
 
 
 def build_report(compilation: Compilation, runs: SideBySide) -> ReportData:
-    """The report of the runs and of what was found in the agent."""
-    plan = compilation.plan
-    labelled = tuple(zip(LABELS.values(), runs.reports, strict=False))
-    recorded = tuple((label, _recording(report)) for label, report in labelled)
-    return ReportData(
-        title="Charter demo: document processor",
-        entry=plan.entry,
-        target=plan.target,
-        model=plan.model,
-        environment=describe_environment(),
-        runs=tuple(RunFigures.from_mapping(label, report.metrics.to_json()) for label, report in labelled),
+    """The report of the runs and of what the compiler found in the agent."""
+    report = runs.report("Charter demo: document processor", notes=compilation.notes)
+    return replace(
+        report,
+        entry=compilation.plan.entry,
         passes=compilation.passes,
+        curve=() if compilation.details is None else compilation.details.curve,
         calls=compilation.calls,
-        count_tokens=lambda text: len(compilation.tokenizer.encode(text)),
         opportunities=compilation.opportunities,
         patterns=compilation.patterns,
-        differences=(difference(labelled[0][0], labelled[1][0], runs.comparison),),
-        timelines=tuple(timeline(label, recording) for label, recording in recorded),
-        notes=(
-            "Each run had an embedded server of its own, which started with an empty cache. "
-            "The engine's prefix cache was on in all.",
-            f"{LABELS[OPTIMIZED]}: every prompt was sent token for token as written. "
-            f"{LABELS[LAID_OUT]}: the same values and instructions in another order.",
-            *compilation.notes,
-        ),
     )
-
-
-def _recording(report: RunReport) -> Path:
-    assert report.recording is not None, "run_side_by_side records"
-    return report.recording
 
 
 def print_differences(console: Console, runs: SideBySide) -> None:

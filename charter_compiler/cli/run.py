@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from charter_compiler.api.measured_run import PredictWhen, RunReport, RunRequest, measured_run
+from charter_compiler.api.measured_run import PredictWhen, RunRequest, measured_run
 from charter_compiler.api.memo import MemoOptions
+from charter_compiler.api.run_report import RunReport
 from charter_compiler.cli.arguments import amount, days, natural, positive, prices, seconds
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
@@ -21,6 +22,8 @@ from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptio
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.report.files import write_report_files
+from charter_compiler.report.savings import Pricing
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
 INTERRUPTED = 130
@@ -80,6 +83,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
     )
     parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write a report: predicted and measured, timeline, where tokens go; FILE.json beside it (records calls)",
+    )
+    parser.add_argument(
+        "--price-per-hour", type=amount, metavar="X", help="of the machine behind the target, for the report"
+    )
+    parser.add_argument(
         "--no-memo", action="store_true", help="neither answer calls from the memo store nor keep answers there"
     )
     parser.add_argument(
@@ -127,9 +139,13 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--max-cost needs prices", remedy="give --prices PROMPT,CACHED,OUTPUT, for a million tokens")
     if args.keep_wording and not args.layout:
         raise UsageError("--keep-wording is about a layout", remedy="give --layout too")
+    if args.report is not None and args.report.suffix != ".html":
+        raise UsageError("the report is a page", place=str(args.report), remedy="end its name in .html")
     console = Console(stderr=True)
     with ConsoleObserver(console, args.mode) as observer:
         report = measured_run(make_request(args), observer)
+    if args.report is not None:
+        write_report_files(report.report(Pricing(args.price_per_hour, args.prices)), args.report)
     for note in report.notes:
         print(f"charter: note: {note}", file=sys.stderr)
     Console().print(summary(report))
@@ -183,7 +199,8 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         plan=None if args.plan is None else read_plan(args.plan, args.entry),
         predict=when,
         limit=args.limit,
-        record=args.record,
+        record=args.record or args.report is not None,
+        explain=args.report is not None,
         layout=args.layout,
         wording=not args.keep_wording,
         resume=args.resume,

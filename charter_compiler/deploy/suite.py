@@ -9,7 +9,7 @@ from pathlib import Path
 
 from charter_compiler.api.config_check import check_config
 from charter_compiler.api.environment import describe_environment
-from charter_compiler.api.measured_run import RunReport
+from charter_compiler.api.run_report import RunReport
 from charter_compiler.deploy.connect import Server, connect, monitored
 from charter_compiler.deploy.prepopulation import Prepopulated, prepopulate
 from charter_compiler.deploy.results import CaseResult, Check, Figure, SuiteResult

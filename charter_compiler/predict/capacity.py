@@ -20,6 +20,8 @@ from charter_compiler.predict.prediction import Simulation, summarize
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer
 
+CURVE_POINTS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class WorkloadSize:
@@ -73,6 +75,45 @@ def size_workload(
         smallest_capacity(at_capacity, attainable, most, kept=KEPT),
         best_block_size(at_block_size, tokens),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPoint:
+    """Simulated hit rates at a capacity in blocks; ``None`` where the engine would refuse a request."""
+
+    blocks: int
+    as_written: float | None
+    planned: float | None
+
+
+def capacity_points(
+    as_written: tuple[Simulation, Sequence[ItemTrace]],
+    planned: tuple[Simulation, Sequence[ItemTrace]],
+    warm_ups: Sequence[GenerationRequest] = (),
+) -> tuple[CapacityPoint, ...]:
+    """Hit rates at capacities that double, up to one that holds everything the planned run stores; ascending.
+
+    Downwards the search ends after ``CURVE_POINTS``, or where the planned run would be refused. Each point is two
+    simulated runs.
+    """
+    size = planned[0].engine.tokens_per_block
+    most = count_blocks(_sequences(planned[0].tokenizer, planned[1], warm_ups), size).with_sharing
+    points: list[CapacityPoint] = []
+    for power in range((max(most, 2) - 1).bit_length(), 0, -1):
+        rate = _rate_at(*planned, 1 << power, warm_ups)
+        if len(points) == CURVE_POINTS or (points and rate is None):
+            break
+        points.append(CapacityPoint(1 << power, _rate_at(*as_written, 1 << power, ()), rate))
+    return tuple(reversed(points))
+
+
+def _rate_at(
+    simulation: Simulation, traces: Sequence[ItemTrace], blocks: int, warm_ups: Sequence[GenerationRequest]
+) -> float | None:
+    """``None`` if a request does not fit."""
+    sized = replace(simulation, engine=replace(simulation.engine, capacity_blocks=blocks))
+    replayed = sized.run(traces, warm_ups)
+    return None if any(call.rejected for call in replayed) else summarize(len(traces), replayed).hit_rate
 
 
 def _attainable(

@@ -3,6 +3,7 @@
 The prompt tokens of a call are cached; or they were computed before, but *evicted* since, or still being computed by a
 request *in flight*; or equal to an earlier prompt's, but short of a whole block (*rounding*, the last token of a prompt
 included, which is always computed); or *new*. The first new token is where the prompt differs from every earlier one.
+New tokens that stand in a run which an earlier prompt or output had elsewhere are *repeated* (``repeats``).
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.origin import Origin, Values, character_of, origin_at
 from charter_compiler.predict.prefix_index import common_length
+from charter_compiler.predict.repeats import RepeatIndex
 from charter_compiler.predict.replay import ReplayedCall
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 SHOWN = 24
 """Characters of the differing texts that are kept."""
+
+
+RepeatedRuns = Mapping[int, Sequence[tuple[int, int]]]
+"""Start and end of runs of tokens, by the call's key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class CallExplanation:
-    """One call. ``cached + evicted + in_flight + rounding + new`` is ``prompt``, in tokens."""
+    """One call. ``cached + evicted + in_flight + rounding + new`` is ``prompt``, in tokens; ``repeated`` of the new
+    ones were computed before at another place."""
 
     item: int | None
     ordinal: int
@@ -58,6 +65,7 @@ class CallExplanation:
     rounding: int
     new: int
     difference: Difference | None
+    repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +82,64 @@ class SiteExplanation:
     rounding: int
     new: int
     causes: tuple[tuple[str, int, int], ...]
+    repeated: int = 0
+
+    @property
+    def wasted(self) -> int:
+        """Tokens that are computed although they, or the same run of them elsewhere, had been."""
+        return self.evicted + self.in_flight + self.rounding + self.repeated
 
 
 def explain(
     replayed: Sequence[ReplayedCall],
     calls: Sequence[Call],
     rows: Mapping[int, Mapping[str, Any]],
+    repeated: RepeatedRuns,
     tokenizer: Tokenizer,
 ) -> tuple[CallExplanation, ...]:
     """Each call of a replay that the engine takes, in the order in which they were sent; ``rows`` are the inputs by
-    item."""
+    item, ``repeated`` is what ``repeated_runs`` finds."""
     by_key = {call.key: call for call in replayed}
     by_id = {call.id: call for call in calls}
+    outputs = outputs_by_item(replayed)
+    explained = []
+    for call in sorted(replayed, key=lambda each: each.key):
+        if call.rejected is not None:
+            continue
+        found = _explain_call(call, by_key, by_id, rows, outputs, tokenizer)
+        runs = repeated.get(call.key, ())
+        explained.append(replace(found, repeated=sum(stop - start for start, stop in runs)))
+    return tuple(explained)
+
+
+def outputs_by_item(replayed: Sequence[ReplayedCall]) -> dict[int, list[tuple[int, str, str]]]:
+    """Ordinal, site and output of each item's calls."""
     outputs: dict[int, list[tuple[int, str, str]]] = {}
     for call in replayed:
         if call.trace is not None:
             made = call.trace.call
             outputs.setdefault(made.item, []).append((made.ordinal, site_name(call), call.trace.output))
-    explained = []
-    for call in sorted(replayed, key=lambda each: each.key):
-        if call.rejected is not None:
+    return outputs
+
+
+def repeated_runs(replayed: Sequence[ReplayedCall], tokenizer: Tokenizer) -> RepeatedRuns:
+    """Start and end of the repeated runs among each call's new tokens, by the call's key. Earlier are the prompts of
+    the calls that started before, and their outputs."""
+    index = RepeatIndex()
+    found = {}
+    for call in sorted(replayed, key=lambda each: (each.started_ns, each.key)):
+        if call.rejected is not None or call.trace is None:
             continue
-        explained.append(_explain_call(call, by_key, by_id, rows, outputs, tokenizer))
-    return tuple(explained)
+        request = call.trace.call.request
+        tokens = tokenizer.encode(prompt_text(request, tokenizer)[0])
+        found[call.key] = index.runs(tokens, known_tokens(call))
+        index.add([*tokens, *tokenizer.encode(call.trace.output)[: request.max_tokens]])
+    return found
+
+
+def known_tokens(call: ReplayedCall) -> int:
+    """Leading tokens of the prompt that are not new."""
+    return max(call.shared.length, call.cached_tokens, call.attainable_tokens)
 
 
 def _explain_call(
@@ -109,7 +152,7 @@ def _explain_call(
 ) -> CallExplanation:
     missing = max(0, call.attainable_tokens - call.cached_tokens)
     flying = missing if missing and _in_flight(call, by_key) else 0
-    shared = max(call.shared.length, call.cached_tokens, call.attainable_tokens)
+    shared = known_tokens(call)
     rounding = shared - max(call.attainable_tokens, call.cached_tokens)
     made = None if call.trace is None else call.trace.call
     difference = None
@@ -216,5 +259,6 @@ def _sum(site: str, group: Sequence[CallExplanation]) -> SiteExplanation:
         in_flight=sum(call.in_flight for call in group),
         rounding=sum(call.rounding for call in group),
         new=sum(call.new for call in group),
+        repeated=sum(call.repeated for call in group),
         causes=tuple((what, times[what], count) for what, count in tokens.most_common()),
     )

@@ -74,6 +74,22 @@ def origin_at(
     return Origin("the prompt made for the call", file, line, inside)
 
 
+def borders(text: str, call: Call | None, contents: Sequence[str], values: Values) -> list[int]:
+    """The characters of the prompt ``text`` at which a message, or a segment of its template, begins; ascending, as far
+    as the template was found in it."""
+    found: set[int] = set()
+    start = 0
+    for index, content in enumerate(contents):
+        start = text.find(content, start)
+        if start < 0:
+            break
+        found |= {start, start + len(content)}
+        if call is not None and index < len(call.messages):
+            found |= {start + piece.start for piece in _align(call.messages[index].segments, content, values)}
+        start += len(content)
+    return sorted(found)
+
+
 def _message_at(text: str, position: int, contents: Sequence[str]) -> tuple[int | None, int]:
     """Number of the message that the position lies in, and where its content starts."""
     start = 0

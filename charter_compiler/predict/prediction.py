@@ -15,7 +15,8 @@ from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
-from charter_compiler.predict.explain import CallExplanation, explain, site_name
+from charter_compiler.predict.explain import CallExplanation, explain, repeated_runs, site_name
+from charter_compiler.predict.prompt_view import PromptView, view_prompts
 from charter_compiler.predict.replay import Replay, ReplayedCall
 from charter_compiler.predict.synthetic import OutputSource, SyntheticOutputs
 from charter_compiler.serve.engine.costs import Costs
@@ -43,7 +44,8 @@ class Prediction:
 
     ``problem`` says why every figure is ``None``: the agent failed on outputs that stand in for the model's. Calls that
     the engine would refuse (a prompt longer than the context) are not counted; ``refused`` says how many and why.
-    ``explained`` is empty unless it was asked for; ``seconds`` is the wall time, where calibrated costs were given.
+    ``explained`` and ``views`` are empty unless they were asked for; ``seconds`` is the wall time, where calibrated
+    costs were given.
     """
 
     items: int
@@ -56,6 +58,7 @@ class Prediction:
     problem: str | None = None
     refused: str | None = None
     explained: tuple[CallExplanation, ...] = ()
+    views: tuple[PromptView, ...] = ()
     seconds: float | None = None
 
 
@@ -150,7 +153,10 @@ def predict_traces(
         prediction = replace(prediction, seconds=replay.seconds)
     if explained:
         inputs = {row.index: row.values for row in rows}
-        prediction = replace(prediction, explained=explain(replayed, calls, inputs, simulation.tokenizer))
+        repeated = repeated_runs(replayed, simulation.tokenizer)
+        found = explain(replayed, calls, inputs, repeated, simulation.tokenizer)
+        views = view_prompts(replayed, found, calls, inputs, repeated, simulation.tokenizer)
+        prediction = replace(prediction, explained=found, views=views)
     return prediction
 
 

@@ -13,6 +13,9 @@ LEFT, RIGHT, TOP, BOTTOM = 72, 16, 44, 64
 COLORS = 8
 """Colours of the style sheet (``report.css``): ``--c0`` to ``--c7``."""
 
+DASHES = ("none", "7 4", "2 4", "9 3 2 3")
+"""Lines differ in pattern too, for those who do not tell the colours apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -47,7 +50,10 @@ def lines(title: str, categories: Sequence[str], series: Sequence[Series], show:
         points = [(LEFT + (place + 0.5) * width, _y(value, top)) for place, value in known]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         color = f"var(--c{index % COLORS})"
-        parts.append(f'<polyline points="{path}" style="fill:none;stroke:{color};stroke-width:2.5"/>')
+        dash = DASHES[index % len(DASHES)]
+        parts.append(
+            f'<polyline points="{path}" stroke-dasharray="{dash}" style="fill:none;stroke:{color};stroke-width:2.5"/>'
+        )
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill:{color}"/>' for x, y in points]
     return _picture(title, categories, series, show, parts)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.ir.nodes import Call
 from charter_compiler.report.prompt_blocks import groups_of, short_id
+from charter_compiler.report.token_shares import Shares
 
 NODE_WIDTH = 236
-NODE_HEIGHT = 74
+NODE_HEIGHT = 86
 COLUMN_GAP = 84
 ROW_GAP = 26
 MARGIN = 16
@@ -21,7 +22,8 @@ _LABEL_CHARACTERS = 26
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A call; ``x`` and ``y`` are its upper left corner in pixels, ``title`` its full id."""
+    """A call; ``x`` and ``y`` are its upper left corner in pixels, ``title`` its full id. ``shares`` say where its
+    prompt tokens go, ``None`` where nothing was predicted."""
 
     x: int
     y: int
@@ -30,6 +32,7 @@ class Node:
     place: str
     detail: str
     groups: tuple[int, ...]
+    shares: Shares | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,10 @@ def stages(calls: Sequence[Call]) -> list[int]:
     return result
 
 
-def layout(calls: Sequence[Call], opportunities: Sequence[PrefixOpportunity]) -> Graph:
+def layout(calls: Sequence[Call], opportunities: Sequence[PrefixOpportunity], shares: Sequence[Shares] = ()) -> Graph:
     """Place the calls: source order from top to bottom within a stage, shorter columns centred."""
     stage = stages(calls)
+    by_site = {each.site: each for each in shares}
     columns: dict[int, list[int]] = {}
     for index, number in enumerate(stage):
         columns.setdefault(number, []).append(index)
@@ -81,7 +85,8 @@ def layout(calls: Sequence[Call], opportunities: Sequence[PrefixOpportunity]) ->
             y = top + row * (NODE_HEIGHT + ROW_GAP)
             position[call.id] = (x, y)
             label = _shorten(short_id(call.id))
-            nodes.append(Node(x, y, call.id, label, _place(call), _detail(call), groups_of(call, opportunities)))
+            groups = groups_of(call, opportunities)
+            nodes.append(Node(x, y, call.id, label, _place(call), _detail(call), groups, by_site.get(call.id)))
     width = 2 * MARGIN + len(columns) * (NODE_WIDTH + COLUMN_GAP) - (COLUMN_GAP if columns else 0)
     edges = [
         _edge(name, call.id, position[name], position[call.id])

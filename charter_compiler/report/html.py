@@ -14,10 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from charter_compiler.diagnostics.errors import OutputError
-from charter_compiler.report import graph_layout, metrics, timeline
+from charter_compiler.report import charts, graph_layout, metrics, timeline, token_shares
 from charter_compiler.report.metrics import RunFigures
 from charter_compiler.report.model import ReportData
 from charter_compiler.report.prompt_blocks import MessageBlocks, message_blocks, nested_text, short_id, visible_space
+from charter_compiler.report.savings import savings
 
 COLORS = 8
 """Colours in the style sheet; sites and shared prefixes go round them, and carry a number besides."""
@@ -34,8 +35,9 @@ class _Cell:
 
 def render_report(data: ReportData) -> str:
     """The page. The same data give the same text."""
-    graph = graph_layout.layout(data.calls, data.opportunities) if data.calls else None
-    charts, sites = timeline.charts(data.timelines)
+    shares = token_shares.site_shares(data.misses)
+    graph = graph_layout.layout(data.calls, data.opportunities, shares) if data.calls else None
+    gantts, gantt_sites = timeline.charts(data.timelines)
     prompts: list[tuple[Any, tuple[MessageBlocks, ...]]] = [
         (call, message_blocks(call, data.opportunities, data.count_tokens)) for call in data.calls
     ]
@@ -47,15 +49,54 @@ def render_report(data: ReportData) -> str:
             data=data,
             graph=graph,
             graph_size=graph_layout,
-            charts=charts,
-            sites=sites,
+            charts=gantts,
+            sites=gantt_sites,
             chart_size=timeline,
             prompts=prompts,
             prefix_texts=[nested_text(index, data.opportunities) for index in range(len(data.opportunities))],
             table=[(row, [_cell(row, run) for run in data.runs], row.change(data.runs)) for row in rows],
             measured=any(run.measured for run in data.runs),
+            savings=savings(data.runs, data.pricing),
+            shares=shares,
+            views=[token_shares.shown_prompt(view) for view in data.views],
+            capacity_chart=_capacity_chart(data),
+            sections=_sections(data),
         )
     )
+
+
+def _sections(data: ReportData) -> list[tuple[str, str]]:
+    """Anchor and name of each section that the page has, in its order."""
+    measured = any(run.measured for run in data.runs)
+    found: list[tuple[object, str, str]] = [
+        (data.runs, "runs", "Runs" if measured else "Prediction"),
+        (savings(data.runs, data.pricing) or data.passes, "savings", "Savings"),
+        (data.misses, "tokens", "Tokens"),
+        (data.sites, "sites", "Call sites"),
+        (data.calls, "graph", "Graph"),
+        (any(run.timings for run in data.timelines), "timeline", "Timeline"),
+        (data.curve, "capacity", "Capacity"),
+        (data.opportunities, "prefixes", "Shared prefixes"),
+        (data.patterns, "patterns", "Patterns"),
+        (data.calls, "prompts", "Prompts"),
+        (data.notes or data.environment, "notes", "Notes"),
+    ]
+    return [(anchor, name) for there, anchor, name in found if there]
+
+
+def _capacity_chart(data: ReportData) -> Markup | None:
+    """Lines over capacities that double, so that equal steps are a logarithmic axis."""
+    if not data.curve:
+        return None
+    capacities = [metrics.count(point.blocks) for point in data.curve]
+    series = [
+        charts.Series("as written", tuple(point.as_written for point in data.curve)),
+        charts.Series("planned", tuple(point.planned for point in data.curve)),
+    ]
+    attainable = data.runs[-1].attainable_hit_rate if data.runs else None
+    if attainable is not None:
+        series.append(charts.Series("attainable", tuple(attainable for _ in data.curve)))
+    return charts.lines("token hit rate by capacity in blocks", capacities, series, metrics.percent)
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -116,6 +157,10 @@ def _environment() -> Environment:
     environment.globals["style"] = Markup(style)  # noqa: S704  # our own file, no part of it comes from outside
     environment.filters.update(
         short_id=short_id,
+        short_origin=token_shares.short_origin,
+        place=token_shares.place,
+        inline=token_shares.inline,
+        file_name=lambda path: path.rpartition("/")[2],
         visible_space=visible_space,
         percent=metrics.percent,
         places=lambda spans: dict.fromkeys(f"{span.file}:{span.line}" for span in spans),

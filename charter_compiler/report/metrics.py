@@ -20,6 +20,7 @@ class RunFigures:
     """What is known of one run, or of one prediction: a column of the comparison.
 
     The fields are keys of ``OUT.jsonl.metrics.json``: rates from 0 to 1, times in seconds, ``None`` where not known.
+    ``predicted_wall_s`` is none of them: it comes from a calibration.
     ``label`` says what is compared: "as written (baseline)", "optimized (exact passes)". A prediction without a run has
     only its two rates, ``prompt_tokens`` and ``cached_tokens``.
     """
@@ -42,6 +43,7 @@ class RunFigures:
     items_per_s: float | None = None
     latency_s: Percentiles = UNKNOWN
     ttft_s: Percentiles = UNKNOWN
+    predicted_wall_s: float | None = None
 
     @classmethod
     def from_mapping(cls, label: str, metrics: Mapping[str, Any]) -> RunFigures:
@@ -94,6 +96,11 @@ def seconds(value: float | None) -> str:
     return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
 
 
+def signed_share(value: float) -> str:
+    """A change as ``-12%``; below one per cent with a digit more: ``+0.1%``."""
+    return f"{value:+.1%}" if abs(value) < 0.01 else f"{value:+.0%}"
+
+
 def count(value: float | None) -> str:
     """A whole number with separators: ``12,031``."""
     return NOT_REPORTED if value is None else f"{value:,.0f}"
@@ -124,7 +131,7 @@ class MetricRow:
         if self.show is percent:
             difference, text = last - first, f"{100 * (last - first):+.1f} points"
         elif first:
-            difference, text = last - first, f"{100 * (last - first) / first:+.0f}%"
+            difference, text = last - first, signed_share((last - first) / first)
         else:
             return "", ""
         if self.better is None:
@@ -133,10 +140,10 @@ class MetricRow:
 
 
 PREDICTED_ROWS = (
-    MetricRow("token hit rate, predicted", lambda run: run.predicted_hit_rate, percent, "higher"),
-    MetricRow("token hit rate, attainable", lambda run: run.attainable_hit_rate, percent, "higher"),
+    MetricRow("token hit rate, predicted", lambda run: run.predicted_hit_rate, percent, "higher", headline=True),
+    MetricRow("token hit rate, attainable", lambda run: run.attainable_hit_rate, percent, "higher", headline=True),
     MetricRow("prompt tokens", lambda run: run.prompt_tokens, count),
-    MetricRow("prompt tokens computed", lambda run: run.computed_tokens, count, "lower"),
+    MetricRow("prompt tokens computed", lambda run: run.computed_tokens, count, "lower", headline=True),
 )
 MEASURED_ROWS = (
     MetricRow("token hit rate, predicted", lambda run: run.predicted_hit_rate, percent, "higher"),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.ir.nodes import Call
+from charter_compiler.predict.capacity import CapacityPoint
 from charter_compiler.predict.explain import SiteExplanation
+from charter_compiler.predict.prompt_view import PromptView
 from charter_compiler.report.metrics import RunFigures
+from charter_compiler.report.savings import Pricing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,25 @@ class OutputDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteRates:
+    """One call site in one run. ``predicted`` is its token hit rate before the run; ``cached_tokens`` of its
+    ``prompt_tokens`` were measured, ``None`` where the target does not report them."""
+
+    run: str
+    site: str
+    calls: int
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    predicted: float | None
+
+    @property
+    def measured(self) -> float | None:
+        if self.cached_tokens is None or not self.prompt_tokens:
+            return None
+        return self.cached_tokens / self.prompt_tokens
+
+
+@dataclass(frozen=True, slots=True)
 class PassSaving:
     """Prompt tokens that a pass saves, as predicted."""
 
@@ -67,7 +89,9 @@ class ReportData:
     """One report. Everything but the first four fields may be missing; a section without data is left out.
 
     ``environment`` are facts such as hardware, versions and commit, in the order to show them. ``count_tokens``
-    counts the tokens of a text by itself, with the target's tokenizer.
+    counts the tokens of a text by itself, with the target's tokenizer. ``misses``, ``views`` and ``curve`` are of the
+    planned run, as predicted, on a cache of ``capacity_blocks`` blocks of ``block_size`` tokens; ``sites`` are of the
+    runs that were measured.
     ``notes`` are sentences for the reader: what was not measured, what limits the figures.
     """
 
@@ -78,7 +102,13 @@ class ReportData:
     environment: tuple[tuple[str, str], ...] = ()
     runs: tuple[RunFigures, ...] = ()
     passes: tuple[PassSaving, ...] = ()
+    pricing: Pricing = field(default_factory=Pricing)
     misses: tuple[SiteExplanation, ...] = ()
+    views: tuple[PromptView, ...] = ()
+    curve: tuple[CapacityPoint, ...] = ()
+    block_size: int | None = None
+    capacity_blocks: int | None = None
+    sites: tuple[SiteRates, ...] = ()
     calls: tuple[Call, ...] = ()
     count_tokens: Callable[[str], int] | None = None
     opportunities: tuple[PrefixOpportunity, ...] = ()

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from charter_compiler.report.metrics import NOT_REPORTED, RunFigures, rows_for
+from charter_compiler.report.metrics import NOT_REPORTED, RunFigures, count, rows_for
+from charter_compiler.report.prompt_blocks import short_id
+from charter_compiler.report.savings import Saving
+from charter_compiler.report.token_shares import Shares
 
 _CHANGE_STYLE = {"better": "green", "worse": "red", "": ""}
 
@@ -30,3 +33,32 @@ def comparison_table(runs: Sequence[RunFigures], *, title: str | None = None) ->
             cells.append(Text(text, style=_CHANGE_STYLE[verdict]))
         table.add_row(Text(row.label, style="bold" if row.headline else ""), *cells)
     return table
+
+
+BAR = 24
+"""Characters of a bar."""
+_SIGNS = {"cached": "█", "wasted": "▒", "computed": "·"}
+_COLORS = {"cached": "green", "wasted": "yellow", "computed": "dim"}
+
+
+def share_lines(shares: Sequence[Shares]) -> list[Text]:
+    """One bar a call site: cached, wasted and computed prompt tokens. Signs differ, not colours alone."""
+    width = max((len(short_id(each.site)) for each in shares), default=0)
+    lines = []
+    for each in shares:
+        line = Text(f"  {short_id(each.site):<{width}}  ")
+        cells = 0
+        for kind, _, share in each.kinds[:-1]:
+            length = min(round(share * BAR), BAR - cells)
+            line.append(_SIGNS[kind] * length, style=_COLORS[kind])
+            cells += length
+        line.append(_SIGNS["computed"] * (BAR - cells), style=_COLORS["computed"])
+        lines.append(line.append(f"  {each.words} of {count(each.prompt)} tokens"))
+    if lines:
+        lines.append(Text(f"  {_SIGNS['cached']} cached  {_SIGNS['wasted']} computed again  {_SIGNS['computed']} new"))
+    return lines
+
+
+def saving_lines(savings: Sequence[Saving]) -> list[str]:
+    """One line a saving that is known."""
+    return [f"  saved: {line.saved_text} {line.label} ({line.why})" for line in savings if line.saved is not None]

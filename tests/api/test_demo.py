@@ -48,6 +48,10 @@ def test_the_demo_runs_to_its_report(
     same, compared = map(int, re.findall(r"same prompts sent: (\d+) of (\d+) calls", printed)[0])
     assert 1 <= same == compared <= 3
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").lstrip().lower().startswith("<!doctype html>")
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [len(each["timings"]) for each in report["timelines"]] == [3, 3, 3]
+    assert len(report["prompts"]) == 3
+    assert report["savings"][0]["saved"] == report["runs"][0]["computed_tokens"] - report["runs"][2]["computed_tokens"]
     assert "+Document:" in printed.replace(" ", "")
     assert "with layout" in printed
     for name, mode in (("baseline", "baseline"), ("optimized", "optimized"), ("laid_out", "optimized")):

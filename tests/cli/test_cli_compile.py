@@ -94,12 +94,14 @@ def test_without_inputs_only_the_templates_rate_is_known(folder: Path, capsys: p
 
 
 def test_the_details_say_why_tokens_are_computed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = compiled("--inputs", "in.jsonl", "--explain", "--size", "--gpu", "a10", "--kv-dtype", "fp8")
+    sizes = ("--size", "--gpu", "a10", "--kv-dtype", "fp8")
+    out = compiled("--inputs", "in.jsonl", "--explain", *sizes, "--prices", "2,0.5,9")
     details = json.loads((out / "details.json").read_text(encoding="utf-8"))
-    assert list(details) == ["version", "sites", "prefixes", "calls", "seconds", "sizing"]
+    assert list(details) == ["version", "sites", "prefixes", "calls", "capacities", "seconds", "sizing"]
     for site in details["sites"]:
         parts = ("cached", "evicted", "in_flight", "rounding", "new")
         assert sum(site[part] for part in parts) == site["prompt"]
+        assert 0 <= site["repeated"] <= site["new"]
     planned = prediction_in(out)["planned"]
     cached = sum(call["cached"] for call in details["calls"])
     assert cached == round(planned["hit_rate"] * planned["prompt_tokens"])
@@ -107,7 +109,17 @@ def test_the_details_say_why_tokens_are_computed(folder: Path, capsys: pytest.Ca
     assert details["seconds"] is None, "nothing was calibrated"
     text = capsys.readouterr().out
     assert "input document at document_processor.py:30" in text
-    assert "Why tokens are computed" in (out / "report.html").read_text(encoding="utf-8")
+    assert "Where prompt tokens go" in (out / "report.html").read_text(encoding="utf-8")
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    run = report["runs"][-1]
+    cost = (run["computed_tokens"] * 2 + run["cached_tokens"] * 0.5) / 1e6
+    assert report["savings"][-1]["values"][-1] == pytest.approx(cost)
+    assert report["savings"][1]["values"] == [None, None], "nothing was calibrated"
+    assert [each["call"]["site"].rpartition("#")[2] for each in report["prompts"]] == ["1", "2", "3"]
+    capacities = details["capacities"]
+    assert [point["blocks"] for point in capacities[1:]] == [2 * point["blocks"] for point in capacities[:-1]]
+    assert capacities[-1]["planned"] == pytest.approx(run["attainable_hit_rate"])
+    assert "a10 would hold the weights" in report["notes"][-1]
 
     sizing = details["sizing"]
     assert sizing["blocks"]["with_sharing"] < sizing["blocks"]["without_sharing"]
@@ -161,6 +173,7 @@ def test_files_of_a_compilation(folder: Path, capsys: pytest.CaptureFixture[str]
         "plan.json",
         "prediction.json",
         "report.html",
+        "report.json",
         "agent/document_processor.py",
         "agent/manifest.json",
         "agent/plan.json",

@@ -5,10 +5,23 @@ from __future__ import annotations
 from charter_compiler.analysis.patterns import Pattern, PatternKind
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
 from charter_compiler.diagnostics.span import Span
+from charter_compiler.executor.budget import Prices
 from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Message, Param, Repeat, Segment, Unknown
+from charter_compiler.predict.capacity import CapacityPoint
+from charter_compiler.predict.explain import CallExplanation, Difference, SiteExplanation
+from charter_compiler.predict.origin import Origin
+from charter_compiler.predict.prompt_view import Fate, PromptPart, PromptView
 from charter_compiler.report.metrics import RunFigures
-from charter_compiler.report.model import CallTiming, OutputDifference, PassSaving, ReportData, RunTimeline
+from charter_compiler.report.model import (
+    CallTiming,
+    OutputDifference,
+    PassSaving,
+    ReportData,
+    RunTimeline,
+    SiteRates,
+)
+from charter_compiler.report.savings import Pricing
 
 FILE = "examples/agents/document_processor.py"
 FUNCTION = "DocumentProcessor.process"
@@ -95,6 +108,23 @@ def timings(scale: float, items: int) -> tuple[CallTiming, ...]:
     return tuple(result)
 
 
+def view(site: str) -> PromptView:
+    """One prompt that is cached, computed again, and computed, in this order."""
+    document = Origin("input document", FILE, 34, 0)
+    call = CallExplanation(
+        3, 0, site, 1000, 300, 0, 0, 20, 680, Difference(320, " April\n", " May", 2, call_id(1), document), repeated=400
+    )
+    return PromptView(
+        call,
+        (
+            PromptPart(Fate.CACHED, 0, 300, SYSTEM, Origin("constant text", FILE, 28, 0)),
+            PromptPart(Fate.ROUNDING, 300, 20, "Report of", document),
+            PromptPart(Fate.REPEATED, 320, 400, " April\n" + "profit and loss " * 120, document),
+            PromptPart(Fate.NEW, 720, 280, "the rest of it", Origin("a value", None, None, 0)),
+        ),
+    )
+
+
 def sample_report() -> ReportData:
     all_calls = calls()
     return ReportData(
@@ -137,7 +167,22 @@ def sample_report() -> ReportData:
                 ttft_s=Percentiles(0.087, None),
             ),
         ),
+        pricing=Pricing(per_hour=2.5, tokens=Prices(0.5, 0.05, 2.0)),
         passes=(PassSaving("warm-up", 3_000), PassSaving("item-order", 12_345)),
+        misses=tuple(
+            SiteExplanation(
+                each.id, 16, 1000, 300, 20, 10, 70, 600, (("input document at " + FILE + ":34", 15, 600),), repeated=400
+            )
+            for each in all_calls
+        ),
+        views=tuple(view(each.id) for each in all_calls),
+        curve=(CapacityPoint(64, None, 0.2), CapacityPoint(128, 0.07, 0.5), CapacityPoint(256, 0.07, 0.64)),
+        block_size=32,
+        capacity_blocks=256,
+        sites=(
+            SiteRates("as written (baseline)", call_id(1), 16, 14_000, 1_000, 0.07),
+            SiteRates("optimized (exact passes)", call_id(2), 16, 14_000, None, None),
+        ),
         calls=all_calls,
         count_tokens=lambda text: len(text.split()),
         opportunities=(
