@@ -84,13 +84,9 @@ def _cost_of_tokens(runs: Sequence[RunFigures], prices: Prices) -> Saving:
         prices.of(TokenTotals(run.prompt_tokens, run.cached_tokens, 0 if alone else run.output_tokens)) for run in runs
     )
     given = f"{prices.prompt:g} a million, {prices.cached:g} where cached"
-    why = (
-        NO_TOKENS
-        if None in costs
-        else f"{given}, as given"
-        if alone
-        else f"{given}, {prices.output:g} of output, as given"
-    )
+    if not alone:
+        given += f", {prices.output:g} of output"
+    why = NO_TOKENS if None in costs else f"{given}, as given"
     return Saving(f"cost of the {'prompt ' if alone else ''}tokens", costs, money, why)
 
 
