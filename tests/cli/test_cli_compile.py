@@ -178,9 +178,12 @@ def test_files_of_a_compilation(folder: Path, capsys: pytest.CaptureFixture[str]
         "agent/manifest.json",
         "agent/plan.json",
         "config/local/overrides.yaml",
-        *(f"config/local/engine/{name}" for name in ("build.sh", "run.sh", "retention.json", "hints.json")),
+        *(
+            f"config/local/engine/{name}"
+            for name in ("build.sh", "run.sh", "tritonserver.sh", "retention.json", "hints.json")
+        ),
         *(f"config/local/engine/repository/{name}/config.pbtxt" for name in engine_interfaces()),
-        *(f"config/local/llmapi/{name}" for name in ("serve.yaml", "serve.args", "hints.json")),
+        *(f"config/local/llmapi/{name}" for name in ("tritonserver.sh", "serve.yaml", "serve.args", "hints.json")),
         "config/local/llmapi/repository/tensorrt_llm/config.pbtxt",
         "config/local/llmapi/repository/tensorrt_llm/1/model.yaml",
         *(f"config/local/vllm/{name}" for name in ("serve.yaml", "serve.args", "hints.json")),

@@ -70,7 +70,9 @@ def test_it_reads_in_both_schemes(browser: Browser, file: Path, scheme: Literal[
         assert page.locator(f"section[aria-labelledby={name}] > h2#{name}").is_visible(), name
     page.locator("details:not([open])").evaluate_all("all => all.forEach(one => one.open = true)")
     # Contrast of every text, names of every region, order of headings, lists, tables: the rules of axe-core.
-    found: dict[str, Any] = Axe().run(page).response
+    # Colours alone differ between the schemes.
+    options = {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    found: dict[str, Any] = Axe().run(page, options=options).response
     problems = [
         (rule["id"], node["html"][:200], node["failureSummary"])
         for rule in found["violations"]
