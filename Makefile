@@ -25,7 +25,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-exact bench-schedule check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-exact bench-schedule bench-deployment check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ bench-schedule: platform $(RUNTIME) weights ## what the chosen order of calls sa
 
 bench-memo: platform $(RUNTIME) weights ## a run again with 5% of its items changed
 	$(BIN)/python benchmarks/memo/incremental.py -o benchmarks/memo/incremental.jsonl $(BENCH_ARGS)
+
+bench-deployment: platform $(RUNTIME) weights ## tests and benchmarks of a deployment, on the embedded server
+	$(BIN)/python benchmarks/deployment/embedded.py -o benchmarks/deployment $(BENCH_ARGS)
 
 check: $(TEST) ## lint, format and strict types
 	$(BIN)/ruff check .

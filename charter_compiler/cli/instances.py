@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     types = actions.add_parser("types", help="what can be launched, with the API's prices and free regions")
     types.add_argument("--available", action="store_true", help="only what has room now")
+    types.add_argument("--for", dest="span", type=hours, metavar="T", help="what so long costs (3h, 90m), too")
     types.add_argument("--json", action="store_true", help="as JSON")
     start = actions.add_parser("launch", help="launch one instance, and set when it is terminated")
     start.add_argument("type", metavar="TYPE", help="as charter lambda types lists it")
@@ -126,12 +127,12 @@ def _types(args: argparse.Namespace, cloud: LambdaCloud) -> int:
     if args.json:
         print(json.dumps([asdict(one) for one in found], indent=2))
         return 0
-    table = Table("type", "GPU", "GPUs", "$ an hour", "memory", "disk", "free in", title_justify="left")
+    costs = () if args.span is None else (f"$ for {args.span:g} h",)
+    table = Table("type", "GPU", "GPUs", "$ an hour", *costs, "memory", "disk", "free in")
     for one in found:
+        prices = [f"{one.usd_per_hour * span:.2f}" for span in (1.0, *([args.span] if costs else []))]
         sizes = (f"{one.memory_gib} GiB", f"{one.storage_gib} GiB")
-        table.add_row(
-            one.name, one.gpu, str(one.gpus), f"{one.usd_per_hour:.2f}", *sizes, ", ".join(one.regions) or "-"
-        )
+        table.add_row(one.name, one.gpu, str(one.gpus), *prices, *sizes, ", ".join(one.regions) or "-")
     Console().print(table)
     return 0
 

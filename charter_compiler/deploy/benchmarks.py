@@ -31,7 +31,8 @@ MODES: Mapping[str, How] = {
 ABOUT = {
     "cache": f"Document processor, three dependent calls a document. '{NO_REUSE}': the same prompts, each behind a "
     f"text of its own, so that the engine finds nothing; '{ENGINE_CACHE}': as written, the engine's cache on; "
-    f"'{CHARTER}': optimized with layout. Each run has documents of its own.",
+    f"'{CHARTER}': optimized with layout. Each run has documents of its own; constant text may be warm from the run "
+    "before, so that a measured rate can exceed the attainable one, which starts from an empty cache.",
     "batch": "Calls with one warm prefix and tails of their own, so many in flight at once.",
     "prefix": "The first and the second call with a prefix of each length; the cache has not seen it before the first.",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -90,7 +91,10 @@ def _run_benchmarks(args: argparse.Namespace) -> int:
     write_page(plain.export_text(), args.output / "report.txt")
     write_page(benchmark_report.to_json(result), args.output / "report.json")
     write_page(benchmark_report.to_html(result), args.output / "report.html")
-    console.print(f"reports: {args.output}/report.txt, report.json, report.html", highlight=False, soft_wrap=True)
+    write_page("".join(f"{json.dumps(row)}\n" for row in result.rows), args.output / "rows.jsonl")
+    console.print(
+        f"reports: {args.output}/report.txt, report.json, report.html, rows.jsonl", highlight=False, soft_wrap=True
+    )
     return 0
 
 

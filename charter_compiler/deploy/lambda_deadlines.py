@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,14 +41,21 @@ class Deadline:
 
     @property
     def guarded(self) -> bool:
-        """Whether its guard runs, as far as can be told."""
-        if self.guard is None:
-            return False
+        """Whether its guard runs, and not another process that has its number by now."""
+        return self.guard is not None and f"lambda guard {self.id}" in _command_line(self.guard)
+
+
+def _command_line(pid: int) -> str:
+    """Of a process; empty where there is none, or it has ended and nobody has asked how."""
+    if Path("/proc/self/cmdline").exists():
         try:
-            os.kill(self.guard, 0)
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
-            return False
-        return True
+            return ""
+    listed = subprocess.run(
+        ["ps", "-ww", "-p", str(pid), "-o", "command="], capture_output=True, text=True, check=False
+    )
+    return listed.stdout
 
 
 class Deadlines:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,7 @@ def test_a_launch_goes_where_there_is_room(
     deadline = lambda_launch.launch(cloud, command_line, wish(), url, lambda _: None)
     assert service.instances[deadline.id]["region"]["name"] == "us-east-1"
     assert command_line.get(deadline.id) == deadline
-    assert deadline.guarded
+    eventually(lambda: deadline.guarded)
     service.full = {"us-west-1", "us-east-1"}
     with pytest.raises(errors.NoCapacityError, match="no region has room"):
         lambda_launch.launch(cloud, command_line, wish(max_usd=50), url, lambda _: None)
@@ -269,7 +270,8 @@ def test_a_real_guard_process_terminates_a_real_launch(
     assert "at most $0.65" in captured.err
     deadline = command_line.get(name)
     assert deadline is not None
-    assert deadline.guarded
+    eventually(lambda: deadline.guarded)
+    assert not replace(deadline, guard=os.getpid()).guarded, "another process has its number"
     monkeypatch.setattr(time, "sleep", lambda _: None)
     assert main(["lambda", "wait", "t"]) == 0
     assert capsys.readouterr().out.strip() == "198.51.100.2"
@@ -283,9 +285,11 @@ def test_a_real_guard_process_terminates_a_real_launch(
     assert deadline.guard is not None
     os.kill(deadline.guard, signal.SIGKILL)
     os.waitpid(deadline.guard, 0)
-    command_line.set(Deadline(name, "t", time.time() + 0.5, deadline.api_url))
     assert main(["lambda", "list"]) == 0
     assert "started the guard of t" in capsys.readouterr().err
+    second = command_line.get(name)
+    assert second is not None
+    command_line.set(replace(second, at=time.time()))
     eventually(lambda: service.instances[name]["status"] == "terminating")
     eventually(lambda: command_line.all() == ())
     log = command_line.log(name).read_text()
@@ -320,8 +324,10 @@ def test_terminate_by_name_and_all(
 def test_types_are_listed(command_line: Deadlines, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lambda", "types", "--available", "--json"]) == 0
     assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["gpu_1x_a10", "gpu_1x_gh200"]
-    assert main(["lambda", "types"]) == 0
-    assert "34.32" in capsys.readouterr().out
+    assert main(["lambda", "types", "--for", "1h30m"]) == 0
+    shown = capsys.readouterr().out
+    assert "34.32" in shown
+    assert "51.48" in shown
 
 
 def test_wrong_command_lines(command_line: Deadlines, monkeypatch: pytest.MonkeyPatch) -> None:

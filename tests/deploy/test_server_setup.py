@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from setup_stand_ins import ROOT, SCRIPT, TOKEN, Instance
 from swapped_repository import swapped
 
@@ -141,6 +142,19 @@ def test_a_whole_setup_of_the_llmapi_profile(tmp_path: Path, model_path: Path, e
 
 def ports_of(server: ServerHandle) -> str:
     return ":".join(str(server.ports[name]) for name in ("gRPC", "HTTP", "metrics"))
+
+
+def test_the_skypilot_task_sets_the_server_up_and_holds_no_token(tmp_path: Path) -> None:
+    """Its keys are those of SkyPilot's reference of task files; its set-up is a command line that the script takes."""
+    task = yaml.safe_load((ROOT / "configs" / "lambda_skypilot.yaml").read_text(encoding="utf-8"))
+    assert set(task) == {"name", "workdir", "resources", "secrets", "setup", "run"}
+    assert task["secrets"] == {"HF_TOKEN": None}
+    command = f"{task['setup'].strip()} --dry-run"
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-euc", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert f"{tmp_path}/charter-data/weights/meta-llama-3-8b-instruct" in done.stdout
 
 
 def test_the_token_is_not_shown_by_a_shell_that_traces(tmp_path: Path) -> None:

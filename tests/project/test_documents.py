@@ -49,7 +49,8 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 def test_the_readme_has_no_placeholders() -> None:
     """Names such as DEMO_TABLE hold the place of something that is measured and pasted in."""
-    assert re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", (ROOT / "README.md").read_text(encoding="utf-8")) == []
+    text = re.sub(r"\b[A-Z_]+\.md\b", "", (ROOT / "README.md").read_text(encoding="utf-8"))  # documents' names
+    assert re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text) == []
 
 
 def test_modules_named_in_the_architecture_exist() -> None:
