@@ -87,6 +87,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=PARTS, required=True)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--first-round", type=int, default=0, help="number of the first round, to go on with a file")
+    parser.add_argument(
+        "--only", choices=["plain", "charter"], help="for hit rates, which no load of the machine changes"
+    )
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--max-tokens", type=int, default=24)
@@ -152,8 +155,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends with this program
     args = arguments()
     part = PARTS[args.part]
-    with tempfile.TemporaryDirectory() as name, args.output.open("a", encoding="utf-8") as results:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary, args.output.open("a", encoding="utf-8") as results:
+        folder = Path(temporary)
         inputs = "".join(json.dumps(row) + "\n" for row in rows_of(part, args.items))
         (folder / "in.jsonl").write_text(inputs, encoding="utf-8")
         weights = args.vllm_weights or folder / "weights"
@@ -165,10 +168,12 @@ def main() -> None:
             charter = partial(measure_charter, part, args.part, target=target, args=args, folder=folder)
             plain_run(part.entry, list(rows_of(part, 2)), target, concurrency=2, max_tokens=2)  # the server's own start
             for number in range(args.first_round, args.first_round + args.rounds):
-                runs: list[Callable[..., Line]] = [plain, charter]
-                for run in runs if number % 2 == 0 else reversed(runs):
+                runs: dict[str, Callable[..., Line]] = {"plain": plain, "charter": charter}
+                for name in runs if number % 2 == 0 else reversed(runs):
+                    if args.only not in (None, name):
+                        continue
                     reset(target)
-                    line = run(number=number)
+                    line = runs[name](number=number)
                     print(json.dumps(asdict(line)), file=results, flush=True)
                     print(line.part, line.round, line.run, f"{line.wall_s:.2f} s", line.hit_rate, file=sys.stderr)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +20,7 @@ from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.gateway.server import check_installed, listen, url_of
+from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
 from charter_compiler.executor.journal import Journal, JournalState, check_journal, journal_path
 from charter_compiler.executor.layout import PromptLayouts
@@ -29,6 +32,7 @@ from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.sdk_calls import HOST, sdk_environment, uses_sdk
 from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan, check_target, open_target
 from charter_compiler.executor.threads import in_daemon_thread
+from charter_compiler.executor.tracing import TracedRun, exported_spans
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
@@ -83,6 +87,7 @@ class RunRequest:
         wording: the layout may change words, see ``passes.layout``; for a plan that is made here.
         explain: the prediction says where each prompt token goes, for the report.
         resume: go on with the journal beside ``output``.
+        hints: send the plan's hints beside the calls, in optimized mode, where the target takes some.
         memo: answer repeated calls from the memo store and keep answers there, in optimized mode; ``None`` for neither.
     """
 
@@ -101,6 +106,7 @@ class RunRequest:
     explain: bool = False
     resume: bool = False
     memo: MemoOptions | None = None
+    hints: bool = False
 
 
 class RunObserver:
@@ -215,6 +221,9 @@ async def _run(
             notes = [*notes, WARM_SERVER]
         if target.facts.simulated:
             notes = [*notes, SIMULATED]
+        hints = _hints(request, plan, target)
+        if request.hints and hints is None:
+            notes = [*notes, "no hints are sent: the target announces no action that it takes, or there is no plan"]
         identity |= _target_identity(target, texts, planned)
         async with AsyncExitStack() as stack:
             # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
@@ -234,6 +243,7 @@ async def _run(
                 layouts,
                 state,
                 listener=listener,
+                hints=hints,
                 patience=PATIENCE if target.server is None else 0.0,
                 on_progress=observer.progress,
                 on_interrupt=observer.interrupted,
@@ -241,6 +251,10 @@ async def _run(
             # What a simulated model says is no answer to keep.
             if request.memo is not None and request.options.mode is Mode.OPTIMIZED and not target.facts.simulated:
                 context.memo = await stack.enter_async_context(memo_of(target, request.memo))
+            tracer = stack.enter_context(exported_spans())
+            if tracer is not None:
+                system = target.facts.engine or ("tensorrt_llm" if target.facts.embedded else "unknown")
+                context.spans = TracedRun(tracer, request.entry, target.facts.model, system, time.time_ns())
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))
             outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)
@@ -290,6 +304,14 @@ def _plan(
         capacity_blocks=target.facts.capacity_blocks,
         layouts=layouts,
     )
+
+
+def _hints(request: RunRequest, plan: ExecutionPlan | None, target: OpenTarget) -> RunHints | None:
+    announced = target.facts.kv_hint_actions
+    if not request.hints or request.options.mode is Mode.BASELINE or plan is None or not announced:
+        return None
+    assert target.tokenizer is not None, "a plan needs one"
+    return RunHints(plan.hints, target.tokenizer, announced, uuid.uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="money for a million tokens of prompt, of prompt out of the cache, and of output",
     )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
+    parser.add_argument(
+        "--hints", action="store_true", help="send the plan's hints (retain, release, ...) to a target that takes them"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run whose journal lies beside OUT.jsonl")
     parser.add_argument(
         "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
@@ -205,6 +208,7 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         wording=not args.keep_wording,
         resume=args.resume,
         memo=_memo(args),
+        hints=args.hints,
     )
 
 

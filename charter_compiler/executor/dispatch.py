@@ -23,6 +23,7 @@ from charter_compiler.executor.answered import AnsweredCalls
 from charter_compiler.executor.answers import RunAnswers, request_digest
 from charter_compiler.executor.calls import AgentCall, CallRecord, CallSite
 from charter_compiler.executor.encoding import PromptEncoder
+from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.metrics import CallFigures
 from charter_compiler.executor.prompts import PromptTokens
@@ -54,6 +55,7 @@ class Dispatcher:
         on_fatal: told of an error that ends the run.
         before_call: awaited before a call of the agent goes to the scheduler.
         patience: seconds that the target may be away before that is an error.
+        hints: written beside each call, for a target that takes them.
         overloads: how often a call may be turned away before that is one; ``OVERLOADS`` if not given.
     """
 
@@ -75,6 +77,7 @@ class Dispatcher:
         before_call: Callable[[], Awaitable[None]],
         patience: float = 0.0,
         overloads: int | None = None,
+        hints: RunHints | None = None,
     ) -> None:
         self._target = target
         self._scheduler = scheduler
@@ -98,6 +101,7 @@ class Dispatcher:
         self._paused_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._patience = patience
+        self._hints = hints
         self._away_since: float | None = None
         self._backoff = RetryPolicy(max_retries=OVERLOADS if overloads is None else overloads)
         self._start = time.perf_counter()
@@ -232,7 +236,9 @@ class Dispatcher:
             attainable = None
             if self._attainable is not None and tokens is not None:
                 attainable = self._attainable.request(tokens)
-            result, first_token = await self._until_taken(key, replace(request, tokens=tokens), on_text)
+            hinted = None if self._hints is None else self._hints.of(item, site, request, tokens)
+            asked = replace(request, tokens=tokens, kv_hints=hinted)
+            result, first_token = await self._until_taken(key, asked, on_text)
             done = self.elapsed
             if (
                 self._attainable is not None

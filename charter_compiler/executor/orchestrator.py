@@ -21,6 +21,7 @@ from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.calls import CallRecord, CallSites
 from charter_compiler.executor.dispatch import Dispatcher
 from charter_compiler.executor.entry import Entry
+from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.item import invoke, row_error
 from charter_compiler.executor.journal import FinishedItem, Journal, JournalState
@@ -33,6 +34,7 @@ from charter_compiler.executor.results import ResultRow, RowError, RowWriter, pl
 from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.sdk_calls import of_item
 from charter_compiler.executor.threads import LoopThread
+from charter_compiler.executor.tracing import NoSpans, RunSpans
 from charter_compiler.executor.types import AsyncTarget, GenerationRequest, TargetFacts
 from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
@@ -95,9 +97,9 @@ class RunContext:
 
     ``warm_ups`` are prompts that are computed before the items, in optimized mode, in a resumed run too; ``calls`` the
     agent's call sites in the IR, for ids; ``layouts`` the orders that prompts are sent in; ``resumed`` what an earlier
-    run finished; ``memo`` answers calls that were made before;
-    ``patience``: seconds that the target may be away; ``listener``: where the agent's own SDK clients send their
-    requests, ``None`` for an agent that has none; ``on_progress`` is told after each item and call,
+    run finished; ``memo`` answers calls that were made before; ``patience``: seconds that the target may be away;
+    ``listener``: where the agent's own SDK clients send their requests, ``None`` for an agent that has none; ``hints``:
+    sent beside the calls; ``spans`` are told of items and calls; ``on_progress`` is told after each item and call,
     ``on_interrupt`` how often Ctrl-C was pressed.
     """
 
@@ -111,6 +113,8 @@ class RunContext:
     memo: Memo | None = None
     patience: float = 0.0
     listener: socket.socket | None = None
+    hints: RunHints | None = None
+    spans: RunSpans = field(default_factory=NoSpans)
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_interrupt: Callable[[int], None] = lambda times: None
 
@@ -166,9 +170,12 @@ class _Run:
             on_fatal=self._stop,
             before_call=self._warmed,
             patience=context.patience,
+            hints=context.hints,
         )
         self._sites = CallSites(entry.root, context.calls)
         self._item_calls: dict[int, list[CallFigures]] = {}
+        if context.hints is not None:
+            context.hints.older = self._older
         self._tasks: set[asyncio.Task[None]] = set()
         self._flushing = False
         self._other_loop: LoopThread | None = None
@@ -263,6 +270,7 @@ class _Run:
         layouts = self._context.layouts
         client = AgentClient(row.index, self._dispatcher, self._sites, self._options.max_tokens, layouts)
         calls = self._item_calls[row.index] = []
+        self._context.spans.item_started(row.index, self._dispatcher.elapsed)
         output, error = None, None
         try:
             with of_item(row.index):
@@ -273,9 +281,14 @@ class _Run:
             client.close()
             self._scheduler.finish_item(row.index)
         del self._item_calls[row.index]
+        self._context.spans.item_finished(row.index, self._dispatcher.elapsed, error)
         if not self._halted:  # else the item may have failed because the run did: --resume does it again
             row_out = ResultRow(row.index, row.values, output, error)
             await self._finish(FinishedItem(row_out, tuple(calls), self._elapsed))
+
+    def _older(self, item: int) -> int:
+        """How many running items started before this one: the dictionary has them in that order."""
+        return next((place for place, other in enumerate(self._item_calls) if other == item), 0)
 
     def _take_over(self) -> None:
         """The items that the resumed run had finished."""
@@ -372,6 +385,7 @@ class _Run:
 
     def _on_record(self, record: CallRecord) -> None:
         figures = CallFigures.of(record)
+        self._context.spans.call(record)
         if self._files.recorder is not None:
             self._files.recorder.write(record)
         if record.item is None:

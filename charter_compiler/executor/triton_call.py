@@ -299,6 +299,7 @@ class TritonClientCore:
             max_context=number("charter_max_context"),
             reports_cached_tokens=model.profile.reused_blocks in model.outputs,
             embedded=MARK in model.parameters,
+            kv_hint_actions=tuple(filter(None, model.parameters.get("charter_kv_hint_actions", "").split(","))),
         )
 
 

@@ -198,6 +198,8 @@ def infer_request(model: TritonModel, request: GenerationRequest, prompt: str, r
             put(name, [True])
     if model.profile.streaming in model.inputs:
         put(model.profile.streaming, [model.decoupled])
+    if request.kv_hints is not None:
+        message.parameters["kv_hints"].string_param = request.kv_hints
     if model.decoupled:
         # Without it the end of an answer shows only in the end of the call; with it, a truncated one can be told.
         message.parameters["triton_enable_empty_final_response"].bool_param = True

@@ -14,7 +14,8 @@ class GenerationRequest:
     ``timeout`` is in seconds, for the whole call. ``temperature`` ``None`` is the target's default, which for the
     embedded server and for Charter's own runs is greedy. ``response_format`` is OpenAI's: what the output is held to.
     ``tokens``: the prompt's ids where the caller has them, of the target's own tokenizer; a target that needs them need
-    not compute them again.
+    not compute them again. ``kv_hints``: an envelope of hints as JSON, for a target that announces actions; no answer
+    depends on it.
     """
 
     prompt: str | None = None
@@ -29,6 +30,7 @@ class GenerationRequest:
     timeout: float | None = None
     cache_id: int | None = None
     tokens: Sequence[int] | None = field(default=None, repr=False, compare=False)
+    kv_hints: str | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ class StreamChunk:
 class TargetFacts:
     """What a target says of itself. ``None`` where it does not say. ``engine`` is whose cache rules hold (``vllm``,
     else those of the embedded engine); ``model_path`` is where the server has its model, on its own machine;
-    ``simulated``: no model computes anything."""
+    ``simulated``: no model computes anything; ``kv_hint_actions``: actions of the KV hint envelope that it executes."""
 
     target: str
     model: str
@@ -81,6 +83,7 @@ class TargetFacts:
     engine: str | None = None
     model_path: str | None = None
     simulated: bool = False
+    kv_hint_actions: tuple[str, ...] = ()
 
     @property
     def greedy_by_default(self) -> bool:
