@@ -25,7 +25,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-exact bench-schedule bench-deployment check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-runtime bench-exact bench-schedule bench-deployment check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,14 @@ bench-exact: platform $(RUNTIME) weights ## exact passes change neither prompts 
 
 bench-schedule: platform $(RUNTIME) weights ## what the chosen order of calls saves where the cache is small
 	$(BIN)/python benchmarks/schedule/measure.py -o benchmarks/schedule/results.jsonl $(BENCH_ARGS)
+
+bench-runtime: platform $(TEST) $(PEER) weights ## vLLM with and without Charter, the simulated target at 100,000 items, the scheduler
+	$(PEER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/prediction/peer-requirements.txt
+	$(BIN)/python benchmarks/runtime/scheduler.py -o benchmarks/runtime/scheduler.jsonl
+	$(BIN)/python benchmarks/runtime/throughput.py -o benchmarks/runtime/throughput.jsonl
+	for part in as_written layout_in_agent nothing_shared ample_capacity; do \
+		$(BIN)/python benchmarks/runtime/vllm_comparison.py --part $$part -o benchmarks/runtime/vllm.jsonl $(BENCH_ARGS) || exit 1; \
+	done
 
 bench-memo: platform $(RUNTIME) weights ## a run again with 5% of its items changed
 	$(BIN)/python benchmarks/memo/incremental.py -o benchmarks/memo/incremental.jsonl $(BENCH_ARGS)

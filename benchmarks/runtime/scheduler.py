@@ -3,8 +3,8 @@
     python benchmarks/runtime/scheduler.py -o benchmarks/runtime/scheduler.jsonl
 
 Calls are submitted until so many wait; then each call that ends is followed by a new one. Measured is all that the run
-time asks for one call: ``may_start``, ``start_item``, ``submit``, ``ready``, ``on_first_token``, ``on_done``,
-``finish_item``.
+time asks for one call (``may_start``, ``start_item``, ``submit``, ``ready``, ``on_first_token``, ``on_done``,
+``finish_item``), as time of the processor, and of the clock, which other load of the machine lengthens.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from charter_compiler.executor.scheduler import Mode, ScheduledCall, make_scheduler
 
@@ -37,7 +38,7 @@ SHAPES: dict[str, Callable[[int], tuple[tuple[int, ...], int]]] = {
 
 
 def measure(shape: str, waiting: int, calls: int) -> dict[str, object]:
-    """Microseconds a call."""
+    """One line of the results."""
     make = SHAPES[shape]
     scheduler = make_scheduler(Mode.OPTIMIZED, 2 * waiting, None if shape == "blocks not known" else CAPACITY)
     keys, sent, times = itertools.count(), deque[ScheduledCall](), []
@@ -56,19 +57,31 @@ def measure(shape: str, waiting: int, calls: int) -> dict[str, object]:
     for _ in range(calls):
         call = sent.popleft()
         assert call.item is not None
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), time.thread_time()
         scheduler.on_first_token(call.key)
         ready = scheduler.ready()
         scheduler.on_done(call.key)
         scheduler.finish_item(call.item)
         submit()
         ready += scheduler.ready()
-        times.append(time.perf_counter() - start)
+        times.append((time.perf_counter() - start, time.thread_time() - cpu))
         sent.extend(ready)
-    p50, p99, most = np.percentile(times, [50, 99, 100])
-    figures = {"mean": np.mean(times), "p50": p50, "p99": p99, "max": most}
-    micro = {name: round(float(value) * 1e6, 1) for name, value in figures.items()}
-    return {"shape": shape, "waiting": waiting, "calls": calls, "in_flight": len(sent), "us_a_call": micro}
+    wall, own = np.array(times).T
+    return {
+        "shape": shape,
+        "waiting": waiting,
+        "calls": calls,
+        "in_flight": len(sent),
+        "cpu_us_a_call": figures(own),
+        "wall_us_a_call": figures(wall),
+    }
+
+
+def figures(seconds: NDArray[np.float64]) -> dict[str, float]:
+    """In microseconds."""
+    p50, p99, most = np.percentile(seconds, [50, 99, 100])
+    values = {"mean": np.mean(seconds), "p50": p50, "p99": p99, "max": most}
+    return {name: round(float(value) * 1e6, 1) for name, value in values.items()}
 
 
 def main() -> None:
@@ -86,7 +99,14 @@ def main() -> None:
                     "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
                 file.write(json.dumps(line) + "\n")
-                print(line["shape"], line["waiting"], line["in_flight"], line["us_a_call"], file=sys.stderr)
+                print(
+                    line["shape"],
+                    line["waiting"],
+                    line["in_flight"],
+                    line["cpu_us_a_call"],
+                    line["wall_us_a_call"],
+                    file=sys.stderr,
+                )
 
 
 if __name__ == "__main__":

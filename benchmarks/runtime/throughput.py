@@ -87,7 +87,7 @@ def main() -> None:
         inputs = Path(name) / "in.jsonl"
         write_inputs(inputs, args.items)
         observer = MemoryObserver(args.items)
-        load = os.getloadavg()[0]
+        load, cpu = os.getloadavg()[0], time.process_time()
         report = measured_run(
             RunRequest(
                 f"{AGENT}:ask",
@@ -99,6 +99,7 @@ def main() -> None:
             ),
             observer,
         )
+    cpu = time.process_time() - cpu
     if report.stopped is not None:
         raise report.stopped
     metrics = report.metrics
@@ -112,6 +113,7 @@ def main() -> None:
         "target": args.target,
         "wall_s": round(metrics.wall_s, 2),
         "calls_per_s": round(metrics.calls / metrics.wall_s),
+        "cpu_us_a_call": round(cpu / metrics.calls * 1e6),
         "samples": [asdict(sample) for sample in observer.samples],
         "machine": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
