@@ -84,7 +84,7 @@ class Line:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="F.jsonl", help="appended to")
-    parser.add_argument("--part", choices=PARTS, required=True)
+    parser.add_argument("--part", choices=PARTS, nargs="+", required=True, help="several: of one cache size")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--first-round", type=int, default=0, help="number of the first round, to go on with a file")
     parser.add_argument(
@@ -152,30 +152,39 @@ def now() -> str:
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends with this program
     args = arguments()
-    part = PARTS[args.part]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server ends with this program
+    parts = {name: PARTS[name] for name in args.part}
+    (blocks,) = {part.blocks for part in parts.values()}
     with tempfile.TemporaryDirectory() as temporary, args.output.open("a", encoding="utf-8") as results:
         folder = Path(temporary)
-        inputs = "".join(json.dumps(row) + "\n" for row in rows_of(part, args.items))
-        (folder / "in.jsonl").write_text(inputs, encoding="utf-8")
         weights = args.vllm_weights or folder / "weights"
         convert(args.vllm_python, find_model(), weights)
         start = time.perf_counter()
-        with serve(args.vllm_python, weights, block_size=args.block_size, blocks=part.blocks) as target:
+        with serve(args.vllm_python, weights, block_size=args.block_size, blocks=blocks) as target:
             print(f"server ready after {time.perf_counter() - start:.0f} s", file=sys.stderr)
-            plain = partial(measure_plain, part, args.part, target=target, args=args)
-            charter = partial(measure_charter, part, args.part, target=target, args=args, folder=folder)
-            plain_run(part.entry, list(rows_of(part, 2)), target, concurrency=2, max_tokens=2)  # the server's own start
+            plain_run(AS_WRITTEN, [{"document": "Start."}], target, concurrency=1, max_tokens=2)  # the server's own
             for number in range(args.first_round, args.first_round + args.rounds):
-                runs: dict[str, Callable[..., Line]] = {"plain": plain, "charter": charter}
-                for name in runs if number % 2 == 0 else reversed(runs):
-                    if args.only not in (None, name):
-                        continue
-                    reset(target)
-                    line = runs[name](number=number)
-                    print(json.dumps(asdict(line)), file=results, flush=True)
-                    print(line.part, line.round, line.run, f"{line.wall_s:.2f} s", line.hit_rate, file=sys.stderr)
+                for name, part in parts.items():
+                    for line in one_round(part, name, number, target, args, folder):
+                        print(json.dumps(asdict(line)), file=results, flush=True)
+                        print(line.part, line.round, line.run, f"{line.wall_s:.2f} s", line.hit_rate, file=sys.stderr)
+
+
+def one_round(
+    part: Part, name: str, number: int, target: str, args: argparse.Namespace, folder: Path
+) -> Iterator[Line]:
+    """Each kind once; every other round the other way round."""
+    inputs = "".join(json.dumps(row) + "\n" for row in rows_of(part, args.items))
+    (folder / "in.jsonl").write_text(inputs, encoding="utf-8")
+    runs: dict[str, Callable[[], Line]] = {
+        "plain": partial(measure_plain, part, name, number, target, args),
+        "charter": partial(measure_charter, part, name, number, target, args, folder),
+    }
+    for kind in runs if number % 2 == 0 else reversed(runs):
+        if args.only in (None, kind):
+            reset(target)
+            yield runs[kind]()
 
 
 if __name__ == "__main__":

@@ -143,10 +143,15 @@ class PassThroughScheduler:
 
 @dataclass(slots=True)
 class _LiveItem:
-    """An item between start and finish. ``footprint``: the most private blocks that its open calls needed at once."""
+    """An item between start and finish. ``footprint``: the most private blocks that its open calls needed at once;
+    ``blocks`` are those of them that have names, ``tail`` counts the others. ``admitted``: one of its calls has gone to
+    the target, which from then on has to hold them."""
 
     rank: int
     footprint: int = 0
+    blocks: frozenset[Hashable] = frozenset()
+    tail: int = 0
+    admitted: bool = False
     open_calls: dict[int, ScheduledCall] = field(default_factory=dict)
 
 
@@ -162,8 +167,9 @@ class PrefixScheduler:
       is mostly known to be cached goes before others that are not; but none is overtaken more than ``AGE_BOUND`` times.
     - *In flight*: never more than ``max_in_flight``, and fewer while the target turns calls away.
     - *Admission*: never above ``concurrency`` items; item by item, one starts only while the running items and it are
-      expected to fit, judged by the most blocks that the items so far needed at once. Stage by stage, an item's blocks
-      are not counted on to last until its next call.
+      expected to fit, judged by the most blocks that the items so far needed at once; and when its first call shows
+      that it does not fit beside those which have begun, the call waits until one of them is over. Stage by stage, an
+      item's blocks are not counted on to last until its next call.
 
     What is cached is known from the calls that passed here, forgotten in order of last use beyond the capacity. It
     steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
@@ -197,6 +203,10 @@ class PrefixScheduler:
         self._behind: dict[int, list[_Entry]] = {}
         self._overtaken: dict[int, int] = {}
         self._entries: dict[int, _Entry] = {}
+        self._parked: list[_Entry] = []
+        self._items_return = False  # whether an item was seen that makes more than one call
+        self._admitted_items = self._admitted_tails = 0
+        self._admitted_blocks: Counter[Hashable] = Counter()
 
     # Items
 
@@ -230,6 +240,8 @@ class PrefixScheduler:
     def finish_item(self, item: int) -> None:
         state = self._live.pop(item)
         self._resize(state.footprint, None)
+        if state.admitted:
+            self._admit(state, -1)
         self._finished += 1
         self._sized += state.footprint > 0
         self._finished_blocks += state.footprint
@@ -250,24 +262,45 @@ class PrefixScheduler:
             self._constant.update(call.blocks)
         else:
             item = self._live[call.item]
+            self._items_return = self._items_return or item.footprint > 0
             rank = item.rank
             item.open_calls[call.key] = call
             # A call larger than the cache is refused by the target; it says nothing of what items need.
-            needed = self._private_blocks(item)
-            footprint = max(item.footprint, needed if self._capacity is None else min(needed, self._capacity))
-            self._resize(item.footprint, footprint)
-            item.footprint = footprint
+            self._measure(item)
         entry = (call.stage if self._by_stage else 0, rank if call.rank is None else call.rank, call.key)
         self._entries[call.key] = entry
         heapq.heappush(self._queue, entry)
 
-    def _private_blocks(self, item: _LiveItem) -> int:
+    def _measure(self, item: _LiveItem) -> None:
+        """What the item's open calls need together, if it is more than they ever did."""
         blocks = {block for call in item.open_calls.values() for block in call.blocks} - self._constant
-        return len(blocks) + sum(call.tail_blocks for call in item.open_calls.values())
+        tail = sum(call.tail_blocks for call in item.open_calls.values())
+        needed = len(blocks) + tail
+        footprint = needed if self._capacity is None else min(needed, self._capacity)
+        if footprint <= item.footprint:
+            return
+        self._resize(item.footprint, footprint)
+        if item.admitted:
+            self._admit(item, -1)
+        item.footprint, item.blocks, item.tail = footprint, frozenset(blocks), tail
+        if item.admitted:
+            self._admit(item, 1)
+
+    def _admit(self, item: _LiveItem, sign: int) -> None:
+        """Count the item among those that the target has to hold, or no more."""
+        self._admitted_items += sign
+        self._admitted_tails += sign * item.tail
+        counts = self._admitted_blocks
+        for block in item.blocks:
+            counts[block] += sign
+            if not counts[block]:
+                del counts[block]
 
     def ready(self) -> list[ScheduledCall]:
         out: list[ScheduledCall] = []
-        while self._queue and self._limit.allows(len(self._in_flight)):
+        while self._limit.allows(len(self._in_flight)):
+            if self._parked and self._may_begin(self._parked[0]):
+                heapq.heappush(self._queue, heapq.heappop(self._parked))
             entry = self._next()
             if entry is None:
                 break
@@ -290,6 +323,9 @@ class PrefixScheduler:
             if leader is not None:
                 self._behind.setdefault(leader, []).append(entry)
                 continue
+            if not self._is_next_to_begin(entry, call) or not self._may_begin(entry):
+                heapq.heappush(self._parked, entry)
+                continue
             if 2 * cold >= len(call.blocks) and self._fits(call):
                 chosen = entry
                 break
@@ -308,6 +344,24 @@ class PrefixScheduler:
             heapq.heappush(self._queue, entry)
         return chosen
 
+    def _is_next_to_begin(self, entry: _Entry, call: ScheduledCall) -> bool:
+        """Whether no item that has not begun stands before this call's, if that has not begun either."""
+        item = None if call.item is None else self._live.get(call.item)
+        return item is None or item.admitted or not self._parked or entry < self._parked[0]
+
+    def _may_begin(self, entry: _Entry) -> bool:
+        """Whether the call's item has begun, or fits beside those that have."""
+        call = self._calls.get(entry[-1])
+        item = None if call is None or call.item is None else self._live.get(call.item)
+        if item is None or item.admitted or self._capacity is None or self._by_stage or not self._admitted_items:
+            return True
+        new = sum(1 for block in item.blocks if block not in self._admitted_blocks) + item.tail
+        held = len(self._admitted_blocks) + self._admitted_tails
+        # Engines evict what was used longest ago. So that a new item evicts what is left of those that are over, and
+        # not what one between two calls will need, there is room for one item more.
+        spare = new if self._items_return else 0
+        return held + new + spare <= self._capacity - len(self._constant)
+
     def _cold_from(self, call: ScheduledCall) -> int:
         """How many of its leading blocks are known to be cached."""
         blocks = call.blocks
@@ -320,6 +374,10 @@ class PrefixScheduler:
         return len(self._held_blocks) + self._tail_blocks + new <= self._capacity
 
     def _dispatch(self, call: ScheduledCall) -> None:
+        item = None if call.item is None else self._live.get(call.item)
+        if item is not None and not item.admitted:
+            item.admitted = True
+            self._admit(item, 1)
         self._in_flight[call.key] = call
         self._held_blocks.update(call.blocks)
         self._tail_blocks += call.tail_blocks

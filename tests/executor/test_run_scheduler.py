@@ -62,7 +62,7 @@ def test_the_item_that_started_first_goes_first() -> None:
 
 
 def test_calls_in_flight_stay_within_the_capacity_and_shared_blocks_count_once() -> None:
-    scheduler = PrefixScheduler(concurrency=3, capacity_blocks=5)
+    scheduler = PrefixScheduler(concurrency=3, capacity_blocks=7)
     for item in range(3):
         scheduler.start_item(item)
     scheduler.submit(ScheduledCall(0, 0, blocks=("s",)))
@@ -71,8 +71,10 @@ def test_calls_in_flight_stay_within_the_capacity_and_shared_blocks_count_once()
     scheduler.on_done(0)
     for item in range(3):
         scheduler.submit(ScheduledCall(1 + item, item, blocks=("s", f"own{item}"), tail_blocks=1))
-    assert keys(scheduler.ready()) == [1, 2]  # 1 shared + 2 * (1 own + 1 tail) = 5
+    assert keys(scheduler.ready()) == [1, 2]  # 1 shared + 2 * (1 own + 1 tail) = 5, and 2 to spare
     scheduler.on_done(1)
+    assert keys(scheduler.ready()) == [], "item 0 may make another call"
+    scheduler.finish_item(0)
     assert keys(scheduler.ready()) == [3]
 
 
@@ -254,3 +256,28 @@ def test_a_group_bounds_the_items_in_flight_within_what_the_run_allows() -> None
     scheduler = make_scheduler(Mode.OPTIMIZED, 16, None, Schedule(group=1))
     scheduler.start_item(0)
     assert not scheduler.may_start()
+
+
+def test_items_that_are_larger_than_the_first_wait_until_there_is_room_for_them() -> None:
+    scheduler = PrefixScheduler(concurrency=8, capacity_blocks=30)
+    scheduler.start_item(0)
+    scheduler.submit(ScheduledCall(0, 0, ((0, 0), (0, 1))))
+    assert keys(scheduler.ready()) == [0]
+    for item in range(1, 8):
+        assert scheduler.may_start(), "judged by the first item, all fit"
+        scheduler.start_item(item)
+    for item in range(1, 8):
+        scheduler.submit(ScheduledCall(item, item, tuple((item, block) for block in range(10))))
+    assert keys(scheduler.ready()) == [1, 2], "2 + 10 + 10 of 30 blocks"
+    for key in (0, 1, 2):
+        scheduler.on_first_token(key)
+        scheduler.on_done(key)
+    assert keys(scheduler.ready()) == [], "their items may go on, and find their blocks"
+    scheduler.submit(ScheduledCall(8, 1, tuple((1, block) for block in range(10)), 1))
+    assert keys(scheduler.ready()) == [8]
+    scheduler.finish_item(0)
+    assert keys(scheduler.ready()) == [], "10 more, and 10 to spare, since items make more than one call"
+    scheduler.on_done(8)
+    scheduler.finish_item(1)
+    scheduler.finish_item(2)
+    assert keys(scheduler.ready()) == [3, 4]
