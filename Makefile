@@ -25,7 +25,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-runtime bench-exact bench-schedule bench-deployment check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-runtime bench-exact bench-schedule bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,12 @@ bench-runtime: platform $(TEST) $(PEER) weights ## vLLM with and without Charter
 	for part in as_written layout_in_agent nothing_shared ample_capacity; do \
 		$(BIN)/python benchmarks/runtime/vllm_comparison.py --part $$part -o benchmarks/runtime/vllm.jsonl $(BENCH_ARGS) || exit 1; \
 	done
+
+bench-compiler: $(TEST) ## the compiler itself: start-up, front end, memory, simulation, scheduler
+	$(BIN)/python benchmarks/compiler/measure.py -o benchmarks/compiler/results.jsonl $(BENCH_ARGS)
+
+benchmarks-page: $(TEST) ## BENCHMARKS.md, from the raw data in benchmarks/
+	$(BIN)/python benchmarks/page/page.py
 
 bench-memo: platform $(RUNTIME) weights ## a run again with 5% of its items changed
 	$(BIN)/python benchmarks/memo/incremental.py -o benchmarks/memo/incremental.jsonl $(BENCH_ARGS)

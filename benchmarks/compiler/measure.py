@@ -3,8 +3,8 @@
     python benchmarks/compiler/measure.py -o benchmarks/compiler/results.jsonl [--rounds N] [--short]
 
 Repetitions are interleaved: each round measures every case once. The first line holds the conditions, each other line
-is one measurement, with the failed ones. ``processor_s`` is the time that the processor worked for it, ``wall_s`` what a
-clock saw. ``benchmarks/page.py`` makes medians and spreads of them.
+is one measurement, with the failed ones. ``processor_s`` is the time that the processor worked for it, ``wall_s`` what
+a clock saw. ``benchmarks/page/page.py`` makes medians and spreads of them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTRY = f"{ROOT / 'examples/agents/document_processor.py'}:DocumentProcessor.process"
 DOCUMENTS = ROOT / "examples" / "data" / "documents.jsonl"
 SEED = 20
-PACKAGES = ("jinja2", "rich", "networkx")
+PACKAGES = ("jinja2", "rich")
 """Of this environment, as code that no agent is in."""
 Case = Callable[[], dict[str, Any]]
 
@@ -119,21 +119,24 @@ def cases(folder: Path, short: bool) -> Iterator[tuple[str, str, Case]]:
     """Benchmark, case and work."""
     yield "start-up", "python alone", lambda: command("-c", "pass")
     yield "start-up", "charter --help", lambda: command("-m", "charter_compiler.cli.main", "--help")
-    yield "start-up", "charter run --help", lambda: command("-m", "charter_compiler.cli.main", "run", "--help")
-    projects = [write_project(folder, size, SEED) for size in ((20, 40) if short else (100, 200, 400, 800))]
+    if not short:
+        yield "start-up", "charter run --help", lambda: command("-m", "charter_compiler.cli.main", "run", "--help")
+    projects = [write_project(folder, size, SEED) for size in ((40,) if short else (50, 100, 200, 400))]
     specs = [] if short else [importlib.util.find_spec(name) for name in PACKAGES]
     installed = [Path(spec.origin).parent for spec in specs if spec is not None and spec.origin is not None]
     for project in (*projects, *installed):
         yield "ast.parse", project.name, lambda project=project: timed(lambda: plain_parse(project))
         yield "front end", project.name, lambda project=project: timed(lambda: front_end(project))
         yield "memory", project.name, lambda project=project: plain_counts(project) | peak_memory(project)
-    yield "memory", "nothing parsed", lambda: peak_memory(folder / "none")
+    if not short:
+        yield "memory", "nothing parsed", lambda: peak_memory(folder / "none")
     for items in (2,) if short else (8, 16, 32):
         yield "prediction", f"{items} documents", lambda items=items: timed(lambda: prediction(items))
-    requests = 500 if short else 20_000
+    requests = 500 if short else 10_000
     trace = parse_trace(iter(trace_lines(requests, SEED)), 16, "generated")
     blocks = sum(json.loads(line)["input_length"] // 16 for line in trace_lines(requests, SEED))
-    for engine in (Engine.VLLM, Engine.TRTLLM, Engine.SGLANG, Engine.LLAMACPP):
+    engines = (Engine.VLLM, Engine.TRTLLM, Engine.SGLANG, Engine.LLAMACPP)
+    for engine in engines[:1] if short else engines:
 
         def simulated(engine: Engine = engine) -> dict[str, Any]:
             found = simulate_trace(trace, SimulationRequest(engine, 4096))

@@ -75,3 +75,16 @@ def prices(text: str) -> Prices:
     if not all(value >= 0 and math.isfinite(value) for value in (prompt, cached, output)):
         raise argparse.ArgumentTypeError(f"'{text}' holds a price below 0")
     return Prices(prompt, cached, output)
+
+
+def add_price_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the user pays: only with these does a report speak of money."""
+    parser.add_argument(
+        "--price-per-hour", type=amount, metavar="X", help="of the machine behind the target, for the report"
+    )
+    parser.add_argument(
+        "--prices",
+        type=prices,
+        metavar="P,C,O",
+        help="money for a million tokens of prompt, of prompt out of the cache, and of output",
+    )

@@ -24,7 +24,7 @@ from charter_compiler.api.layout_gate import (
 from charter_compiler.api.layout_metrics import BUILT_IN
 from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.prediction_details import SizingRequest
-from charter_compiler.cli.arguments import amount, natural, positive, prices
+from charter_compiler.cli.arguments import add_price_arguments, natural, positive
 from charter_compiler.cli.details import print_details
 from charter_compiler.config.target import EngineName
 from charter_compiler.diagnostics.errors import UsageError
@@ -103,15 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kv-dtype", choices=[str(dtype) for dtype in KVDtype], help="with --size: how KV is stored (the model's own)"
     )
-    parser.add_argument(
-        "--price-per-hour", type=amount, metavar="X", help="of the machine behind the target, for the report"
-    )
-    parser.add_argument(
-        "--prices",
-        type=prices,
-        metavar="PROMPT,CACHED,OUTPUT",
-        help="money for a million tokens of each kind, for the report",
-    )
+    add_price_arguments(parser)
     parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
     parser.add_argument("--diff", action="store_true", help="with --layout: print what changes in the agent's source")

@@ -12,7 +12,7 @@ from rich.table import Table
 from charter_compiler.api.measured_run import PredictWhen, RunRequest, measured_run
 from charter_compiler.api.memo import MemoOptions
 from charter_compiler.api.run_report import RunReport
-from charter_compiler.cli.arguments import amount, days, natural, positive, prices, seconds
+from charter_compiler.cli.arguments import add_price_arguments, amount, days, natural, positive, seconds
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
 from charter_compiler.executor.budget import Budget
@@ -71,12 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-cost", type=amount, metavar="X", help="start no more items after that much money, by --prices"
     )
-    parser.add_argument(
-        "--prices",
-        type=prices,
-        metavar="P,C,O",
-        help="money for a million tokens of prompt, of prompt out of the cache, and of output",
-    )
+    add_price_arguments(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
     parser.add_argument(
         "--hints", action="store_true", help="send the plan's hints (retain, release, ...) to a target that takes them"
@@ -90,9 +85,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE.html",
         help="write a report: predicted and measured, timeline, where tokens go; FILE.json beside it (records calls)",
-    )
-    parser.add_argument(
-        "--price-per-hour", type=amount, metavar="X", help="of the machine behind the target, for the report"
     )
     parser.add_argument(
         "--no-memo", action="store_true", help="neither answer calls from the memo store nor keep answers there"

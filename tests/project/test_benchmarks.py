@@ -31,6 +31,32 @@ def test_the_page_of_predicted_and_measured_rates_is_what_the_results_say() -> N
     assert page.count("**(outside)**") == len(outside)
 
 
+def in_folder(monkeypatch: pytest.MonkeyPatch, folder: str, name: str) -> ModuleType:
+    """A script that imports its neighbours, as Python sees it when it is started."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / folder))
+    return load(folder, name)
+
+
+def test_the_page_of_benchmarks_is_what_the_raw_data_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = in_folder(monkeypatch, "page", "page")
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert text == page.page(), "run: make benchmarks-page"
+    missing = [name for name in page.raw_files() if f"(benchmarks/{name})" not in text]
+    assert missing == []
+
+
+def test_the_compiler_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    measure = in_folder(monkeypatch, "compiler", "measure")
+    output = tmp_path / "out.jsonl"
+    assert measure.main(["--rounds", "1", "--short", "-o", str(output)]) == 0
+    conditions, *rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+    assert conditions["seed"] == measure.SEED
+    assert [row for row in rows if "error" in row] == []
+    (parsed,) = [row for row in rows if (row["benchmark"], row["case"]) == ("front end", "project40")]
+    assert (parsed["files"], parsed["calls"], parsed["failed_files"]) == (41, 40, 0)
+    assert {row["calls"] for row in rows if row["benchmark"] == "scheduler"} == {150}
+
+
 def test_the_workloads_are_all_the_example_agents() -> None:
     workloads = load("prediction", "workloads").WORKLOADS
     assert {Path(w.path.rpartition(":")[0]) for w in workloads} == set((ROOT / "examples" / "agents").glob("*.py"))
