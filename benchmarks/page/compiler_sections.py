@@ -111,10 +111,11 @@ SECTIONS = (
         "`charter --help` under 0.3 s; the front end linear in the size of a project and at most 10 times `ast.parse`; "
         "scheduling under 1 ms a call.",
         compiler,
-        "The front end reads a statement that can matter several times, so that code full of model calls, as the "
-        "generated projects are, costs more beside `ast.parse` than libraries do. `charter run --help` imports the "
-        "whole run time; `charter --help` imports none of it. Processor seconds are compared, since other work ran on "
-        "the machine.",
+        "The machine had seven times as many processes to run as cores (load average above): by the clock `charter "
+        "--help` then waits for a core more than it works, and processor seconds are what to compare. `charter run "
+        "--help` imports the whole run time, `charter --help` none of it. The front end reads a statement that can "
+        "matter several times, so that code full of model calls, as the generated projects are, costs more beside "
+        "`ast.parse` than libraries do; a call is followed through more modules in a larger project.",
     ),
     Section(
         "Front end against labels",
