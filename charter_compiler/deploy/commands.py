@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -84,7 +85,7 @@ def _run_benchmarks(args: argparse.Namespace) -> int:
     with TemporaryDirectory(prefix="charter-bench-") as folder:
         result = run_benchmark(settings, server, names, iterations, Path(folder), tell)
     found = benchmark_report.tables(result)
-    plain = Console(width=200, record=True, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    plain = Console(width=200, file=io.StringIO(), record=True)
     for table in found:
         console.print(table)
         plain.print(table)
@@ -100,15 +101,14 @@ def _run_benchmarks(args: argparse.Namespace) -> int:
 
 def _parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
-    environment = "environment: CHARTER_LAMBDA"
     parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="settings (%(default)s)")
     for name, what in (("url", "gRPC, host:port"), ("http-url", "HTTP"), ("metrics-url", "metrics")):
-        variable = f"{environment}_{name.upper().replace('-', '_')}"
+        variable = f"CHARTER_LAMBDA_{name.upper().replace('-', '_')}"
         parser.add_argument(
             f"--{name}",
             metavar="URL",
-            default=os.environ.get(variable.removeprefix("environment: ")),
-            help=f"address of the server ({what}) in place of the settings' ({variable})",
+            default=os.environ.get(variable),
+            help=f"address of the server ({what}) in place of the settings' (environment: {variable})",
         )
     parser.add_argument("--tokenizer", metavar="SPEC", help="the served model's tokenizer, in place of the settings'")
     parser.add_argument(

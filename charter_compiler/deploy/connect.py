@@ -109,9 +109,7 @@ def connect(settings: Settings) -> Server:
         with make_client(connection, name, size) as client:
             health = client.health_check()
             if health:
-                return Server(
-                    connection, name, health.version or "", client.facts(), size, _tokenizer(connection, connection.url)
-                )
+                return Server(connection, name, health.version or "", client.facts(), size, _tokenizer(connection))
             reason = reason or health.reason
     raise TargetUnavailableError(
         f"no model of {', '.join(names)} is ready: {reason}",
@@ -120,11 +118,11 @@ def connect(settings: Settings) -> Server:
     )
 
 
-def _tokenizer(connection: Connection, url: str) -> Tokenizer | None:
+def _tokenizer(connection: Connection) -> Tokenizer | None:
     """The one that is named, else that of an embedded server."""
     if connection.tokenizer is not None:
         return load_tokenizer(connection.tokenizer)
-    info = find_running(url)
+    info = find_running(connection.url)
     return None if info is None else served_tokenizer(info, None)
 
 
