@@ -59,6 +59,10 @@ SIMULATED = (
 
 PATIENCE = 60.0
 """Seconds that a target which was not started here may be away: somebody may be restarting it."""
+ELSEWHERE = (
+    "no call went through this run: the agent's own client is told another address in the code, or is none that finds "
+    "its server by OPENAI_BASE_URL or ANTHROPIC_BASE_URL"
+)
 LENGTH_ROWS = 200
 """Rows that the layout looks at for the values' lengths."""
 
@@ -259,6 +263,9 @@ async def _run(
             rows = stack.enter_context(RowWriter(request.output))
             outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)
         observer.finished()
+        made = outcome.tally.calls + outcome.tally.memoized
+        if listener is not None and outcome.tally.items > outcome.tally.failed and not made:
+            notes = [*notes, ELSEWHERE]
         if context.memo is not None:
             notes = [*notes, *memo_notes(context.memo)]
         stopped = None if outcome.stopped is None else await asyncio.to_thread(target.explain, outcome.stopped)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from charter_compiler.executor.calls import AgentCall
+from charter_compiler.executor.answers import is_repeatable
+from charter_compiler.executor.calls import AgentCall, CallRecord
 from charter_compiler.executor.journal import AnsweredCall, Journal, JournalState
 from charter_compiler.executor.metrics import CallFigures
 from charter_compiler.executor.types import GenerationResult
@@ -15,8 +16,9 @@ class AnsweredCalls:
     otherwise is sent. Of equal calls of one item each answer is given once.
     """
 
-    def __init__(self, journal: Journal, state: JournalState) -> None:
+    def __init__(self, journal: Journal, state: JournalState, *, greedy_by_default: bool) -> None:
         self._journal = journal
+        self._greedy_by_default = greedy_by_default
         self._earlier = state.calls
 
     def take(self, call: AgentCall, asked: bytes) -> tuple[GenerationResult, CallFigures] | None:
@@ -34,9 +36,12 @@ class AnsweredCalls:
         """The item has finished."""
         self._earlier.pop(item, None)
 
-    async def keep(self, item: int, asked: bytes, result: GenerationResult, figures: CallFigures) -> None:
+    async def keep(self, item: int, asked: bytes, record: CallRecord) -> None:
         """Make an answer durable. Raises OutputError."""
-        await self._journal.call(AnsweredCall(item, asked.hex(), result.text, result.finish_reason, figures))
+        result = record.result
+        again = is_repeatable(record.request, greedy_by_default=self._greedy_by_default)
+        answered = AnsweredCall(item, asked.hex(), result.text, result.finish_reason, CallFigures.of(record), again)
+        await self._journal.call(answered)
 
 
 def _result(answered: AnsweredCall, call: AgentCall) -> GenerationResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -31,14 +31,14 @@ class CallSite:
 
 @dataclass(frozen=True, slots=True)
 class AgentCall:
-    """``ordinal`` counts the calls of one item from 0, in the order in which the agent made them. ``rank``: its place
-    in line, where that is not its item's."""
+    """``ordinal`` counts the calls of one item from 0, in the order in which the agent made them. ``rank``: gives it
+    its place in line when it goes to the scheduler, where that is not its item's."""
 
     item: int
     ordinal: int
     site: CallSite | None
     request: GenerationRequest
-    rank: float | None = None
+    rank: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

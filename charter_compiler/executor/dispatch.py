@@ -36,6 +36,8 @@ FATAL = (TargetUnavailableError, AuthenticationError, UnknownModelError)
 
 OUTAGE_PROBE = 1.0
 """Seconds between two tries of a target that is away; a client's own retries come on top."""
+LONGEST_PAUSE = 300.0
+"""Seconds that the run waits at most where a target turns calls away."""
 OVERLOADS = 20
 """How often one call may be turned away before it fails."""
 
@@ -134,9 +136,11 @@ class Dispatcher:
     async def acall(self, call: AgentCall, on_text: Callable[[str], None] | None = None) -> GenerationResult:
         """See ``CallBackend``. ``on_text`` is told of each piece of the answer that the target sends; of an answer that
         was there already it is told nothing."""
+        if asyncio.get_running_loop() is not self._loop:  # an agent in a loop of its own
+            coming = asyncio.run_coroutine_threadsafe(self.acall(call, on_text), self._loop)
+            return await asyncio.wrap_future(coming)
         submitted = self.elapsed
-        if self._closed:
-            raise RequestCancelledError("the run has ended")
+        self._check_open()
         asked = request_digest(call.request)
         if self._answered is not None and (earlier := self._answered.take(call, asked)) is not None:
             result, figures = earlier
@@ -157,6 +161,7 @@ class Dispatcher:
         self, call: AgentCall, asked: bytes, submitted: float, on_text: Callable[[str], None] | None
     ) -> GenerationResult:
         """From the memo store, else from the target."""
+        self._check_open()
         memo, tokens = self._memo, await self._encoder.tokens(call.request)
         key = None if memo is None else memo.key(call.request, tokens)
         stored = None if memo is None or key is None else await memo.get(key)
@@ -173,19 +178,22 @@ class Dispatcher:
             await memo.put(key, record.result)
         return record.result
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RequestCancelledError("the run has ended")
+
     async def _keep(self, asked: bytes, record: CallRecord) -> None:
         """Answers of the memo store are durable already."""
         if self._answered is None or record.item is None:
             return
         try:
-            await self._answered.keep(record.item, asked, record.result, CallFigures.of(record))
+            await self._answered.keep(record.item, asked, record)
         except CharterError as error:
             self._on_fatal(error)
             raise
 
     def _report_memoized(self, call: AgentCall, result: GenerationResult, submitted: float) -> CallRecord:
-        if self._closed:
-            raise RequestCancelledError("the run has ended")
+        self._check_open()
         now = self.elapsed
         times = (submitted, now, None, now)
         record = CallRecord(call.item, call.ordinal, call.site, call.request, result, *times, None, memoized=True)
@@ -218,15 +226,14 @@ class Dispatcher:
         tokens: list[int] | None,
         submitted: float,
         on_text: Callable[[str], None] | None = None,
-        rank: float | None = None,
+        rank: Callable[[], float] | None = None,
     ) -> CallRecord:
-        if self._closed:
-            raise RequestCancelledError("the run has ended")
+        self._check_open()
         task = asyncio.current_task()
         assert task is not None
         key = next(self._keys)
         scheduled = self._prompts.scheduled(key, item, ordinal, tokens, request.max_tokens)
-        self._scheduler.submit(scheduled if rank is None else replace(scheduled, rank=rank))
+        self._scheduler.submit(scheduled if rank is None else replace(scheduled, rank=rank()))
         go = self._waiting[key] = self._loop.create_future()
         self._pump()
         self._open.add(task)
@@ -264,15 +271,17 @@ class Dispatcher:
         """Send the call, and again while the target turns it away or is away: not before its time, nor any other call.
 
         An answer that was cut off is asked for anew, unless somebody has seen a part of it."""
-        for turn in itertools.count():
+        overloads = 0
+        while True:
             heard: list[str] = []
             try:
                 return await self._stream(key, request, None if on_text is None else _both(heard.append, on_text))
             except (TargetOverloadedError, TargetUnavailableError) as error:
-                wait = None if heard else self._wait_after(error, turn)
+                wait = None if heard else self._wait_after(error, overloads)
+                overloads += isinstance(error, TargetOverloadedError)
                 if isinstance(error, TargetOverloadedError):
                     self._scheduler.on_overload(key)
-                    self._pause(wait or error.retry_after or 0.0)
+                    self._pause(min(wait or error.retry_after or 0.0, LONGEST_PAUSE))
                 elif wait is not None:
                     self._scheduler.on_outage(key)
                     self._pause(wait)
@@ -281,12 +290,13 @@ class Dispatcher:
                 go = self._waiting[key] = self._loop.create_future()
                 self._pump()
                 await go
-        raise AssertionError("unreachable")
 
-    def _wait_after(self, error: TargetOverloadedError | TargetUnavailableError, turn: int) -> float | None:
-        """Seconds until the call is sent again; ``None`` where it is not."""
+    def _wait_after(self, error: TargetOverloadedError | TargetUnavailableError, overloads: int) -> float | None:
+        """Seconds until the call is sent again; ``None`` where it is not: a target that wants a longer pause than
+        ``LONGEST_PAUSE`` is not waited for in silence."""
         if isinstance(error, TargetOverloadedError):
-            return self._backoff.delay(error, turn, None)
+            self._away_since = None
+            return self._backoff.delay(error, overloads, LONGEST_PAUSE)
         if self._away_since is None:
             self._away_since = self.elapsed
         return OUTAGE_PROBE if self.elapsed - self._away_since < self._patience else None

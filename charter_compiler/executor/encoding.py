@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from charter_compiler.diagnostics.errors import RequestCancelledError
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.types import GenerationRequest
 
@@ -26,11 +27,14 @@ class PromptEncoder:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="charter-tokens")
         self._waiting: list[_Waiting] = []
         self._worker: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def tokens(self, request: GenerationRequest) -> list[int] | None:
-        """As ``PromptTokens.tokens``. Raises what it does."""
+        """As ``PromptTokens.tokens``. Raises what it does, and RequestCancelledError once it is closed."""
         if not self._prompts.known:
             return None
+        if self._closed:
+            raise RequestCancelledError("the run has ended")
         loop = asyncio.get_running_loop()
         waiting = _Waiting(request, loop.create_future())
         self._waiting.append(waiting)
@@ -39,8 +43,11 @@ class PromptEncoder:
         return await waiting.tokens
 
     def close(self) -> None:
-        """End the thread. Nothing may be asked for any more."""
+        """End the thread; who still waits is told that the run has ended."""
+        self._closed = True
         self._thread.shutdown(wait=False)
+        self._settle(self._waiting, RequestCancelledError("the run has ended"))
+        self._waiting = []
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
@@ -48,16 +55,24 @@ class PromptEncoder:
             while self._waiting:
                 batch, self._waiting = self._waiting, []
                 requests = [one.request for one in batch]
-                results = await loop.run_in_executor(self._thread, self._encode, requests)
+                try:
+                    results = await loop.run_in_executor(self._thread, self._encode, requests)
+                except RuntimeError:  # the thread has ended
+                    self._settle(batch, RequestCancelledError("the run has ended"))
+                    continue
                 for one, result in zip(batch, results, strict=True):
-                    if one.tokens.done():  # its call was given up
-                        continue
-                    if isinstance(result, Exception):
-                        one.tokens.set_exception(result)
-                    else:
-                        one.tokens.set_result(result)
+                    self._settle([one], result)
         finally:
             self._worker = None
+
+    def _settle(self, batch: Sequence[_Waiting], result: list[int] | Exception | None) -> None:
+        for one in batch:
+            if one.tokens.done():  # its call was given up
+                continue
+            if isinstance(result, Exception):
+                one.tokens.set_exception(result)
+            else:
+                one.tokens.set_result(result)
 
     def _encode(self, requests: Sequence[GenerationRequest]) -> list[list[int] | Exception | None]:
         try:

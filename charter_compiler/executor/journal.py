@@ -44,19 +44,21 @@ class FinishedItem:
 @dataclass(frozen=True, slots=True)
 class AnsweredCall:
     """A call of the journal: the item that made it, what it asked (``answers.request_digest``, in hex), the answer, and
-    its figures."""
+    its figures; ``repeatable``: the same question is meant to have the same answer."""
 
     item: int
     asked: str
     text: str
     finish_reason: str | None
     figures: CallFigures
+    repeatable: bool
 
 
 @dataclass(slots=True)
 class JournalState:
     """What an earlier run left: ``items`` by index, without failed ones, so that a resumed run tries those again;
-    ``calls`` by item, those that were answered in items that did not finish, or failed.
+    ``calls`` by item, those that were answered in items that did not finish; of failed ones, those that would be
+    answered the same again.
 
     ``resumed``: there was an earlier run, even if it finished nothing.
     """
@@ -100,9 +102,13 @@ class Journal:
         Raises:
             UsageError: another process writes it.
         """
-        _refuse_second_writer(path)
-        file = open_private(path)
-        _lock(path, file)
+        file = open_private(path, keep=True)
+        try:
+            _lock(path, file)
+            os.ftruncate(file.fileno(), 0)
+        except BaseException:
+            file.close()
+            raise
         journal = cls(path, file)
         journal._commit(json.dumps({"journal": VERSION, "run": dict(identity)}, ensure_ascii=False) + "\n")
         return journal
@@ -115,12 +121,13 @@ class Journal:
             UsageError: there is none, it is damaged, another process writes it, or it belongs to another run (other
                 agent, inputs or options).
         """
-        state, length = _read(path, identity)
-        state.resumed = True
+        check_journal(path, identity)
         try:
             file = path.open("r+", encoding="utf-8", errors=UNENCODABLE)
             try:
-                _lock(path, file)
+                _lock(path, file)  # and only now is read what nobody can change any more
+                state, length = _read(path, identity)
+                state.resumed = True
                 os.ftruncate(file.fileno(), length)
                 os.lseek(file.fileno(), length, os.SEEK_SET)
             except BaseException:
@@ -144,7 +151,7 @@ class Journal:
     def call(self, answered: AnsweredCall) -> asyncio.Future[None]:
         """An answer, before the agent has it."""
         value = {
-            "call": [answered.item, answered.asked, answered.text, answered.finish_reason],
+            "call": [answered.item, answered.asked, answered.text, answered.finish_reason, answered.repeatable],
             "figures": figures_to_json(answered.figures),
         }
         return self._append(json.dumps(value, ensure_ascii=False))
@@ -209,17 +216,6 @@ def figures_to_json(figures: CallFigures) -> dict[str, Any]:
     return {name: getattr(figures, name) for name in CallFigures.__slots__}
 
 
-def _refuse_second_writer(path: Path) -> None:
-    """Before the file is emptied."""
-    try:
-        with path.open("r+", encoding="utf-8") as file:
-            _lock(path, file)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
 def _lock(path: Path, file: TextIO) -> None:
     """Held until the file is closed, by whatever end of the process. Raises UsageError where another holds it."""
     if sys.platform == "win32":
@@ -278,11 +274,13 @@ def _apply(state: JournalState, line: Mapping[str, Any]) -> None:
         state.warm_ups += tuple(CallFigures(**call) for call in line["warm_ups"])
         return
     if "call" in line:
-        item, asked, text, finish_reason = line["call"]
+        item, asked, text, finish_reason, repeatable = line["call"]
         figures = CallFigures(**line["figures"])
-        state.calls[item].append(AnsweredCall(item, asked, text, finish_reason, figures))
+        state.calls[item].append(AnsweredCall(item, asked, text, finish_reason, figures, repeatable))
         return
     row = ResultRow.from_json(line["row"])
+    if row.error is not None:  # another sample may not fail
+        state.calls[row.index] = [answered for answered in state.calls[row.index] if answered.repeatable]
     if row.error is None:
         state.calls.pop(row.index, None)
         state.items[row.index] = FinishedItem(

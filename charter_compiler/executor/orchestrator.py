@@ -153,7 +153,7 @@ class _Run:
             self._tally.totals.attainable = None
         elif context.tokenizer is not None and facts.tokens_per_block is not None:
             unbounded = UnboundedCache(facts.tokens_per_block)
-        self._answered = AnsweredCalls(files.journal, context.resumed)
+        self._answered = AnsweredCalls(files.journal, context.resumed, greedy_by_default=facts.greedy_by_default)
         self._dispatcher = Dispatcher(
             target,
             self._scheduler,
@@ -275,8 +275,11 @@ class _Run:
         try:
             with of_item(row.index):
                 output = plain_json(await invoke(self._entry, client, arguments, self._other_loop))
-        except Exception as raised:  # noqa: BLE001  whatever the agent raises is this item's result, and no more
-            error = row_error(raised, self._entry, client)
+        except (Exception, SystemExit, asyncio.CancelledError) as raised:
+            task = asyncio.current_task()
+            if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # by the run; else by the agent, of something of its own
+            error = row_error(raised, self._entry, client)  # this item's result, and no more
         finally:
             client.close()
             self._scheduler.finish_item(row.index)
@@ -351,7 +354,7 @@ class _Run:
                     f"{self._tally.failed} items failed, more than --max-failures {limit} allows; "
                     f"the last one with {error.type}: {error.message}",
                     place=f"item {index}",
-                    remedy="mend it and continue with --resume",
+                    remedy="--resume tries the failed items again",
                 )
             )
 

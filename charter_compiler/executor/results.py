@@ -140,14 +140,14 @@ def write_json(path: Path, value: object) -> None:
         raise unwritable(path, error) from error
 
 
-def open_private(path: Path) -> TextIO:
-    """Open a file for writing, empty, readable by its owner alone.
+def open_private(path: Path, *, keep: bool = False) -> TextIO:
+    """Open a file for writing, empty unless ``keep`` says otherwise, readable by its owner alone.
 
     Raises:
         OutputError: the file cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o600)
         path.chmod(0o600)  # the mode above is for a new file only
     except OSError as error:
         raise unwritable(path, error) from error

@@ -126,7 +126,7 @@ class PassThroughScheduler:
         return calls
 
     def on_first_token(self, key: int) -> None:
-        """Nothing waits for it."""
+        self._limit.on_answer()
 
     def on_overload(self, key: int) -> None:
         self._limit.on_overload(len(self._in_flight))
@@ -137,8 +137,7 @@ class PassThroughScheduler:
 
     def on_done(self, key: int) -> None:
         self._waiting.pop(key, None)
-        if self._in_flight.pop(key, None) is not None:
-            self._limit.on_answer()
+        self._in_flight.pop(key, None)
 
 
 @dataclass(slots=True)
@@ -258,10 +257,12 @@ class PrefixScheduler:
     def submit(self, call: ScheduledCall) -> None:
         self._calls[call.key] = call
         rank: float = WARM_UP_RANK
+        item = None if call.item is None else self._live.get(call.item)
         if call.item is None:
             self._constant.update(call.blocks)
+        elif item is None:
+            rank = self._started  # its item has finished without it: last in line
         else:
-            item = self._live[call.item]
             self._items_return = self._items_return or item.footprint > 0
             rank = item.rank
             item.open_calls[call.key] = call
@@ -401,6 +402,7 @@ class PrefixScheduler:
 
     def on_first_token(self, key: int) -> None:
         call = self._in_flight[key]
+        self._limit.on_answer()
         self._remember(call)
         self._stop_leading(call)
 
@@ -412,7 +414,6 @@ class PrefixScheduler:
         if item is not None:  # else the agent returned without waiting for this call
             item.open_calls.pop(key)
         if self._in_flight.pop(key, None) is not None:
-            self._limit.on_answer()
             self._release(call)
 
     def _release(self, call: ScheduledCall) -> None:

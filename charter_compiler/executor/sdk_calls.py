@@ -22,15 +22,15 @@ NO_KEY = "charter-run"
 
 HTTP_LIBRARIES = ("httpx", "httpx2")
 """What the SDKs send with; their clients have the same ``send``."""
-OWN_APIS = ("injected", "project")
-"""What the IR calls a client that is handed in, and a function of the project."""
+REDIRECTED = ("openai", "anthropic", "litellm", "langchain", "agents", "instructor")
+"""First words of the APIs, as the IR names them, whose clients find their server by the variables below."""
 
 _ITEM: contextvars.ContextVar[int | None] = contextvars.ContextVar("charter_item", default=None)
 
 
 def uses_sdk(calls: Iterable[Call]) -> bool:
-    """Whether the agent reaches models through an SDK's own client."""
-    return any(call.api not in OWN_APIS for call in calls)
+    """Whether the agent reaches models through a client of its own, which can be sent to the run's gateway."""
+    return any(call.api.partition(".")[0] in REDIRECTED for call in calls)
 
 
 @contextmanager
@@ -45,8 +45,10 @@ def sdk_environment(url: str) -> Iterator[None]:
         "OPENAI_API_BASE": f"{url}/v1",  # LiteLLM, LangChain and older clients
         "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_API_BASE": url,  # LiteLLM
-        "NO_PROXY": ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1"))),
     }
+    # Either spelling may be the one that a library reads: a proxy must see neither prompts nor keys.
+    direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"), HOST)))
+    given |= {"NO_PROXY": direct, "no_proxy": direct}
     keys = {name: os.environ.get(name) or NO_KEY for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")}
     before = {name: os.environ.get(name) for name in (*given, *keys)}
     os.environ.update(given | keys)

@@ -144,7 +144,7 @@ def exported_spans(environment: Mapping[str, str] = os.environ) -> Iterator[Any]
     except ImportError as error:
         raise UsageError(
             f"{ENDPOINTS[0]} asks for spans, which need {error.name}",
-            remedy="pip install 'charter-compiler[otel]', or unset it",
+            remedy="install Charter with its extra [otel], or unset it",
         ) from error
     name = environment.get("OTEL_SERVICE_NAME", "charter")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))

@@ -371,7 +371,40 @@ async def test_a_cut_last_line_of_the_journal_is_dropped(runner: Runner) -> None
     assert runner.journal.read_bytes().count(b"\n") == data.count(b"\n")
 
 
+async def test_a_failed_item_asks_again_what_was_sampled(runner: Runner) -> None:
+    def fails_on_the_second(request: GenerationRequest) -> str | Exception:
+        return RequestRejectedError("no") if "once more" in str(request.prompt) else "yes"
+
+    await runner(TWO_CALLS, ScriptedTarget(fails_on_the_second), ["one"])
+    target = ScriptedTarget(echo)
+    outcome = await runner(TWO_CALLS, target, ["one"], resume=True)
+    assert len(target.sent) == 2, "this target samples by default, and another sample may not fail"
+    assert (outcome.tally.failed, outcome.tally.items) == (0, 1)
+
+
+async def test_an_agent_that_raises_what_ends_tasks_fails_its_item_alone(runner: Runner) -> None:
+    source = """
+import asyncio, sys
+
+async def process(text, client):
+    if text == "cancelled":
+        task = asyncio.ensure_future(asyncio.sleep(10))
+        task.cancel()
+        await task
+    if text == "exit":
+        sys.exit("gone")
+    return await client.agenerate(text, max_tokens=4)
+"""
+    outcome = await runner(source, ScriptedTarget(echo), ["cancelled", "one", "exit"], "process")
+    assert (outcome.stopped, outcome.tally.items, outcome.tally.failed) == (None, 3, 2)
+    errors = [row["error"] and row["error"]["type"] for row in runner.rows()]
+    assert errors == ["CancelledError", None, "SystemExit"]
+
+
 async def test_a_resumed_item_makes_only_the_calls_that_had_no_answer(runner: Runner) -> None:
+    runner.context.options = RunOptions(merge=False)
+    runner.context.facts = replace(facts(), embedded=True)  # greedy, where a call says nothing of sampling
+
     def fails_on_the_second(request: GenerationRequest) -> str | Exception:
         return RequestRejectedError("no") if "once more" in str(request.prompt) else "yes"
 
@@ -390,6 +423,7 @@ async def test_two_runs_cannot_write_one_journal(runner: Runner) -> None:
     journal, _ = Journal.resume(runner.journal, identity)
     with journal:
         kept = runner.journal.read_bytes()
+        assert kept
         for again in (Journal.create, Journal.resume):
             with pytest.raises(UsageError, match="another run writes this journal"):
                 again(runner.journal, identity)

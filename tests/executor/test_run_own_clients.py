@@ -68,6 +68,28 @@ def answer(question):
 """
 
 
+BOTH = """
+from openai import AsyncOpenAI
+
+async def answer(question, llm):
+    first = await llm.agenerate(question, max_tokens=3)
+    async with AsyncOpenAI() as client:
+        reply = await client.completions.create(model="any", prompt=f"{question} {first}", max_tokens=3)
+    return [first, reply.choices[0].text, await llm.agenerate(reply.choices[0].text, max_tokens=2)]
+"""
+ELSEWHERE = """
+from openai import OpenAI, OpenAIError
+
+client = OpenAI(base_url="http://127.0.0.1:9/v1", api_key="none", max_retries=0)
+
+def answer(question):
+    try:
+        return client.completions.create(model="any", prompt=question, max_tokens=2).choices[0].text
+    except OpenAIError:
+        return "nobody there"
+"""
+
+
 def run(folder: Path, source: str, items: int = 3, *, record: bool = True) -> RunReport:
     rows = "".join(json.dumps({"question": f"What is number {n}?"}) + "\n" for n in range(items))
     (folder / "in.jsonl").write_text(rows, encoding="utf-8")
@@ -107,6 +129,18 @@ def test_an_unchanged_agent_runs_and_its_calls_are_its_items(
     assert "OPENAI_BASE_URL" not in os.environ
     assert "OPENAI_API_KEY" not in os.environ
     assert any("own client" in note for note in report.notes)
+
+
+def test_an_agent_may_use_both_clients_in_its_own_loop(tmp_path: Path) -> None:
+    report = run(tmp_path, BOTH, items=12)
+    assert (report.metrics.items, report.metrics.failed) == (12, 0)
+    assert report.metrics.calls + report.metrics.memoized_calls == 36
+
+
+def test_an_agent_whose_calls_go_elsewhere_is_named(tmp_path: Path) -> None:
+    report = run(tmp_path, ELSEWHERE, items=2)
+    assert report.metrics.calls == 0
+    assert any("no call went through this run" in note for note in report.notes)
 
 
 def test_calls_of_threads_that_the_agent_starts_are_answered_too(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import itertools
 import sys
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from charter_compiler.diagnostics.errors import CharterError
@@ -151,7 +152,7 @@ class SharedTarget:
         self._metrics.open += 1
         self._scheduler.start_item(number)
         try:
-            rank = self._ranks.rank(caller.user, _cost(request))
+            rank = partial(self._ranks.rank, caller.user, _cost(request))  # what the store answers costs nobody's share
             return await self._dispatcher.acall(AgentCall(number, 0, None, request, rank), on_text=on_text)
         except CharterError as error:
             self._metrics.failed(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from charter_compiler.executor.gateway.tools import (
@@ -41,12 +42,14 @@ def parse(body: Mapping[str, Any], *, chat: bool) -> tuple[GenerationRequest, Sh
     fields.ignore("model", "user", "store", "metadata", "service_tier", "prompt_cache_key", "safety_identifier")
     fields.neutral(
         n=[1], best_of=[1], echo=[False], suffix=[""], logprobs=[False], presence_penalty=[0], frequency_penalty=[0],
-        logit_bias=[{}], parallel_tool_calls=[True, False], modalities=[["text"]],
+        logit_bias=[{}], modalities=[["text"]],
     )  # fmt: skip
     tools: Tools | None = None
     if chat:
         given = tools_of_openai(fields.take("tools", list, []))
         tools = select(given, *choice_of_openai(fields.take("tool_choice", (str, dict))))
+        if not fields.take("parallel_tool_calls", bool, True) and tools is not None:
+            tools = replace(tools, single=True)
     stream = fields.take("stream", bool, False)
     usage = bool(fields.take("stream_options", dict, {}).get("include_usage"))
     limit = fields.take("max_tokens", int)

@@ -41,10 +41,12 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What may be called. ``forced``: the tools of which one must be called, empty where the model decides."""
+    """What may be called. ``forced``: the tools of which one must be called, empty where the model decides.
+    ``single``: of several calls the first counts."""
 
     tools: tuple[Tool, ...]
     forced: tuple[Tool, ...] = ()
+    single: bool = False
 
     @property
     def response_format(self) -> dict[str, Any] | None:
@@ -107,7 +109,8 @@ def heard(text: str, tools: Tools | None) -> tuple[str, tuple[ToolCall, ...]]:
         call = _call(match[1], tools)
         if call is None:
             return match[0]
-        calls.append(call)
+        if not (tools.single and calls):
+            calls.append(call)
         return ""
 
     rest = CALL.sub(take, text)
