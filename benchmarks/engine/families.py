@@ -20,7 +20,7 @@ from typing import Any
 
 from counted import CONFIG, SEED
 from counting import Steps, due, last_perf, modelled, random_requests, tokens, trickle
-from reproducible import MODES, SERVERS
+from reproducible import GRID_SERVER, MODES
 from shared import ask, complete, conditions, counted, llama_server, write
 
 OUTPUT = Path(__file__).with_name("families.jsonl")
@@ -63,8 +63,7 @@ def reproduce(model: Path, many: int) -> dict[str, Any]:
     said = tokens(engine.serve([ask(0, engine.runner.tokenize(SENTENCE), ANSWER)])[0])
     text = b"".join(map(engine.runner.token_bytes, said)).decode("utf-8", "replace")
     engine.runner.close()
-    grid = next(iter(SERVERS.values()))
-    with llama_server(model, n_parallel=1, n_ctx=1024, cache_ram_mib=0, **grid) as url:
+    with llama_server(model, n_parallel=1, n_ctx=1024, cache_ram_mib=0, **GRID_SERVER) as url:
         answers["server"] = [complete(url, prompt, ANSWER, cache_prompt=False)["tokens"] for prompt in prompts]
     return {
         "facts": facts,
