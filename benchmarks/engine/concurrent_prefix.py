@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from counting import last_perf, tokens
-from shared import ask, complete, conditions, counted, llama_server, text_tokens, write
+from shared import ask, complete, conditions, counted, llama_server, text_tokens, timed, write
 
-from charter_compiler.serve.engine.interface import EngineConfig
+from charter_compiler.serve.engine.interface import EngineConfig, EngineOutput
 
 OUTPUT = Path(__file__).with_name("concurrent_prefix.jsonl")
 PREFIX, OWN, ANSWER = 1188, 12, 8
@@ -46,23 +45,21 @@ def by_engine(count: int, round_number: int) -> dict[str, Any]:
     config = EngineConfig(capacity_blocks=128, max_context=2048)
     engine = counted(config)
     prefix, full = prompts(count, round_number)
-    started = time.perf_counter()
-    engine.serve([ask(0, [*prefix, 5], 1)])
-    warmed = time.perf_counter() - started
-    started = time.perf_counter()
-    outputs = engine.serve([ask(1 + i, prompt, ANSWER) for i, prompt in enumerate(full)])
-    seconds = time.perf_counter() - started
+    warm_up = timed(lambda: engine.serve([ask(0, [*prefix, 5], 1)]))
+    outputs: dict[int, list[EngineOutput]] = {}
+    requests = [ask(1 + i, prompt, ANSWER) for i, prompt in enumerate(full)]
+    found = timed(lambda: outputs.update(engine.serve(requests)))
     cached = [last_perf(outputs[1 + i]).num_cached_tokens for i in range(count)]
-    found = {
-        "warm_up_s": warmed,
-        "seconds": seconds,
+    line = {
+        "warm_up": warm_up,
+        **found,
         "cached_of_prefix": [min(one, PREFIX) / PREFIX for one in cached],
         "decoded": [engine.decoded[1 + i] for i in range(count)],
         "decoded_due": [PREFIX + OWN - cached[i] + ANSWER - 1 for i in range(count)],
         "tokens": [tokens(outputs[1 + i]) for i in range(count)],
     }
     engine.runner.close()
-    return found
+    return line
 
 
 def by_server(count: int, round_number: int, name: str) -> dict[str, Any]:
@@ -70,15 +67,20 @@ def by_server(count: int, round_number: int, name: str) -> dict[str, Any]:
     options = {"n_parallel": count, "n_ctx": (PREFIX + OWN + 64) * count, **SETTINGS[name]}
     with llama_server(**options) as url, ThreadPoolExecutor(count) as pool:
         slots = range(count) if "every" in name else range(1)
-        started = time.perf_counter()
-        for slot in slots:
-            complete(url, [*prefix, 5], 1, id_slot=slot)
-        warmed = time.perf_counter() - started
-        started = time.perf_counter()
-        answers = list(pool.map(lambda prompt: complete(url, prompt, ANSWER), full))
-        seconds = time.perf_counter() - started
+        warm_up = timed(lambda: [complete(url, [*prefix, 5], 1, id_slot=slot) for slot in slots])
+        answers: list[dict[str, Any]] = []
+        found = timed(lambda: answers.extend(pool.map(lambda prompt: complete(url, prompt, ANSWER), full)))
     cached = [answer["timings"]["cache_n"] for answer in answers]
-    return {"warm_up_s": warmed, "seconds": seconds, "cached_of_prefix": [min(one, PREFIX) / PREFIX for one in cached]}
+    return {"warm_up": warm_up, **found, "cached_of_prefix": [min(one, PREFIX) / PREFIX for one in cached]}
+
+
+def times_sooner(server: dict[str, Any], engine: dict[str, Any], figure: str) -> dict[str, float]:
+    """Without the time that the warm-up took, and with it."""
+    total = {id(side): side[figure] + side["warm_up"][figure] for side in (server, engine)}
+    return {
+        "warmed": round(server[figure] / engine[figure], 2),
+        "with_warm_up": round(total[id(server)] / total[id(engine)], 2),
+    }
 
 
 def main(argv: Sequence[str]) -> int:
@@ -94,24 +96,21 @@ def main(argv: Sequence[str]) -> int:
             for number in range(args.rounds):
                 engine = by_engine(count, number)
                 write(file, {"count": count, "round": number, "by": "engine", **engine})
-                times, warm_up = {}, {}
+                servers = {}
                 for name in args.settings:
-                    server = by_server(count, number, name)
-                    times[name], warm_up[name] = server["seconds"], server["warm_up_s"]
-                    write(file, {"count": count, "round": number, "by": name, **server})
-                best = min(times, key=lambda name: times[name])
-                total = engine["warm_up_s"] + engine["seconds"]
-                totals = {name: warm_up[name] + times[name] for name in times}
+                    servers[name] = by_server(count, number, name)
+                    write(file, {"count": count, "round": number, "by": name, **servers[name]})
                 summary = {
                     "count": count,
                     "round": number,
                     "least_reused": min(engine["cached_of_prefix"]),
                     "only_the_rest_decoded": engine["decoded"] == engine["decoded_due"],
                     "engine_s": round(engine["seconds"], 3),
-                    "server_s": {name: round(seconds, 3) for name, seconds in times.items()},
-                    "best": best,
-                    "times_sooner": {name: round(value / engine["seconds"], 2) for name, value in times.items()},
-                    "times_sooner_with_warm_up": {name: round(value / total, 2) for name, value in totals.items()},
+                    "server_s": {name: round(server["seconds"], 3) for name, server in servers.items()},
+                    "times_sooner": {name: times_sooner(server, engine, "seconds") for name, server in servers.items()},
+                    "times_less_processor": {
+                        name: times_sooner(server, engine, "processor_s") for name, server in servers.items()
+                    },
                 }
                 write(file, {"summary": summary})
                 print(summary, flush=True)

@@ -20,6 +20,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,16 @@ def make_prompts(count: int) -> list[list[int]]:
     return [[*passages[i % PASSAGES], *text_tokens(rng.randrange(8, 20), seed=100 + i)] for i in range(count)]
 
 
-def by_engine(engine: Counted, prompt: list[int], max_tokens: int, *, warm: bool) -> tuple[list[int], int]:
+def by_engine(engine: Counted, max_tokens: int, warm: bool, prompt: list[int]) -> tuple[list[int], int]:
     """The answer and the cached tokens."""
     if not warm:
         engine.core.clear()
     outputs = engine.serve([ask(0, prompt, max_tokens)])[0]
     return tokens(outputs), last_perf(outputs).num_cached_tokens
+
+
+def by_server(url: str, max_tokens: int, prompt: list[int]) -> tuple[list[int], int]:
+    return complete(url, prompt, max_tokens, cache_prompt=False)["tokens"], 0
 
 
 def sides(stack: contextlib.ExitStack, max_tokens: int) -> dict[str, Callable[[list[int]], tuple[list[int], int]]]:
@@ -60,12 +65,10 @@ def sides(stack: contextlib.ExitStack, max_tokens: int) -> dict[str, Callable[[l
         for kind in ("warm", "cold"):
             engine = counted(config)
             stack.callback(engine.runner.close)
-            found[f"{mode}, {kind}"] = lambda prompt, engine=engine, warm=kind == "warm": by_engine(
-                engine, prompt, max_tokens, warm=warm
-            )
+            found[f"{mode}, {kind}"] = partial(by_engine, engine, max_tokens, kind == "warm")
     for name, options in SERVERS.items():
         url = stack.enter_context(llama_server(n_parallel=1, n_ctx=1024, cache_ram_mib=0, **options))
-        found[name] = lambda prompt, url=url: (complete(url, prompt, max_tokens, cache_prompt=False)["tokens"], 0)
+        found[name] = partial(by_server, url, max_tokens)
     return found
 
 

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from shared import ask, complete, conditions, counted, llama_server, text_tokens, write
+from shared import ask, complete, conditions, counted, llama_server, text_tokens, timed, write
 
 from charter_compiler.cache.block_keys import root_key
 from charter_compiler.serve.engine.interface import Batch, EngineConfig
@@ -51,12 +51,12 @@ class Engine:
         self.foreign = 0
         decode = self.counted.runner.decode
 
-        def timed(batch: Batch) -> None:
+        def watched(batch: Batch) -> None:
             started = time.thread_time()
             decode(batch)
             self.inside += time.thread_time() - started
 
-        self.counted.runner.decode = timed  # type: ignore[method-assign]
+        self.counted.runner.decode = watched  # type: ignore[method-assign]
 
     def fill(self, cells: int) -> None:
         """So many cells of others in the cache, and nothing else; not fewer than before."""
@@ -85,12 +85,6 @@ class Engine:
         requests = [ask(self.next_id + i, prompt, max_tokens, cache_salt=salt) for i, prompt in enumerate(many)]
         self.next_id += len(many)
         self.counted.serve(requests)
-
-
-def timed(serve: Any) -> dict[str, float]:
-    started, busy = time.perf_counter(), time.process_time()
-    serve()
-    return {"seconds": time.perf_counter() - started, "processor_s": time.process_time() - busy}
 
 
 def by_server(url: str, many: list[list[int]]) -> dict[str, Any]:
