@@ -36,7 +36,7 @@ def case(priority: int, duration_ms: int | None, wait_s: int) -> dict[str, objec
     for request in flood:
         engine.serve([request])
     engine.serve([ask(99, prefix, 1)])
-    found = {
+    found: dict[str, object] = {
         "priority": priority,
         "duration_ms": duration_ms,
         "flood_after_s": wait_s,

@@ -22,6 +22,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def main(argv: Sequence[str]) -> int:
                 for number in range(args.rounds):
                     seed += 1
                     many = prompts(count, seed)
-                    sides = {"engine": engine.measure, "server": lambda many, url=urls[count]: by_server(url, many)}
+                    sides = {"engine": engine.measure, "server": partial(by_server, urls[count])}
                     # Whoever comes first in one round comes second in the next.
                     for side in sorted(sides, reverse=bool(number % 2)):
                         found = sides[side](many)

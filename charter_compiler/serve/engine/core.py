@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from charter_compiler.cache import invariants
 from charter_compiler.cache.events import OnEvent
 from charter_compiler.cache.trtllm import Allocation, BlockManager
 from charter_compiler.diagnostics.errors import ModelError
+from charter_compiler.serve.engine.batch_builder import BatchBuilder
 from charter_compiler.serve.engine.hints import Hints, pinned_blocks
 from charter_compiler.serve.engine.interface import (
     GRID,
@@ -176,23 +177,16 @@ class EngineCore:
 
     def _schedule(self) -> tuple[Batch, list[Due]]:
         """The next batch, and who gets tokens from which of its entries."""
-        batch = Batch()
-        due: list[Due] = []
         self._end_leases()
+        builder = BatchBuilder(self.config, self.blocks)
         running = list(self._running.values())
-        for entry in running:
-            if entry.decoding:
-                self._put(batch, entry, 1, due)
-        decoding = len(batch)
-        for one in due:
-            self._put_drafts(batch, one, due)
+        builder.decode([entry for entry in running if entry.decoding])
         for entry in running:
             if not entry.decoding:
-                self._prefill(batch, entry, due)
-        while len(batch) < self.config.prefill_chunk and (started := self._start()) is not None:
-            self._prefill(batch, started, due)
-        batch.counts = StepCounts(len(batch) - decoding, decoding)
-        return batch, due
+                builder.prefill(entry)
+        while builder.room and (started := self._start()) is not None:
+            builder.prefill(started)
+        return builder.finished(), builder.due
 
     def _start(self) -> Running | None:
         """Start the request that waits longest, if it may; if none waits, what is to be prefetched."""
@@ -254,44 +248,6 @@ class EngineCore:
     @property
     def _now_ms(self) -> float:
         return self._now / 1e6
-
-    def _prefill(self, batch: Batch, entry: Running, due: list[Due]) -> None:
-        count = min(self.config.prefill_chunk - len(batch), len(entry.request.prompt) - entry.computed)
-        if self.config.reproducible:
-            count = min(count, GRID - entry.computed % GRID)
-        if count:
-            self._put(batch, entry, count, due)
-            if entry.decoding:
-                self._put_drafts(batch, due[-1], due)
-
-    def _put(self, batch: Batch, entry: Running, count: int, due: list[Due]) -> None:
-        """The next ``count`` tokens of a request; those that complete what is known of it are sampled from."""
-        stop = entry.computed + count
-        self._append(batch, entry, entry.tokens[entry.computed : stop])
-        if stop == len(entry.tokens):
-            batch.wants_logits[-1] = True
-            due.append(Due(entry, [len(batch) - 1], []))
-
-    def _put_drafts(self, batch: Batch, one: Due, due: list[Due]) -> None:
-        """As many drafts as the iteration has room for, and the runner for their logits, one of which each running
-        request may want."""
-        entry = one.entry
-        wanted = sum(len(other.drafts) for other in due) + self.config.max_running
-        count = min(len(entry.drafts), self.config.prefill_chunk - len(batch), self.config.max_sequences - wanted)
-        if count > 0:
-            one.drafts.extend(entry.drafts.popleft() for _ in range(count))
-            one.indices.extend(range(len(batch), len(batch) + count))
-            self._append(batch, entry, one.drafts)
-            batch.wants_logits[-count:] = [True] * count
-
-    def _append(self, batch: Batch, entry: Running, tokens: Sequence[int]) -> None:
-        start, stop = entry.computed, entry.computed + len(tokens)
-        self.blocks.extend(entry.allocation, stop)
-        batch.tokens += tokens
-        batch.positions += range(start, stop)
-        batch.sequences += [entry.allocation.sequence] * len(tokens)
-        batch.wants_logits += [False] * len(tokens)
-        entry.computed = stop
 
     def _sample(self, one: Due) -> EngineOutput:
         """A token, and one more for each draft that was right."""
