@@ -24,10 +24,18 @@ from charter_compiler.serve.engine.null_runner import NullRunner
 class Ticks:
     """A core over known outputs. Time is the number of decodes; every batch is kept."""
 
-    def __init__(self, outputs: dict[int, Sequence[int]], on_event: OnEvent | None = None, **sizes: int) -> None:
+    def __init__(
+        self,
+        outputs: dict[int, Sequence[int]],
+        on_event: OnEvent | None = None,
+        *,
+        vocab_size: int | None = None,
+        **sizes: int,
+    ) -> None:
         self.now = 0
         self.batches: list[Batch] = []
-        self.core = EngineCore(EngineConfig(**sizes), NullRunner(outputs, self._advance), lambda: self.now, on_event)
+        runner = NullRunner(outputs, self._advance, vocab_size)
+        self.core = EngineCore(EngineConfig(**sizes), runner, lambda: self.now, on_event)
 
     def _advance(self, batch: Batch) -> None:
         self.now += 1

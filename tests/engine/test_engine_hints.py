@@ -143,6 +143,22 @@ def test_a_prefetch_computes_a_prefix_that_is_known_by_name_when_nothing_waits()
     assert serve(ticks, 8, [*range(600, 608), 1])[0] == 8
 
 
+@pytest.mark.parametrize(
+    ("token_ids", "detail"),
+    [([1] * 8, "it holds no"), ([100] * 8, "token 100 is not in the vocabulary of 100"), ([1] * 64, "do not fit")],
+)
+def test_a_prefetch_that_the_model_cannot_compute_is_rejected(token_ids: list[int], detail: str) -> None:
+    """It would fail the requests that are computed beside it."""
+    sizes = {**SMALL, "capacity_blocks": 32}
+    if "holds no" in detail:
+        sizes["enable_block_reuse"] = False
+    ticks = Ticks(WORDS, vocab_size=100, **sizes)
+    _, said = serve(ticks, 1, [1, 2], action("prefetch", {"token_ids": token_ids}))
+    assert said["prefetch"].outcome is Outcome.REJECTED
+    assert detail in said["prefetch"].detail
+    assert ticks.core.stats().requests == 1
+
+
 def test_a_prefetch_waits_for_requests_that_wait() -> None:
     ticks = Ticks(WORDS, **SMALL)
     wanted = received(action("prefetch", {"token_ids": list(range(600, 608))}))

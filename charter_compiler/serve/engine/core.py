@@ -56,7 +56,12 @@ class EngineCore:
             memory=runner,
             on_event=on_event,
         )
-        self._hints = Hints(self.blocks, config.max_sequences - config.max_running)
+        self._hints = Hints(
+            self.blocks,
+            max_pins=config.max_sequences - config.max_running,
+            max_context=config.max_context,
+            vocab_size=runner.vocab_size,
+        )
         self.last_step = StepCounts()
         self.clock = clock
         self._runner = runner

@@ -55,11 +55,16 @@ class Hints:
     Ranges are those of a request's prompt; a block belongs to the range that holds its first token, unless the range
     ends within it. They take effect when the request ends, which is when its blocks are let go; prefetches are queued
     when it starts.
+
+    ``max_pins`` leases may run at once; ``max_context`` is what a prefix to be computed may have in tokens, whose ids
+    are below ``vocab_size`` (None: any will do).
     """
 
-    def __init__(self, blocks: BlockManager, max_pins: int) -> None:
+    def __init__(self, blocks: BlockManager, *, max_pins: int, max_context: int, vocab_size: int | None) -> None:
         self._blocks = blocks
         self._max_pins = max_pins
+        self._max_context = max_context
+        self._vocab_size = vocab_size
         self._prefixes: OrderedDict[tuple[str | None, str], tuple[int, ...]] = OrderedDict()
         self.prefetches: deque[Prefetch] = deque()
 
@@ -120,8 +125,11 @@ class Hints:
             return Outcome.REJECTED, f"no prefix {one.prefix_id} is known here"
         if not whole or not blocks.enable_reuse:
             return Outcome.REJECTED, f"it holds no block of {size} tokens that could be kept"
-        if blocks.capacity_blocks is not None and blocks.blocks_for(len(tokens) + 1) > blocks.capacity_blocks:
-            return Outcome.REJECTED, f"its {len(tokens)} tokens do not fit the cache"
+        if self._vocab_size is not None and max(tokens) >= self._vocab_size:
+            return Outcome.REJECTED, f"token {max(tokens)} is not in the vocabulary of {self._vocab_size}"
+        too_long = blocks.capacity_blocks is not None and blocks.blocks_for(len(tokens) + 1) > blocks.capacity_blocks
+        if too_long or len(tokens) >= self._max_context:
+            return Outcome.REJECTED, f"its {len(tokens)} tokens do not fit the cache or the context"
         wanted = Prefetch(tokens[: whole * size], salt)
         if self._is_there(wanted):
             return Outcome.ACCEPTED, "it is there"

@@ -16,11 +16,13 @@ class NullRunner(NoMemory):
     each batch: there a virtual clock moves on, by ``batch.counts``.
     """
 
-    vocab_size = None
-
     def __init__(
-        self, outputs: Mapping[int, Sequence[int]], on_decode: Callable[[Batch], None] = lambda batch: None
+        self,
+        outputs: Mapping[int, Sequence[int]],
+        on_decode: Callable[[Batch], None] = lambda batch: None,
+        vocab_size: int | None = None,
     ) -> None:
+        self.vocab_size = vocab_size
         self._outputs = outputs
         self._on_decode = on_decode
 
