@@ -54,7 +54,7 @@ bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outpu
 
 bench-engine: platform $(RUNTIME) weights ## the embedded engine beside its model and llama.cpp's own server (hours)
 	for script in retained counted concurrent_prefix throughput reproducible endurance; do \
-		$(BIN)/python benchmarks/engine/$$script.py $(BENCH_ARGS) || exit 1; \
+		$(BIN)/python benchmarks/engine/$$script.py || exit 1; \
 	done
 
 bench-frontend: $(TEST) ## the front end against labels made by hand; FRONTEND_REPOS is the folder of the checkouts

@@ -30,6 +30,8 @@ from charter_compiler.serve.engine.interface import EngineConfig
 OUTPUT = Path(__file__).with_name("endurance.jsonl")
 SEED, EVERY = 11, 500
 LEASE_MS = 50.0
+MAX_GROWTH = 16 * 2**20
+"""Bytes of resident memory between the first line and the end."""
 CONFIG = EngineConfig(
     tokens_per_block=4,
     capacity_blocks=160,
@@ -78,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     engine = counted(CONFIG)
     core = engine.core
     doomed: dict[int, int] = {}
-    started = ended = cancelled = step = 0
+    started = ended = cancelled = step = first_resident = 0
     deadline = time.monotonic() + args.seconds
     with args.output.open("w", encoding="utf-8") as file:
         write(file, conditions(CONFIG, seed=SEED))
@@ -99,7 +101,8 @@ def main(argv: Sequence[str]) -> int:
                     cancelled += 1
             if (ended + len(outputs)) // EVERY > ended // EVERY:
                 core.check()
-                write(file, state(engine, ended + len(outputs)))
+                write(file, line := state(engine, ended + len(outputs)))
+                first_resident = first_resident or line["resident_bytes"]
             ended += len(outputs)
         time.sleep(LEASE_MS / 1000)
         core.step()  # ends the leases that are over
@@ -111,7 +114,8 @@ def main(argv: Sequence[str]) -> int:
         write(file, {"summary": summary})
         print(summary)
     engine.runner.close()
-    return 0 if not (before["held_blocks"] or left or core.blocks.pool.in_use) else 1
+    grown = before["resident_bytes"] - first_resident > MAX_GROWTH
+    return 1 if grown or before["held_blocks"] or left or core.blocks.pool.in_use else 0
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 Each case begins with an empty cache of 16 blocks. The prefix of 33 tokens is served with its priority, for ever or for
 a time; then come foreign requests of twice the cache; then the prefix again, whose tokens are counted at llama_decode.
+The exit code is 1 where what has priority 100 is not kept, as long as it lasts, or anything else is.
 """
 
 from __future__ import annotations
@@ -54,13 +55,17 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=OUTPUT, metavar="FILE", help="(%(default)s)")
     args = parser.parse_args(argv)
+    wrong = 0
     with args.output.open("w", encoding="utf-8") as file:
         write(file, conditions(CONFIG))
         for one in CASES:
             line = case(*one)
             write(file, line)
             print(line)
-    return 0
+            priority, duration_ms, wait_s = one
+            kept = priority == 100 and (duration_ms is None or duration_ms > 1000 * wait_s)
+            wrong += line["decoded_again"] != (1 if kept else PREFIX)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -101,7 +101,7 @@ def conditions(config: EngineConfig | None = None, **others: Any) -> dict[str, A
     return {
         "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "HEAD"),
-        "changed_files": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "changed_files": bool(_git("status", "--porcelain")),
         "environment": dict(describe_environment()),
         "load_average": os.getloadavg()[0],
         "model": DEFAULT_MODEL.name,

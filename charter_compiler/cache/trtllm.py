@@ -103,6 +103,10 @@ class BlockManager(BlockTree):
         """Blocks that so many tokens take."""
         return -(-tokens // self.tokens_per_block)
 
+    def reusable_blocks(self, blocks: int) -> int:
+        """Of so many blocks from the start, those that can be reused: a multiple of ``reuse_step``."""
+        return blocks // self._step * self._step
+
     @property
     def occupied_blocks(self) -> int:
         """Blocks in the tree or private to a running request."""
@@ -132,7 +136,7 @@ class BlockManager(BlockTree):
                 break
             path.append(child)
             block = child
-        del path[len(path) // self._step * self._step :]
+        del path[self.reusable_blocks(len(path)) :]
         return path
 
     def admit(

@@ -121,7 +121,7 @@ def test_releasing_ends_a_lease() -> None:
     assert ticks.core.stats().pinned_blocks == 0
 
 
-def test_a_prefetch_computes_a_prefix_that_is_known_by_name_when_nothing_waits() -> None:
+def test_a_prefetch_computes_a_prefix_that_is_known_by_name() -> None:
     ticks = Ticks(WORDS, **SMALL)
     named = action("retain", {"token_range": [0, 8], "prefix_id": "77"}, priority=35)
     serve(ticks, 1, PROMPT, named)
@@ -157,6 +157,37 @@ def test_a_prefetch_that_the_model_cannot_compute_is_rejected(token_ids: list[in
     assert said["prefetch"].outcome is Outcome.REJECTED
     assert detail in said["prefetch"].detail
     assert ticks.core.stats().requests == 1
+
+
+def test_a_prefetch_that_has_begun_stands_aside_for_a_request_and_gives_way_to_its_blocks() -> None:
+    sizes = {**SMALL, "capacity_blocks": 100, "max_context": 400}
+    for needed, kept in ((3, 300), (300, 0)):
+        ticks = Ticks(WORDS, **sizes)
+        wanted = received(action("prefetch", {"token_ids": list(range(600, 900))}))
+        ticks.core.add(request(1, [1], 1, hints=wanted))
+        for _ in range(3):
+            ticks.core.step()
+        assert ticks.core.stats().running == 0
+        ticks.core.add(request(2, list(range(needed)), 1))
+        before = len(ticks.batches)
+        outputs: list[Any] = []
+        while not outputs:
+            outputs = ticks.core.step()
+        assert outputs[0].request_id == 2
+        assert len(ticks.batches) - before == -(-needed // 8), "not a step more than alone"
+        drain(ticks.core)
+        assert serve(ticks, 3, [*range(600, 900), 1])[0] == kept
+
+
+def test_a_reproducible_engine_prefetches_what_it_can_reuse() -> None:
+    sizes = {"capacity_blocks": 64, "max_context": 1000}
+    ticks = Ticks(WORDS, reproducible=True, **sizes)
+    wanted = action("prefetch", {"token_ids": list(range(600, 900))})
+    _, said = serve(ticks, 1, [1, 2], wanted)
+    assert said["prefetch"].detail.startswith("8 blocks"), "of 128 tokens and 128 more"
+    assert serve(ticks, 2, [*range(600, 900)])[0] == 256
+    _, said = serve(ticks, 3, [1, 3], wanted)
+    assert said["prefetch"].detail == "it is there"
 
 
 def test_a_prefetch_waits_for_requests_that_wait() -> None:

@@ -33,9 +33,9 @@ class BatchBuilder:
         for one in list(self.due):
             self._put_drafts(one)
 
-    def prefill(self, entry: Running) -> None:
-        """As much of the rest of a prompt as there is room for."""
-        count = min(self.room, len(entry.request.prompt) - entry.computed)
+    def prefill(self, entry: Running, at_most: int | None = None) -> None:
+        """As much of the rest of a prompt as there is room for, and no more than ``at_most`` tokens."""
+        count = min(self.room, len(entry.request.prompt) - entry.computed, at_most or self.room)
         if self._config.reproducible:
             count = min(count, GRID - entry.computed % GRID)
         if count:

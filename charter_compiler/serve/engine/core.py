@@ -39,7 +39,7 @@ class EngineCore:
     prompts in the order of arrival. A waiting request is started when the iteration has room for its first prompt token
     and the block manager grants it all the blocks that it may need; none overtakes another. What a request can reuse is
     settled at that moment, so of requests with one cold prefix that start together each computes it. What hints ask to
-    prefetch is started when no request waits.
+    prefetch is computed, ``GRID`` tokens an iteration, while there is no request at all.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class EngineCore:
             sequences=blocks.pool.in_use,
             max_sequences=self.config.max_sequences,
             requests=self._requests,
-            running=len(self._running),
+            running=len(self._running) - (self._prefetching is not None),
             waiting=len(self._waiting),
             prompt_tokens=self._prompt_tokens,
             cached_tokens=self._cached_tokens,
@@ -184,25 +184,29 @@ class EngineCore:
         """The next batch, and who gets tokens from which of its entries."""
         self._end_leases()
         builder = BatchBuilder(self.config, self.blocks)
-        running = list(self._running.values())
+        running = [entry for entry in self._running.values() if not entry.prefetch]
         builder.decode([entry for entry in running if entry.decoding])
         for entry in running:
             if not entry.decoding:
                 builder.prefill(entry)
         while builder.room and (started := self._start()) is not None:
             builder.prefill(started)
+        if not builder.due and builder.room == self.config.prefill_chunk:
+            prefetch = self._prefetching or self._start_prefetch()
+            if prefetch is not None:
+                builder.prefill(prefetch, at_most=GRID)
         return builder.finished(), builder.due
 
     def _start(self) -> Running | None:
-        """Start the request that waits longest, if it may; if none waits, what is to be prefetched."""
-        if len(self._running) >= self.config.running_limit:
+        """Start the request that waits longest, if it may. Where nothing runs that would end and make room, a prefetch
+        and leases give way."""
+        running = len(self._running) - (self._prefetching is not None)
+        if not self._waiting or running >= self.config.running_limit:
             return None
         self._now = self.clock()
-        if not self._waiting:
-            return self._start_prefetch()
         request, perf = self._waiting[0].request, self._waiting[0].perf
         allocation = self._admit(request)
-        while allocation is None and not self._running and self._hints.give_way(self._now_ms):
+        while allocation is None and not running and self._give_way():
             allocation = self._admit(request)
         if allocation is None:
             return None
@@ -220,8 +224,20 @@ class EngineCore:
             now_ms=self._now_ms,
         )
 
+    @property
+    def _prefetching(self) -> Running | None:
+        """The prefetch that has begun: one at most."""
+        return next((entry for entry in self._running.values() if entry.prefetch), None)
+
+    def _give_way(self) -> bool:
+        if (prefetch := self._prefetching) is not None:
+            self._end(prefetch, FinishReason.CANCELLED)
+            return True
+        return self._hints.give_way(self._now_ms)
+
     def _start_prefetch(self) -> Running | None:
         """The next; those that find no room are given up."""
+        self._now = self.clock()
         while (wanted := self._hints.next_prefetch()) is not None:
             self._prefetches += 1
             # The id is in nobody's use; one token of output is room that is never used.

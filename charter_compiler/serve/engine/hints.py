@@ -43,7 +43,7 @@ class HintOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """A prefix to be computed when nothing else waits."""
+    """A prefix to be computed when there is nothing else to do."""
 
     tokens: tuple[int, ...]
     salt: str | None
@@ -120,7 +120,7 @@ class Hints:
         blocks = self._blocks
         tokens = one.token_ids or self._prefixes.get((salt, one.prefix_id or ""), ())
         size = blocks.tokens_per_block
-        whole = len(tokens) // size
+        whole = self._blocks.reusable_blocks(len(tokens) // size)
         if not tokens:
             return Outcome.REJECTED, f"no prefix {one.prefix_id} is known here"
         if not whole or not blocks.enable_reuse:
@@ -137,7 +137,7 @@ class Hints:
             if len(self.prefetches) >= WAITING_PREFETCHES:
                 return Outcome.REJECTED, f"{WAITING_PREFETCHES} prefetches wait already"
             self.prefetches.append(wanted)
-        return Outcome.ACCEPTED, f"{whole} blocks are computed when nothing else waits"
+        return Outcome.ACCEPTED, f"{whole} blocks are computed when there is nothing else to do"
 
     def _is_there(self, wanted: Prefetch) -> bool:
         # The last prompt token is never looked for, hence one more.
