@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from charter_compiler.api.layout_metrics import SIMILARITY, load_metric
-from charter_compiler.api.measured_run import PredictWhen, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.diagnostics.errors import AgentError, LayoutRefusedError
 from charter_compiler.executor.scheduler import Mode
 

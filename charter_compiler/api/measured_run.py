@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from socket import socket
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
+from charter_compiler.api.run_identity import is_cold, run_identity, target_identity
+from charter_compiler.api.run_prediction import PredictWhen, predict_request
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.gateway.server import check_installed, listen, url_of
 from charter_compiler.executor.hinting import RunHints
-from charter_compiler.executor.inputs import InputRow, file_sha256, read_inputs
+from charter_compiler.executor.inputs import InputRow, read_inputs
 from charter_compiler.executor.journal import Journal, JournalState, check_journal, journal_path
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.metrics import Tally, build_metrics
@@ -31,21 +30,15 @@ from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.sdk_calls import HOST, sdk_environment, uses_sdk
 from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan, check_target, open_target
-from charter_compiler.executor.threads import in_daemon_thread
 from charter_compiler.executor.tracing import TracedRun, exported_spans
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
-from charter_compiler.plan.codec import encode
 from charter_compiler.plan.execution_plan import ExecutionPlan
-from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
-from charter_compiler.predict.control_flow import trace_agent
-from charter_compiler.predict.effects import possible_effects
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import Analysis, analyse, calls_of_entry, plan_entry
-from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
-from charter_compiler.predict.schedules import choose_schedule, reuses_enough
-from charter_compiler.predict.synthetic import SyntheticOutputs
+from charter_compiler.predict.prediction import Prediction
 
 WARM_SERVER = (
     "the embedded server was running already: what earlier prompts left in its cache counts as measured, but not as "
@@ -65,15 +58,6 @@ ELSEWHERE = (
 )
 LENGTH_ROWS = 200
 """Rows that the layout looks at for the values' lengths."""
-
-
-class PredictWhen(StrEnum):
-    """When the agent's control flow may run once more, without a model, for the prediction."""
-
-    PURE = "pure"
-    """If no effect on the outside is seen in its code."""
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +176,7 @@ def _check_inputs(entry: Entry, request: RunRequest) -> int:
 async def _run(
     request: RunRequest, entry: Entry, items: int, observer: RunObserver, listener: socket | None
 ) -> RunReport:
-    identity, journal_file = _identity(request), journal_path(request.output)
+    identity, journal_file = run_identity(request), journal_path(request.output)
     if request.resume:
         check_journal(journal_file, identity)  # before a server is started for nothing
     calls = calls_of_entry(request.entry)
@@ -213,7 +197,9 @@ async def _run(
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
         observer.predicting(items)
         if listener is None:
-            prediction, schedule, notes = await _predict(request, entry, calls, laid_out, planned, target, warm_ups)
+            prediction, schedule, notes = await predict_request(
+                request, entry, _rows(request), calls, laid_out, planned, target, warm_ups
+            )
         else:
             prediction, notes = None, ["no prediction: the agent constructs its own client"]
             schedule = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
@@ -228,7 +214,7 @@ async def _run(
         hints = _hints(request, plan, target)
         if request.hints and hints is None:
             notes = [*notes, "no hints are sent: the target announces no action that it takes, or there is no plan"]
-        identity |= _target_identity(target, texts, planned)
+        identity |= target_identity(target, texts, planned)
         async with AsyncExitStack() as stack:
             # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
             journal, state = (
@@ -242,7 +228,7 @@ async def _run(
                 request.options,
                 target.facts,
                 target.tokenizer,
-                warm_ups if _is_cold(target, state, items) else (),
+                warm_ups if is_cold(target, state, items) else (),
                 calls,
                 layouts,
                 state,
@@ -366,88 +352,3 @@ def _report(
         tokenizer=sent.target.tokenizer,
         analysis=sent.analysis,
     )
-
-
-async def _predict(
-    request: RunRequest,
-    entry: Entry,
-    calls: Sequence[Call],
-    sent: Sequence[Call],
-    layouts: Sequence[PlannedLayout],
-    target: OpenTarget,
-    warm_ups: Sequence[GenerationRequest],
-) -> tuple[Prediction | None, Schedule, list[str]]:
-    """The prediction; the plan's schedule, or the one that is predicted to be best where there is no plan; and notes
-    on why there is no prediction, or what it leaves out."""
-    tokenizer, engine = target.tokenizer, target.engine
-    planned = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
-    if request.predict is PredictWhen.NEVER:
-        return None, planned, []
-    if tokenizer is None or engine is None:
-        return None, planned, ["no prediction: the target does not state its tokenizer, block size and capacity"]
-    if request.predict is PredictWhen.PURE:
-        effects = possible_effects(entry.path.resolve(), entry.root)
-        if effects:
-            return (
-                None,
-                planned,
-                [f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"],
-            )
-
-    def work() -> tuple[Prediction, Schedule]:
-        rows = list(_rows(request))
-        outputs, orders = SyntheticOutputs(tokenizer), PromptLayouts(layouts, calls)
-        most = request.options.max_tokens
-        traces = trace_agent(entry, rows, outputs, max_tokens=most, calls=calls, layouts=orders)
-        simulation = Simulation(tokenizer, engine, request.options, profile=target.facts.engine)
-
-        def predict(schedule: Schedule) -> Prediction:
-            scheduled = replace(simulation, options=replace(request.options, schedule=schedule))
-            return predict_traces(traces, rows, scheduled, warm_ups=warm_ups, calls=calls, explained=request.explain)
-
-        found = predict(planned)
-        free = request.plan is None and request.options.mode is Mode.OPTIMIZED
-        if not free or found.problem or reuses_enough(found):
-            return found, planned
-        chosen = choose_schedule(simulation, traces, sent).schedule
-        return (found if chosen == planned else predict(chosen)), chosen
-
-    prediction, schedule = await in_daemon_thread(work, "charter-predict")
-    notes = [f"no prediction: {prediction.problem}"] if prediction.problem else []
-    if prediction.refused:
-        notes.append(f"the prediction leaves calls out: {prediction.refused}")
-    if schedule != planned:
-        notes.append(f"order of calls: {schedule}, which is predicted to compute the fewest prompt tokens")
-    return prediction, schedule, notes
-
-
-def _identity(request: RunRequest) -> dict[str, object]:
-    """What must be the same for a run to be resumed, as far as it is known before the target is opened."""
-    return {
-        "entry": request.entry,
-        "source": file_sha256(Path(request.entry.rpartition(":")[0])),
-        "inputs": file_sha256(request.inputs),
-        "limit": request.limit,
-        "target": request.target,
-        "mode": str(request.options.mode),
-        "max_tokens": request.options.max_tokens,
-        "merges": [request.options.merges, request.options.merge_sampling],
-    }
-
-
-def _target_identity(
-    target: OpenTarget, warm_ups: Sequence[str], layouts: Sequence[PlannedLayout]
-) -> dict[str, object]:
-    """The rest of it: what the target serves, and the plan's warm-ups and layouts. ``None`` for what the target
-    does not state."""
-    return {
-        "model": target.facts.model,
-        "tokenizer": None if target.tokenizer is None else target.tokenizer.fingerprint,
-        "warm_ups": hashlib.sha256(json.dumps(warm_ups).encode()).hexdigest(),
-        "layouts": hashlib.sha256(json.dumps(encode(tuple(layouts))).encode()).hexdigest(),
-    }
-
-
-def _is_cold(target: OpenTarget, state: JournalState, items: int) -> bool:
-    """Whether the warm-ups are to be sent: items are left, and no earlier run has warmed this very server."""
-    return len(state.items) < items and (target.server is not None or not state.warm_ups)

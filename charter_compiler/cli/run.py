@@ -9,8 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from charter_compiler.api.measured_run import PredictWhen, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.api.memo import MemoOptions
+from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.cli.arguments import add_price_arguments, amount, days, natural, positive, seconds
 from charter_compiler.cli.observer import ConsoleObserver

@@ -13,7 +13,8 @@ from unittest.mock import Mock
 import pytest
 from run_doubles import ScriptedTarget, facts, write_agent
 
-from charter_compiler.api.measured_run import PredictWhen, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import OutputError, RequestRejectedError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions

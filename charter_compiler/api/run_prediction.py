@@ -1,0 +1,99 @@
+"""The prediction of a run before it, and the schedule that it is best run with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from charter_compiler.executor.entry import Entry
+from charter_compiler.executor.inputs import InputRow
+from charter_compiler.executor.layout import PromptLayouts
+from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.targets import OpenTarget
+from charter_compiler.executor.threads import in_daemon_thread
+from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.ir.nodes import Call
+from charter_compiler.passes.template import PlannedLayout
+from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
+from charter_compiler.predict.control_flow import trace_agent
+from charter_compiler.predict.effects import possible_effects
+from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
+from charter_compiler.predict.schedules import choose_schedule, reuses_enough
+from charter_compiler.predict.synthetic import SyntheticOutputs
+
+if TYPE_CHECKING:
+    from charter_compiler.api.measured_run import RunRequest
+
+PREDICTED_ROWS = 1_000
+"""Of a longer run the first rows stand for the rest: a prediction takes milliseconds a call, and holds its prompts."""
+
+
+class PredictWhen(StrEnum):
+    """When the agent's control flow may run once more, without a model, for the prediction."""
+
+    PURE = "pure"
+    """If no effect on the outside is seen in its code."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+async def predict_request(
+    request: RunRequest,
+    entry: Entry,
+    rows: Iterator[InputRow],
+    calls: Sequence[Call],
+    sent: Sequence[Call],
+    layouts: Sequence[PlannedLayout],
+    target: OpenTarget,
+    warm_ups: Sequence[GenerationRequest],
+) -> tuple[Prediction | None, Schedule, list[str]]:
+    """The prediction; the plan's schedule, or the one that is predicted to be best where there is no plan; and notes
+    on why there is no prediction, or what it leaves out. Of ``rows`` the first ``PREDICTED_ROWS`` are predicted."""
+    tokenizer, engine = target.tokenizer, target.engine
+    planned = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
+    if request.predict is PredictWhen.NEVER:
+        return None, planned, []
+    if tokenizer is None or engine is None:
+        return None, planned, ["no prediction: the target does not state its tokenizer, block size and capacity"]
+    if request.predict is PredictWhen.PURE:
+        effects = possible_effects(entry.path.resolve(), entry.root)
+        if effects:
+            return (
+                None,
+                planned,
+                [f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"],
+            )
+
+    predicted = list(islice(rows, PREDICTED_ROWS))
+
+    def work() -> tuple[Prediction, Schedule]:
+        outputs, orders = SyntheticOutputs(tokenizer), PromptLayouts(layouts, calls)
+        most = request.options.max_tokens
+        traces = trace_agent(entry, predicted, outputs, max_tokens=most, calls=calls, layouts=orders)
+        simulation = Simulation(tokenizer, engine, request.options, profile=target.facts.engine)
+
+        def predict(schedule: Schedule) -> Prediction:
+            scheduled = replace(simulation, options=replace(request.options, schedule=schedule))
+            return predict_traces(
+                traces, predicted, scheduled, warm_ups=warm_ups, calls=calls, explained=request.explain
+            )
+
+        found = predict(planned)
+        free = request.plan is None and request.options.mode is Mode.OPTIMIZED
+        if not free or found.problem or reuses_enough(found):
+            return found, planned
+        chosen = choose_schedule(simulation, traces, sent).schedule
+        return (found if chosen == planned else predict(chosen)), chosen
+
+    prediction, schedule = await in_daemon_thread(work, "charter-predict")
+    notes = [f"no prediction: {prediction.problem}"] if prediction.problem else []
+    if next(rows, None) is not None:
+        notes.append(f"the prediction is over the first {PREDICTED_ROWS:,} rows")
+    if prediction.refused:
+        notes.append(f"the prediction leaves calls out: {prediction.refused}")
+    if schedule != planned:
+        notes.append(f"order of calls: {schedule}, which is predicted to compute the fewest prompt tokens")
+    return prediction, schedule, notes
