@@ -124,7 +124,7 @@ def main(argv: Sequence[str]) -> int:
     engine = Engine()
     seed = 0
     with args.output.open("w", encoding="utf-8") as file, contextlib.ExitStack() as stack:
-        write(file, conditions(engine.counted.core.config, prompt=PROMPT, answer=ANSWER, argv=list(argv)))
+        write(file, conditions(engine.counted.core.config, prompt=PROMPT, answer=ANSWER))
         urls = {
             count: stack.enter_context(
                 llama_server(n_parallel=count, n_ctx=256 * count, kv_unified=True, cache_ram_mib=0)
