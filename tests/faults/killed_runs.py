@@ -96,7 +96,7 @@ class KilledRun:
         calls = [entry["call"] for entry in entries if "call" in entry]
         assert max(Counter((item, asked) for item, asked, *_ in calls).values()) == 1, "a call was made twice"
         assert len(calls) == 2 * self.items
-        answers = {item: [text for owner, _, text, _ in calls if owner == item] for item in range(self.items)}
+        answers = {item: [text for owner, _, text, *_ in calls if owner == item] for item in range(self.items)}
         for row in rows:
             assert [row["output"]["first"], row["output"]["second"]] == answers[row["index"]]
         done = Counter(entry["row"]["index"] for entry in entries if "row" in entry)
