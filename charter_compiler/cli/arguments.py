@@ -20,13 +20,7 @@ def natural(text: str) -> int:
 
 def seconds(text: str) -> float:
     """A time above 0, and not without end."""
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"{text} is not a time above 0 seconds")
-    return value
+    return _above_zero(text, "a time above 0 seconds")
 
 
 def days(text: str) -> float:
@@ -45,6 +39,16 @@ def fraction(text: str) -> float:
     return value
 
 
+def _above_zero(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
+    if not (value > 0 and math.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"{text} is not {what}")
+    return value
+
+
 def _at_least(text: str, least: int) -> int:
     try:
         value = int(text)
@@ -57,13 +61,7 @@ def _at_least(text: str, least: int) -> int:
 
 def amount(text: str) -> float:
     """Money above 0."""
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
-    if not (value > 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return value
+    return _above_zero(text, "an amount above 0")
 
 
 def prices(text: str) -> Prices:

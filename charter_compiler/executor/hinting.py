@@ -38,7 +38,6 @@ class RunHints:
         self._accepted = frozenset(accepted_types(announced))
         self._run = run
         self.older = older
-        self.sent = 0
 
     def of(
         self, item: int | None, site: CallSite | None, request: GenerationRequest, tokens: list[int] | None
@@ -50,7 +49,4 @@ class RunHints:
         text = request.prompt if request.prompt is not None else self._tokenizer.render_chat(request.messages or ())
         resolved = resolve_hints(own, text, tokens, self._tokenizer, rank=self.older(item))
         written = envelope(resolved, f"{self._run}/{item}", accepted=self._accepted)
-        if written is None:
-            return None
-        self.sent += 1
-        return json.dumps(written)
+        return None if written is None else json.dumps(written)

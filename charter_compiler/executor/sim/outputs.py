@@ -18,7 +18,6 @@ class SimOutputs:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._passage = tokenizer.encode(_PASSAGE)
-        self._texts: dict[tuple[int, int], str] = {}
 
     def of(self, prompt: Sequence[int], length: int) -> list[int]:
         """``length`` tokens, chosen by the prompt's."""
