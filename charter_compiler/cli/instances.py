@@ -17,11 +17,12 @@ from rich.table import Table
 
 from charter_compiler.cli.arguments import seconds
 from charter_compiler.deploy.lambda_api import BASE_URL, LambdaCloud
-from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines, as_json, enforce, guard, terminate_and_forget
+from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines, as_json
+from charter_compiler.deploy.lambda_guard import enforce, guard, terminate
 from charter_compiler.deploy.lambda_key import find_key
 from charter_compiler.deploy.lambda_launch import Wish, launch, resolve, wait_until_up
 from charter_compiler.deploy.lambda_types import Instance
-from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.diagnostics.errors import CharterError, ConfigError, UsageError
 from charter_compiler.serve.discovery import is_loopback
 
 API_URL = "CHARTER_LAMBDA_API_URL"
@@ -84,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     end.add_argument("instances", nargs="*", metavar="ID|NAME")
     end.add_argument("--all", action="store_true", help="all of the account")
     guarded = actions.add_parser("guard", help="(started by launch) wait for an instance's end and terminate it")
-    guarded.add_argument("instance", metavar="ID")
+    guarded.add_argument("instance", metavar="HANDLE")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -98,8 +99,7 @@ def run(args: argparse.Namespace) -> int:
             guard(cloud, deadlines, args.instance, _log)
             return 0
         if args.action != "terminate":
-            for line in enforce(cloud, deadlines, url):
-                print(f"charter: {line}", file=sys.stderr)
+            _enforce(cloud, deadlines, url, may_go_on=args.action != "launch")
         if args.action == "launch":
             return _launch(args, cloud, deadlines, url)
         if args.action == "list":
@@ -107,6 +107,17 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "wait":
             return _wait(args, cloud)
         return _terminate(args, cloud, deadlines)
+
+
+def _enforce(cloud: LambdaCloud, deadlines: Deadlines, url: str, *, may_go_on: bool) -> None:
+    try:
+        lines = enforce(cloud, deadlines, url)
+    except ConfigError as error:
+        if not may_go_on:
+            raise
+        lines = [f"warning: ends are not known: {error}"]
+    for line in lines:
+        print(f"charter: {line}", file=sys.stderr)
 
 
 def api_url() -> str:
@@ -158,13 +169,16 @@ def _launch(args: argparse.Namespace, cloud: LambdaCloud, deadlines: Deadlines, 
 
 def _list(args: argparse.Namespace, cloud: LambdaCloud, deadlines: Deadlines) -> int:
     found = cloud.instances()
-    ends = {one.id: one for one in deadlines.all()}
+    try:
+        ends, otherwise = {one.id: one for one in deadlines.all()}, "never: charter lambda terminate"
+    except ConfigError:
+        ends, otherwise = {}, "not known"  # which was said before
     if args.json:
         print(json.dumps([{**asdict(one), "deadline": as_json(ends.get(one.id))} for one in found], indent=2))
         return 0
     table = Table("id", "name", "type", "region", "status", "address", "$ an hour", "ends")
     for one in found:
-        end = _time(ends[one.id]) if one.id in ends else "never: charter lambda terminate"
+        end = _time(ends[one.id]) if one.id in ends else otherwise
         price = f"{one.type.usd_per_hour:.2f}"
         table.add_row(one.id, one.name or "", one.type.name, one.region, one.status, one.ip or "", price, end)
     Console(width=200 if not sys.stdout.isatty() else None).print(table)
@@ -186,12 +200,18 @@ def _terminate(args: argparse.Namespace, cloud: LambdaCloud, deadlines: Deadline
     chosen: tuple[Instance, ...] = (
         tuple(one for one in found if one.billed) if args.all else resolve(found, args.instances)
     )
-    for one in chosen:
-        terminate_and_forget(cloud, deadlines, one.id)
-        print(f"terminated {one.name or ''} {one.id}".replace("  ", " "))
+    failed: CharterError | None = None
+    for one in chosen:  # all of them, whatever becomes of one: each bills
+        try:
+            terminate(cloud, one.id, cloud.account)
+            print(f"terminated {one.name or ''} {one.id}".replace("  ", " "))
+            deadlines.remove(one.id)
+        except CharterError as error:
+            _say(f"{one.name or one.id}: {error}")
+            failed = failed or error
     left = [one for one in cloud.instances() if one.billed]
     _say(f"{len(left)} instances go on billing" if left else "no instance bills any more")
-    return 0
+    return 0 if failed is None else failed.exit_code
 
 
 def _time(deadline: Deadline) -> str:

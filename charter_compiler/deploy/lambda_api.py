@@ -6,6 +6,7 @@ seconds; an instance bills by the minute from its launch until it is terminated,
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -14,9 +15,11 @@ from typing import Any, Self
 import httpx
 
 from charter_compiler.deploy.lambda_types import (
+    FileSystem,
     Instance,
     InstanceType,
     LaunchRequest,
+    read_file_systems,
     read_instance,
     read_instances,
     read_types,
@@ -71,6 +74,11 @@ class LambdaCloud:
     def __repr__(self) -> str:
         return f"LambdaCloud({self._place!r})"
 
+    @property
+    def account(self) -> str:
+        """A fingerprint of the key, to tell accounts apart; the key cannot be had from it."""
+        return hashlib.sha256(f"charter lambda {self._key}".encode()).hexdigest()[:16]
+
     def instance_types(self) -> tuple[InstanceType, ...]:
         """What can be launched, with price and the regions that have room. Raises TargetError."""
         return read_types(self._call("GET", "instance-types"), self._place)
@@ -85,11 +93,14 @@ class LambdaCloud:
 
     def ssh_keys(self) -> tuple[str, ...]:
         """Names of the account's keys. Raises TargetError."""
-        return self._names("ssh-keys")
+        data = self._call("GET", "ssh-keys")
+        if not isinstance(data, list) or not all(isinstance(one, dict) and "name" in one for one in data):
+            raise TargetProtocolError("ssh-keys of the answer are not named", place=self._place)
+        return tuple(str(one["name"]) for one in data)
 
-    def file_systems(self) -> tuple[str, ...]:
-        """Names of the account's persistent file systems. Raises TargetError."""
-        return self._names("file-systems")
+    def file_systems(self) -> tuple[FileSystem, ...]:
+        """The account's persistent file systems. Raises TargetError."""
+        return read_file_systems(self._call("GET", "file-systems"), self._place)
 
     def launch(self, request: LaunchRequest) -> str:
         """Launch one instance; returns its id.
@@ -122,12 +133,6 @@ class LambdaCloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _names(self, path: str) -> tuple[str, ...]:
-        data = self._call("GET", path)
-        if not isinstance(data, list) or not all(isinstance(one, dict) and "name" in one for one in data):
-            raise TargetProtocolError(f"{path} of the answer are not named", place=self._place)
-        return tuple(str(one["name"]) for one in data)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, once: bool = False) -> Any:
         """The ``data`` of an answer, after as many attempts as it takes and is allowed."""

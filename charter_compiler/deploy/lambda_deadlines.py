@@ -1,8 +1,7 @@
-"""When each launched instance is to be terminated: kept in a file, and carried out by a guard process of its own.
+"""When each launched instance is to be terminated: kept in a file. ``lambda_guard`` carries it out.
 
-Lambda's API knows no such time, and an instance goes on billing for ever. The guard runs on this machine. While that
-sleeps or is off nothing is terminated; the guard goes by the wall clock, so that it acts as soon as the machine is
-awake, and `charter lambda list`, `wait` and `launch` terminate what is overdue and start guards that are missing.
+A deadline is written before the launch is sent, so that no moment is left in which an instance could bill without one.
+Until the API has told the instance's id, the deadline holds what the instance is known by.
 """
 
 from __future__ import annotations
@@ -11,38 +10,43 @@ import fcntl
 import json
 import os
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from charter_compiler.deploy.lambda_api import LambdaCloud
-from charter_compiler.diagnostics.errors import CharterError, ConfigError, RequestRejectedError
-
-LONGEST_SLEEP = 30.0
-"""Seconds: the guard looks at the wall clock and at the file so often."""
-AGAIN = 60.0
-"""Seconds after which a guard tries again whose termination failed; it does so until it succeeds."""
+from charter_compiler.diagnostics.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """``at`` is a wall-clock time in seconds since the epoch; ``guard`` the process id of the guard."""
+    """``id`` is the instance's, ``None`` until the API has told it; an instance of this ``name``, ``type`` and
+    ``ssh_key`` is then the one that was launched. ``at`` and ``sent``, when the launch was last sent, are wall-clock
+    times in seconds since the epoch; ``guard`` is the process id of the guard, ``account`` the fingerprint of the API
+    key that launched it. ``key`` names the deadline from before there is an id; empty: the id does."""
 
-    id: str
+    id: str | None
     name: str
     at: float
     api_url: str
     guard: int | None = None
+    account: str | None = None
+    key: str = ""
+    type: str | None = None
+    ssh_key: str | None = None
+    sent: float = 0.0
+
+    @property
+    def handle(self) -> str:
+        """What the file and the guard know it by."""
+        return self.key or self.id or self.name
 
     @property
     def guarded(self) -> bool:
         """Whether its guard runs, and not another process that has its number by now."""
-        return self.guard is not None and f"lambda guard {self.id}" in _command_line(self.guard)
+        return self.guard is not None and f"lambda guard {self.handle} " in f"{_command_line(self.guard)} "
 
 
 def _command_line(pid: int) -> str:
@@ -75,25 +79,37 @@ class Deadlines:
             return tuple(Deadline(**value) for value in json.loads(self._path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
-                f"cannot be read: {error}", place=str(self._path), remedy="see charter lambda list, then remove it"
+                f"cannot be read: {error}",
+                place=str(self._path),
+                remedy="move it away: charter lambda list then shows what runs without an end",
             ) from error
 
     def get(self, name: str) -> Deadline | None:
-        """That of an instance, by its id."""
-        return next((one for one in self.all() if one.id == name), None)
+        """By its handle, or by its instance's id."""
+        return next((one for one in self.all() if name in (one.handle, one.id)), None)
 
     def set(self, deadline: Deadline) -> None:
-        """Add it, or replace that of the same instance."""
+        """Add it, or replace the one of the same handle."""
         with self._locked():
-            self._write({**{one.id: one for one in self.all()}, deadline.id: deadline})
+            self._write({**{one.handle: one for one in self.all()}, deadline.handle: deadline})
+
+    def update(self, name: str, **changes: Any) -> Deadline | None:
+        """Change what is named of a deadline and leave the rest as it is by now; ``None`` where it was removed."""
+        with self._locked():
+            known = {one.handle: one for one in self.all()}
+            if name not in known:
+                return None
+            known[name] = replace(known[name], **changes)
+            self._write(known)
+            return known[name]
 
     def remove(self, name: str) -> None:
-        """Forget an instance's; its guard then ends."""
+        """Forget one, by its handle or its instance's id; its guard then ends."""
         with self._locked():
-            self._write({one.id: one for one in self.all() if one.id != name})
+            self._write({one.handle: one for one in self.all() if name not in (one.handle, one.id)})
 
     def log(self, name: str) -> Path:
-        """Where the guard of an instance writes."""
+        """Where the guard of a handle writes."""
         return self.folder / f"guard-{name}.log"
 
     @contextmanager
@@ -108,79 +124,6 @@ class Deadlines:
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self.folder, delete=False) as file:
             file.write(text)
         os.replace(file.name, self._path)
-
-
-def start_guard(deadlines: Deadlines, deadline: Deadline) -> Deadline:
-    """Start the process that will terminate the instance; it outlives this one, and its terminal."""
-    # -P: what lies in the current folder is not imported.
-    command = [sys.executable, "-P", "-m", "charter_compiler.cli.main", "lambda", "guard", deadline.id]
-    deadlines.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with Path(os.devnull).open("rb") as nothing, deadlines.log(deadline.id).open("ab") as log:
-        # Not by subprocess, whose object would have to be kept: nobody waits for the guard.
-        pid = os.posix_spawn(
-            sys.executable,
-            command,
-            {**os.environ, "CHARTER_LAMBDA_STATE": str(deadlines.folder)},
-            file_actions=[(os.POSIX_SPAWN_DUP2, file.fileno(), to) for file, to in ((nothing, 0), (log, 1), (log, 2))],
-            setsid=True,
-        )
-    guarded = replace(deadline, guard=pid)
-    deadlines.set(guarded)
-    return guarded
-
-
-def guard(
-    cloud: LambdaCloud,
-    deadlines: Deadlines,
-    name: str,
-    say: Callable[[str], None],
-    *,
-    clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Wait for the deadline of an instance, as the file has it at each look, and terminate it; returns then, or when
-    the deadline was removed."""
-    while (deadline := deadlines.get(name)) is not None:
-        left = deadline.at - clock()
-        if left > 0:
-            sleep(min(left, LONGEST_SLEEP))
-            continue
-        try:
-            terminate_and_forget(cloud, deadlines, name)
-        except CharterError as error:
-            say(f"not terminated, trying again in {AGAIN:g} s: {error}")
-            sleep(AGAIN)
-            continue
-        say(f"terminated {name} at its deadline")
-        return
-    say(f"{name} has no deadline any more")
-
-
-def terminate_and_forget(cloud: LambdaCloud, deadlines: Deadlines, name: str) -> None:
-    """Terminate an instance, one that is gone already too, and forget its deadline. Raises TargetError."""
-    try:
-        cloud.terminate([name])
-    except RequestRejectedError:
-        if any(one.id == name and one.billed for one in cloud.instances()):
-            raise
-    deadlines.remove(name)
-
-
-def enforce(
-    cloud: LambdaCloud, deadlines: Deadlines, api_url: str, clock: Callable[[], float] = time.time
-) -> list[str]:
-    """Terminate what is overdue and start guards that are missing; returns a line for each. Raises TargetError."""
-    lines = []
-    for deadline in deadlines.all():
-        if deadline.api_url != api_url:
-            continue
-        if deadline.at <= clock():
-            terminate_and_forget(cloud, deadlines, deadline.id)
-            lines.append(f"terminated {deadline.name} ({deadline.id}), which was overdue")
-        elif not deadline.guarded:
-            start_guard(deadlines, deadline)
-            lines.append(f"started the guard of {deadline.name} ({deadline.id}) again")
-    return lines
 
 
 def as_json(deadline: Deadline | None) -> Any:

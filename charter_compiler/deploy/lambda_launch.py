@@ -5,14 +5,20 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from charter_compiler.deploy.lambda_api import LambdaCloud
-from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines, start_guard
+from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines
+from charter_compiler.deploy.lambda_guard import SOUGHT, launched, start_guard
 from charter_compiler.deploy.lambda_types import ACTIVE, BOOTING, Instance, InstanceType, LaunchRequest
 from charter_compiler.diagnostics.errors import (
+    AuthenticationError,
     NoCapacityError,
+    RequestRejectedError,
     SpendingLimitError,
+    TargetError,
+    TargetOverloadedError,
+    TargetProtocolError,
     TargetTimeoutError,
     TargetUnavailableError,
     UsageError,
@@ -22,6 +28,8 @@ CAPACITY_PAUSE = 15.0
 """Seconds between two looks for capacity; launches are limited to one in 12 seconds."""
 POLL = 10.0
 """Seconds between two questions whether an instance is up; there is no event to wait for."""
+LOOKS = 3
+"""How often a launch without an answer is looked for, with ``POLL`` between; its guard goes on after that."""
 Say = Callable[[str], None]
 
 
@@ -42,24 +50,50 @@ class Wish:
 
 
 def launch(cloud: LambdaCloud, deadlines: Deadlines, wish: Wish, api_url: str, say: Say) -> Deadline:
-    """Check the price, launch, and set the guard.
+    """Check the price, set deadline and guard, and launch.
 
     Raises:
+        UsageError: there is no such type, key or file system, or the name is in use.
         SpendingLimitError: it may cost more than ``max_usd``.
-        UsageError: there is no such type, key or file system.
         NoCapacityError: no region has room, or not the one that was asked for.
         TargetError: the API failed; what was launched all the same is under guard.
     """
     ssh_key = _one_of(cloud.ssh_keys(), wish.ssh_key, "SSH key", "--ssh-key")
     if wish.file_system is not None:
-        _one_of(cloud.file_systems(), wish.file_system, "file system", "--file-system")
-    check_spending(_type(cloud.instance_types(), wish.type), wish, cloud.instances(), say)
+        wish = _where_the_files_are(cloud, wish)
+    running = cloud.instances()
+    check_spending(_type(cloud.instance_types(), wish.type), wish, running, say)
     name = wish.name or f"charter-{uuid.uuid4().hex[:8]}"
+    if any(one.billed and one.name == name for one in running) or any(
+        one.name == name and one.id is None and one.account == cloud.account for one in deadlines.all()
+    ):
+        raise UsageError(f"an instance '{name}' runs or is launched already", remedy="give another --name")
     request = LaunchRequest("", wish.type, ssh_key, name, wish.file_system, wish.image_family)
-    found = _launch_somewhere(cloud, request, wish, say)
-    deadline = Deadline(found, name, time.time() + 3600 * wish.hours, api_url)
-    deadlines.set(deadline)  # before the guard: were this process killed now, the next command would start one
-    return start_guard(deadlines, deadline)
+    now = time.time()
+    intent = Deadline(
+        None, name, now + 3600 * wish.hours, api_url, account=cloud.account, key=f"launch-{uuid.uuid4().hex[:12]}",
+        type=wish.type, ssh_key=ssh_key, sent=now,
+    )  # fmt: skip
+    deadlines.set(intent)  # before anything is launched: were this process killed, the next command would start a guard
+    intent = start_guard(deadlines, intent)
+    try:
+        found = _launch_somewhere(cloud, deadlines, intent, request, wish, say)
+    except (UsageError, RequestRejectedError, AuthenticationError, TargetOverloadedError):
+        deadlines.remove(intent.handle)  # nothing was launched; after any other error that is not known
+        raise
+    return deadlines.update(intent.handle, id=found) or replace(intent, id=found)
+
+
+def _where_the_files_are(cloud: LambdaCloud, wish: Wish) -> Wish:
+    """The wish with the region of its file system, which can be mounted there alone."""
+    regions = {one.name: one.region for one in cloud.file_systems()}
+    region = regions[_one_of(tuple(regions), wish.file_system, "file system", "--file-system")]
+    if wish.region not in (None, region):
+        raise UsageError(
+            f"the file system {wish.file_system} is in {region}, not in {wish.region}",
+            remedy=f"give --region {region}, or leave it out",
+        )
+    return replace(wish, region=region)
 
 
 def check_spending(kind: InstanceType, wish: Wish, running: tuple[Instance, ...], say: Say) -> None:
@@ -80,16 +114,19 @@ def check_spending(kind: InstanceType, wish: Wish, running: tuple[Instance, ...]
         )
 
 
-def _launch_somewhere(cloud: LambdaCloud, request: LaunchRequest, wish: Wish, say: Say) -> str:
+def _launch_somewhere(
+    cloud: LambdaCloud, deadlines: Deadlines, intent: Deadline, request: LaunchRequest, wish: Wish, say: Say
+) -> str:
     waited = 0.0
     while True:
         regions = (wish.region,) if wish.region else _type(cloud.instance_types(), wish.type).regions
         for region in regions:
-            one = LaunchRequest(
-                region, request.type, request.ssh_key, request.name, request.file_system, request.image_family
-            )
+            now = time.time()
+            renewed = deadlines.update(intent.handle, sent=now, at=now + 3600 * wish.hours)
+            if renewed is None:  # its guard gave it up: this process slept for long
+                intent = start_guard(deadlines, replace(intent, sent=now, at=now + 3600 * wish.hours))
             try:
-                return _launch_once(cloud, one, say)
+                return _launch_once(cloud, intent, replace(request, region=region), say)
             except NoCapacityError as error:
                 say(f"{region}: {error.message}")
         if waited >= wish.capacity_s:
@@ -101,16 +138,29 @@ def _launch_somewhere(cloud: LambdaCloud, request: LaunchRequest, wish: Wish, sa
         waited += CAPACITY_PAUSE
 
 
-def _launch_once(cloud: LambdaCloud, request: LaunchRequest, say: Say) -> str:
-    """A launch whose answer was lost may have been carried out: it is looked for by its name before anything else."""
+def _launch_once(cloud: LambdaCloud, intent: Deadline, request: LaunchRequest, say: Say) -> str:
+    """A launch whose answer was lost, or names no instance, may have been carried out: it is looked for by what is
+    known of it before anything else."""
     try:
         return cloud.launch(request)
-    except (TargetUnavailableError, TargetTimeoutError) as error:
+    except (TargetUnavailableError, TargetTimeoutError, TargetProtocolError) as error:
         say(f"the answer to the launch was lost ({error.message}); looking for {request.name}")
-        for instance in cloud.instances():
-            if instance.name == request.name and instance.billed:
-                return instance.id
-        raise
+        shown = TargetUnavailableError(
+            f"the launch of {request.name} was not answered: {error.message}",
+            place=error.place,
+            remedy=f"its guard looks for it for {SOUGHT / 60:.0f} minutes: charter lambda list",
+        )
+    for look in range(LOOKS):
+        if look:
+            time.sleep(POLL)
+        try:
+            found = launched(cloud, intent)
+        except TargetError as error:
+            say(f"not found yet: {error.message}")
+            continue
+        if found is not None:
+            return found
+    raise shown
 
 
 def wait_until_up(

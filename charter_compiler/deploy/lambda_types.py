@@ -52,6 +52,14 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSystem:
+    """Persistent storage. It lies in one region and can be mounted by instances there alone."""
+
+    name: str
+    region: str
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchRequest:
     """``name`` is at most 64 characters; the API wants exactly one SSH key. ``image_family`` ``None`` is the newest of
     Lambda's own images."""
@@ -105,6 +113,16 @@ def read_instance(data: Any, place: str) -> Instance:
         ssh_keys=tuple(_get(data, list, "instance", place, key="ssh_key_names")),
         file_systems=tuple(_get(data, list, "instance", place, key="file_system_names")),
     )
+
+
+def read_file_systems(data: Any, place: str) -> tuple[FileSystem, ...]:
+    """``GET /file-systems``. Raises TargetProtocolError."""
+    found = []
+    for item in _get(data, list, "data", place):
+        region = _get(item, dict, "file system", place, key="region")
+        name = _get(item, str, "file system", place, key="name")
+        found.append(FileSystem(name, _get(region, str, "region", place, key="name")))
+    return tuple(found)
 
 
 def _type(data: Mapping[str, Any], place: str, regions: tuple[str, ...]) -> InstanceType:

@@ -15,6 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 KEY = "secret_tests_0123456789abcdef"
+OTHER_KEY = "secret_of_another_account_012345"
+"""Of an account that sees none of ``KEY``'s instances, and has none."""
 REGIONS = {"us-west-1": "California, USA", "us-east-1": "Virginia, USA"}
 LAUNCH_FIELDS = {
     "region_name", "instance_type_name", "ssh_key_names", "file_system_names", "file_system_mounts", "hostname", "name",
@@ -56,16 +58,18 @@ TYPES = {
 
 class LambdaService:
     """``requests`` holds method, path and body of each request in order. ``free`` are regions with room by type;
-    ``lose_answer``: launches are carried out and the connection breaks before the answer."""
+    ``lose_answer``: launches are carried out and the connection breaks before the answer; ``hide``: so many lists of
+    instances leave out what was launched last."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, Any]] = []
         self.free = {"gpu_1x_a10": ["us-west-1"], "gpu_1x_gh200": ["us-west-1", "us-east-1"], "gpu_8x_h100_sxm5": []}
         self.full: set[str] = set()
         self.instances: dict[str, dict[str, Any]] = {}
-        self.ssh_keys, self.file_systems = ["laptop"], ["models"]
+        self.ssh_keys, self.file_systems = ["laptop"], {"models": "us-west-1"}
         self.boots_after = 1
         self.lose_answer = False
+        self.hide = 0
         self._failures: dict[str, list[tuple[int, dict[str, str]]]] = {}
         self._ids = (f"{number:032x}" for number in itertools.count(1))
 
@@ -81,13 +85,17 @@ class LambdaService:
         if failures:
             status, headers = failures.pop(0)
             return None if status == BROKEN else (status, headers, _error(status)[1])
-        if key != f"Bearer {KEY}":
+        if key not in (f"Bearer {KEY}", f"Bearer {OTHER_KEY}"):
             return 401, {}, _error(401)[1]
+        if key == f"Bearer {OTHER_KEY}" and path == "/instances":
+            return 200, {}, {"data": []}
+        if key == f"Bearer {OTHER_KEY}" and path.endswith("terminate"):
+            return 404, {}, _error(404)[1]
         handler = {
             ("GET", "/instance-types"): self._types,
-            ("GET", "/instances"): lambda body: (200, {"data": [self._seen(one) for one in self.instances.values()]}),
+            ("GET", "/instances"): self._list,
             ("GET", "/ssh-keys"): lambda body: (200, {"data": [_named(name) for name in self.ssh_keys]}),
-            ("GET", "/file-systems"): lambda body: (200, {"data": [_named(name) for name in self.file_systems]}),
+            ("GET", "/file-systems"): lambda body: (200, {"data": [self._files(name) for name in self.file_systems]}),
             ("POST", "/instance-operations/launch"): self._launch,
             ("POST", "/instance-operations/terminate"): self._terminate,
         }.get((method, path))
@@ -100,6 +108,9 @@ class LambdaService:
             return 200, {}, {"data": self._seen(found)}
         return 404, {}, _error(404)[1]
 
+    def _files(self, name: str) -> dict[str, Any]:
+        return {**_named(name), "region": _region(self.file_systems[name]), "mount_point": f"/lambda/nfs/{name}"}
+
     def _types(self, body: Any) -> Answer:
         data = {
             name: {
@@ -110,6 +121,13 @@ class LambdaService:
         }
         return 200, {"data": data}
 
+    def _list(self, body: Any) -> Answer:
+        shown = list(self.instances.values())
+        if self.hide and shown:
+            self.hide -= 1
+            shown.pop()
+        return 200, {"data": [self._seen(one) for one in shown]}
+
     def _launch(self, body: Any) -> Answer:
         required = {"region_name", "instance_type_name", "ssh_key_names"}
         if not required <= set(body) <= LAUNCH_FIELDS or len(body["ssh_key_names"]) != 1:
@@ -117,6 +135,8 @@ class LambdaService:
         if body["instance_type_name"] not in TYPES or body["ssh_key_names"][0] not in self.ssh_keys:
             return _error(404)
         region = body["region_name"]
+        if any(self.file_systems.get(name) != region for name in body.get("file_system_names", [])):
+            return _error(400, ("global/invalid-parameters", "The file system is not in this region."))
         if region not in self.free[body["instance_type_name"]] or region in self.full:
             return _error(400, CAPACITY)
         name = next(self._ids)

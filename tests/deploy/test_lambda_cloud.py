@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lambda_service import BROKEN, KEY, LambdaService, serving
+from lambda_service import BROKEN, KEY, OTHER_KEY, LambdaService, serving
 
 from charter_compiler.cli import instances
 from charter_compiler.cli.main import main
 from charter_compiler.deploy import lambda_launch
 from charter_compiler.deploy.lambda_api import LambdaCloud
-from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines, guard
+from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines
+from charter_compiler.deploy.lambda_guard import SOUGHT, enforce, guard
 from charter_compiler.deploy.lambda_key import find_key
 from charter_compiler.deploy.lambda_types import LaunchRequest
 from charter_compiler.diagnostics import errors
@@ -58,16 +59,17 @@ def command_line(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> I
     monkeypatch.setenv("LAMBDA_API_KEY", KEY)
     monkeypatch.setenv("CHARTER_LAMBDA_STATE", str(tmp_path / "state"))
     deadlines = Deadlines()
-    started = set()
+    started: set[int] = set()
     remember = Deadlines.set
 
     def remembered(self: Deadlines, deadline: Deadline) -> None:
-        started.add(deadline.guard)
+        if deadline.guard is not None:
+            started.add(deadline.guard)
         remember(self, deadline)
 
     monkeypatch.setattr(Deadlines, "set", remembered)
     yield deadlines
-    for pid in started - {None}:
+    for pid in started:
         try:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
@@ -202,8 +204,8 @@ def test_a_launch_goes_where_there_is_room(
 ) -> None:
     service.full = {"us-west-1"}  # taken between the look and the launch
     deadline = lambda_launch.launch(cloud, command_line, wish(), url, lambda _: None)
-    assert service.instances[deadline.id]["region"]["name"] == "us-east-1"
-    assert command_line.get(deadline.id) == deadline
+    assert service.instances[deadline.id or ""]["region"]["name"] == "us-east-1"
+    assert command_line.get(deadline.id or "") == deadline
     eventually(lambda: deadline.guarded)
     service.full = {"us-west-1", "us-east-1"}
     with pytest.raises(errors.NoCapacityError, match="no region has room"):
@@ -229,10 +231,138 @@ def test_a_launch_whose_answer_is_lost_is_found_and_not_made_twice(
     assert service.count(LAUNCH) == 1
 
 
+def test_a_name_in_use_is_not_launched_and_its_instance_left_alone(
+    cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str
+) -> None:
+    cloud.launch(LaunchRequest("us-west-1", "gpu_1x_a10", "laptop", "mine"))
+    service.fail(LAUNCH, 500)
+    with pytest.raises(errors.UsageError, match="'mine' runs or is launched already"):
+        lambda_launch.launch(cloud, command_line, wish(name="mine", max_usd=50), url, lambda _: None)
+    assert (service.count(LAUNCH), command_line.all()) == (1, ())
+
+
+def test_a_lost_launch_is_told_from_an_instance_of_the_same_name_by_its_type(
+    cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def somebody_else(pause: float) -> None:
+        if not service.instances:
+            cloud.launch(LaunchRequest("us-west-1", "gpu_1x_a10", "laptop", "mine"))
+
+    monkeypatch.setattr(time, "sleep", somebody_else)
+    service.fail(LAUNCH, 500)
+    with pytest.raises(errors.TargetUnavailableError, match="was not answered"):
+        lambda_launch.launch(cloud, command_line, wish(name="mine"), url, lambda _: None)
+    assert [one.id for one in command_line.all()] == [None]
+
+
+def test_a_launch_that_is_listed_late_is_found_by_its_guard(
+    cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service.lose_answer, service.hide = True, 1 + lambda_launch.LOOKS
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(errors.TargetUnavailableError, match="its guard looks for it for 15 minutes"):
+        lambda_launch.launch(cloud, command_line, wish(name="mine"), url, lambda _: None)
+    (intent,) = command_line.all()
+    (name,) = service.instances
+    assert intent.id is None
+    assert intent.guard is not None, "started before the launch was sent"
+    now, said = [intent.sent], list[str]()
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    guard(cloud, command_line, intent.handle, said.append, clock=lambda: now[0], sleep=sleep)
+    assert intent.at <= now[0] < intent.at + 60
+    assert service.instances[name]["status"] == "terminating"
+    assert [line[:10] for line in said] == ["found mine", "terminated"]
+
+
+def test_a_launch_that_is_broken_off_keeps_its_deadline_and_one_that_was_not_carried_out_is_forgotten(
+    cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(request: LaunchRequest) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cloud, "launch", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            lambda_launch.launch(cloud, command_line, wish(name="mine"), url, lambda _: None)
+    (intent,) = command_line.all()
+    assert enforce(cloud, command_line, url, lambda: intent.sent + 60) == []
+    assert command_line.all() == (intent,)
+    said = enforce(cloud, command_line, url, lambda: intent.sent + SOUGHT)
+    assert said[0].endswith("it was not launched")
+    service.full = {"us-west-1", "us-east-1"}
+    with pytest.raises(errors.NoCapacityError):
+        lambda_launch.launch(cloud, command_line, wish(name="mine"), url, lambda _: None)
+    assert command_line.all() == ()
+
+
+def test_another_account_neither_ends_nor_forgets_what_it_cannot_see(
+    cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str
+) -> None:
+    deadline = lambda_launch.launch(cloud, command_line, wish(name="mine"), url, lambda _: None)
+    late = deadline.at + 1
+    with LambdaCloud(OTHER_KEY, base_url=url) as other:
+        (said,) = enforce(other, command_line, url, lambda: late)
+        now = [late]
+
+        def sleep(seconds: float) -> None:
+            now[0] += seconds
+            if now[0] > late + 100:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            guard(other, command_line, deadline.handle, lambda _: None, clock=lambda: now[0], sleep=sleep)
+    assert "was launched with another API key" in said
+    assert KEY not in (command_line.folder / "deadlines.json").read_text()
+    assert command_line.all() == (deadline,)
+    assert enforce(cloud, command_line, url, lambda: late) == [f"terminated mine ({deadline.id}), which was overdue"]
+
+
+def test_a_file_system_says_where_to_launch(
+    cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str
+) -> None:
+    service.file_systems = {"models": "us-east-1"}  # the second of the regions with room
+    deadline = lambda_launch.launch(cloud, command_line, wish(file_system="models"), url, lambda _: None)
+    assert service.instances[deadline.id or ""]["region"]["name"] == "us-east-1"
+    with pytest.raises(errors.UsageError, match="is in us-east-1, not in us-west-1"):
+        lambda_launch.launch(
+            cloud, command_line, wish(file_system="models", region="us-west-1", max_usd=50), url, lambda _: None
+        )
+
+
+def test_a_damaged_file_stops_neither_the_guard_nor_the_list_nor_a_termination(
+    cloud: LambdaCloud,
+    service: LambdaService,
+    command_line: Deadlines,
+    url: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = (cloud.launch(LaunchRequest("us-west-1", "gpu_1x_a10", "laptop", name)) for name in ("a", "b"))
+    command_line.set(Deadline(first, "a", 1100.0, url))
+    now, said = [1000.0], list[str]()
+
+    def sleep(seconds: float) -> None:
+        (command_line.folder / "deadlines.json").write_text("{")
+        now[0] += seconds
+
+    guard(cloud, command_line, first, said.append, clock=lambda: now[0], sleep=sleep)
+    assert service.instances[first]["status"] == "terminating"
+    assert now[0] == 1100.0
+    assert main(["lambda", "list"]) == 0
+    captured = capsys.readouterr()
+    assert "not known" in captured.out
+    assert "move it away" in captured.err
+    assert main(["lambda", "launch", "gpu_1x_a10"]) == 1, "its end could not be kept"
+    assert main(["lambda", "terminate", "--all"]) == 1
+    assert service.instances[second]["status"] == "terminating"
+
+
 def test_the_guard_terminates_at_the_deadline_and_insists(
     cloud: LambdaCloud, service: LambdaService, url: str, tmp_path: Path
 ) -> None:
-    deadlines, now, said = Deadlines(tmp_path), [1000.0], []
+    deadlines, now, said = Deadlines(tmp_path), [1000.0], list[str]()
     name = cloud.launch(request())
     deadlines.set(Deadline(name, "t", 1100.0, url))
 
@@ -247,7 +377,7 @@ def test_the_guard_terminates_at_the_deadline_and_insists(
     assert now[0] == 1130.0 + 60.0, "once more a minute later"
     assert service.instances[name]["status"] == "terminating"
     assert deadlines.all() == ()
-    assert [line[:10] for line in said] == ["not termin", "terminated"]
+    assert [line[:10] for line in said] == ["not done, ", "terminated"]
     guard(cloud, deadlines, name, said.append)
     assert said[-1].endswith("has no deadline any more")
 
@@ -292,7 +422,7 @@ def test_a_real_guard_process_terminates_a_real_launch(
     command_line.set(replace(second, at=time.time()))
     eventually(lambda: service.instances[name]["status"] == "terminating")
     eventually(lambda: command_line.all() == ())
-    log = command_line.log(name).read_text()
+    log = command_line.log(deadline.handle).read_text()
     assert "at its deadline" in log
     assert KEY not in log + shown + captured.err
 
