@@ -8,7 +8,7 @@
 # is not in known_hosts is refused (--accept-new takes it at the first connection), a changed one always. A local port
 # that is taken is replaced by the next free one; `status --env` prints the addresses for a shell:
 #
-#   eval "$(scripts/lambda_tunnel.sh status --env)"; scripts/run_lambda_tests.py
+#   eval "$(scripts/lambda_tunnel.sh status --env)" && scripts/run_lambda_tests.py
 #
 # Runs on Linux and macOS (bash 3.2). Exit codes: 0 fine, 1 failed or not healthy, 2 wrong usage, 3 no tunnel runs.
 set -euo pipefail
@@ -139,7 +139,14 @@ foreign_tunnels() { # ssh processes of this user that forward to one of the serv
   done
 }
 
-healthy() { # HTTP says that the server is ready, and the gRPC port takes a connection that is not closed at once
+connected() { # ssh has its forwards: it runs, and has set the marker for this very process
+  local pid
+  pid=$(ssh_of_tunnel)
+  [ -n "$pid" ] && [ "$(cat "$state/connected" 2>/dev/null)" = "$pid" ]
+}
+
+healthy() { # what answers is behind ssh, HTTP says that it is ready, and the gRPC port takes a connection
+  connected || return 1
   curl -sf --noproxy '*' -m "$HEALTH_TIMEOUT" -o /dev/null "http://127.0.0.1:$http/v2/health/ready" && taken "$grpc"
 }
 
@@ -184,9 +191,9 @@ start_tunnel() {
   status_tunnel
 }
 
-wait_for_ports() { # until ssh listens on all of them; a refusal by ssh ends the wait at once
+wait_for_ports() { # until ssh has logged in and all of them are its own; a refusal by ssh ends the wait at once
   local waited=0
-  while ! { taken "$grpc" && taken "$http" && taken "$metrics"; }; do
+  while ! connected; do
     if ! keeper_runs; then
       tail -n 5 "$state/log" >&2
       die 1 "ssh was refused (the lines above; the whole log is $state/log)"
@@ -199,6 +206,12 @@ wait_for_ports() { # until ssh listens on all of them; a refusal by ssh ends the
     sleep 0.2
     waited=$((waited + 1))
   done
+}
+
+marker_command() { # for ssh's LocalCommand, in which % stands for something; the user's shell may be any, sh runs it
+  local quoted
+  quoted=$(printf '%s' "$state/connected" | sed -e "s/'/'\\\\''/g" -e 's/%/%%/g')
+  printf "exec sh -c 'echo \$PPID >\"\$0\"' '%s'" "$quoted"
 }
 
 keep() { # the keeper: ssh again and again, until it is told to end
@@ -217,12 +230,16 @@ keep() { # the keeper: ssh again and again, until it is told to end
       set -- "$@" -L "127.0.0.1:${!local_name}:127.0.0.1:$(field "$remote_ports" $index)"
       index=$((index + 1))
     done
-    ssh "$@" -- "$user@$host" &
+    rm -f "$state/connected"
+    # ssh runs the command once it has logged in and listens on all the ports; PPID is ssh. Other programs may have
+    # taken the ports while ssh was away: that they answer says nothing.
+    ssh -o PermitLocalCommand=yes -o "LocalCommand=$(marker_command)" "$@" -- "$user@$host" &
     child=$!
     echo "$child" >"$state/ssh"
     local code=0
     wait "$child" || code=$?
     child=''
+    rm -f "$state/connected"
     echo "$(date -u +%FT%TZ) ssh ended with $code"
     # A tunnel that never stood is not tried again where trying cannot help: keys and names do not mend themselves.
     if [ -n "$first" ] && tail -n 5 "$state/log" | grep -qiE 'permission denied|host key verification failed|could not resolve|no such identity'; then
@@ -243,12 +260,12 @@ keep() { # the keeper: ssh again and again, until it is told to end
 stop_ssh() {
   local pid
   for pid in $(ssh_of_tunnel); do kill "$pid" 2>/dev/null || true; done
-  rm -f "$state/ssh"
+  rm -f "$state/ssh" "$state/connected"
 }
 
 stop_tunnel() {
   if ! keeper_runs && [ -z "$(ssh_of_tunnel)" ]; then
-    rm -f "$state/keeper" "$state/ssh"
+    rm -f "$state/keeper" "$state/ssh" "$state/connected"
     echo "no tunnel '$name' runs"
     return 0
   fi
@@ -288,7 +305,14 @@ status_tunnel() {
     echo "  the server answers through it: ready"
     return 0
   fi
-  echo "  the server does not answer through it (ssh may be reconnecting, or Triton may still be loading)"
+  if connected; then
+    echo "  the server does not answer through it (Triton may still be loading)"
+  else
+    echo "  the server does not answer through it: ssh is not connected, and tries again"
+    for port in $grpc $http $metrics; do
+      if taken "$port"; then echo "  port $port is another program's meanwhile: $0 restart chooses another"; fi
+    done
+  fi
   return 1
 }
 

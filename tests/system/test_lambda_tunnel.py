@@ -11,7 +11,10 @@ import sys
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from loopback_sshd import GUARD, LoopbackSshd
@@ -71,7 +74,8 @@ class Tunnel:
 
 @pytest.fixture
 def tunnel(sshd: LoopbackSshd, embedded_server: ServerHandle, tmp_path: Path) -> Iterator[Tunnel]:
-    found = Tunnel(sshd, embedded_server, tmp_path / "state")
+    # A folder whose name a shell and ssh would take for something else.
+    found = Tunnel(sshd, embedded_server, tmp_path / "it's 100%h $HOME")
     yield found
     found("stop")
 
@@ -166,6 +170,43 @@ def test_a_tunnel_that_is_killed_comes_back(tunnel: Tunnel) -> None:
     assert tunnel("restart").returncode == 0, "with the options of before, and without the orphan in its way"
     assert tunnel("stop").returncode == 0
     assert processes_of(tunnel.state) == []
+
+
+def test_a_server_that_takes_the_port_while_ssh_is_away_is_not_called_ready(tunnel: Tunnel) -> None:
+    """As `charter serve` would, which takes the same ports."""
+    assert tunnel.start().returncode == 0
+    ports = [int(address.split(":")[-1].split("/")[0]) for address in tunnel.addresses().values()]
+    tunnel.sshd.kill()
+    try:
+        eventually(lambda: tunnel("status").returncode == 1)
+        with ready_servers(ports):
+            found = tunnel("status")
+            assert found.returncode == 1, found.stdout
+            assert "ssh is not connected" in found.stdout
+            assert f"port {ports[1]} is another program's" in found.stdout
+    finally:
+        tunnel.sshd.start()
+    eventually(lambda: tunnel("status").returncode == 0)
+
+
+@contextmanager
+def ready_servers(ports: list[int]) -> Iterator[None]:
+    """Say to every question that they are ready."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # the base class's name
+            pass
+
+    with ExitStack() as stack:
+        for port in ports:
+            server = stack.enter_context(ThreadingHTTPServer(("127.0.0.1", port), Ready))
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            stack.callback(server.shutdown)
+        yield
 
 
 @pytest.mark.parametrize(
