@@ -94,8 +94,12 @@ parse() {
     case "$model" in *-8B*) weights_gb=16 ;; *-70B*) weights_gb=141 ;; *) weights_gb=60 ;; esac
   fi
   case "$weights_gb$ready_timeout" in *[!0-9]*) wrong "--weights-gb and --ready-timeout are whole numbers" ;; esac
-  grpc=$(echo "$ports" | cut -d: -f1) http=$(echo "$ports" | cut -d: -f2) metrics=$(echo "$ports" | cut -d: -f3)
-  case "$grpc$http$metrics" in *[!0-9]* | '') wrong "--ports is '$ports': three numbers, G:H:M" ;; esac
+  case "$ports" in *[!0-9:]* | *:*:*:*) wrong "--ports is '$ports': three numbers, G:H:M" ;; esac
+  grpc=$(echo "$ports" | cut -s -d: -f1) http=$(echo "$ports" | cut -s -d: -f2) metrics=$(echo "$ports" | cut -s -d: -f3)
+  for port in "$grpc" "$http" "$metrics"; do
+    { [ -n "$port" ] && [ "${#port}" -le 5 ] && [ "$port" -ge 1 ] && [ "$port" -le 65535 ]; } ||
+      wrong "--ports is '$ports': three numbers from 1 to 65535, G:H:M"
+  done
 }
 
 # --- running and printing ------------------------------------------------------------------------------------------
@@ -137,7 +141,7 @@ choose_folders() {
       echo "note: no persistent file system: $data ends with the instance (launch with --file-system, or give --data)" >&2
     fi
   fi
-  slug=$(echo "${model##*/}" | tr '[:upper:]' '[:lower:]')
+  slug=$(echo "${model%%/*}--${model#*/}" | tr '[:upper:]/' '[:lower:]-') # two organizations may use one name
   weights=$data/weights/$slug
   work=$data/$slug-$profile-tp$tp # what the container mounts as /models, and the stamps
   serve=$work/models
@@ -145,7 +149,12 @@ choose_folders() {
 
 check_machine() {
   heading "GPU, driver, disk, docker"
-  run nvidia-smi "--query-gpu=name,memory.total,driver_version" --format=csv,noheader
+  if [ -z "$dry" ]; then
+    command -v nvidia-smi >/dev/null || die "nvidia-smi is missing: no NVIDIA driver (launch one of Lambda's own images)"
+    command -v docker >/dev/null || die "docker is missing (Lambda's own images have it)"
+  fi
+  run nvidia-smi "--query-gpu=name,memory.total,driver_version" --format=csv,noheader ||
+    die "nvidia-smi failed: the driver does not run (reboot the instance, or launch another)"
   local place=$data
   [ -n "$dry" ] || place=$(nearest_folder "$data")
   run df -Pk "$place"
@@ -155,7 +164,7 @@ check_machine() {
     echo "# dry run: $tp x $gpu and room on the disk are taken for granted"
     return
   fi
-  local listed count driver needed free
+  local listed count driver needed there free
   listed=$(nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader)
   count=$(echo "$listed" | wc -l)
   [ "$count" -ge "$tp" ] || die "--tp $tp, and nvidia-smi shows $count GPUs"
@@ -164,10 +173,12 @@ check_machine() {
   [ -n "$gpu" ] || gpu=$(gpu_name "$(echo "$listed" | head -n 1 | cut -d, -f1)")
   # Weights; for an engine also the checkpoint and the engine itself. The container's image takes about 40 GB more.
   needed=$((weights_gb * profile_copies + 10))
-  [ -d "$weights" ] && needed=$((needed - weights_gb))
+  there=0
+  [ ! -d "$weights" ] || there=$(du -sk "$weights" | awk '{ print int($1 / 1000000) }') # of a download, in part too
+  [ "$there" -le "$weights_gb" ] || there=$weights_gb
+  needed=$((needed - there))
   free=$(df -Pk "$place" | awk 'NR == 2 { print int($4 / 1000000) }')
   [ "$free" -ge "$needed" ] || die "$free GB are free at $data, about $needed GB are needed (give --data DIR)"
-  command -v docker >/dev/null || die "docker is missing (Lambda's own images have it)"
 }
 
 nearest_folder() { # the folder itself, or the nearest above it that exists
@@ -200,7 +211,9 @@ install_toolkit() {
   else
     echo "# only where docker has no nvidia runtime:"
   fi
-  as_root apt-get install -y nvidia-container-toolkit
+  as_root apt-get update
+  as_root apt-get install -y nvidia-container-toolkit ||
+    die "apt has no nvidia-container-toolkit: add NVIDIA's repository, as its guide of the toolkit says, and run this again"
   as_root nvidia-ctk runtime configure --runtime=docker
   as_root systemctl restart docker
 }
@@ -218,6 +231,7 @@ install_charter() {
   # shellcheck disable=SC2016 # printed, not run
   local python='$(tools/find_python.sh)'
   if [ -z "$dry" ] && ! python=$(tools/find_python.sh 2>/dev/null); then
+    as_root apt-get update
     as_root apt-get install -y python3.11 python3.11-venv # Ubuntu 22.04 has an older one
     python=python3.11
   fi
@@ -245,10 +259,16 @@ fetch_weights() {
   mark_done weights "$model"
 }
 
+charter_code() { # a hash of what writes the repository
+  find charter_compiler -name '*.py' -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum | cut -c1-16
+}
+
 make_repository() {
   heading "plan and model repository"
   local plan=$work/plan sizes=configs/lambda_overrides.yaml depends=''
-  if [ -z "$dry" ]; then depends="$model $profile $tp $gpu $(cat "$ENTRY_FILE" "$INPUTS" $sizes | sha256sum)"; fi
+  if [ -z "$dry" ]; then
+    depends="$model $profile=$TRTLLM_VERSION $tp $gpu $(cat "$ENTRY_FILE" "$INPUTS" $sizes | sha256sum) $(charter_code)"
+  fi
   if step_done repository "$depends"; then return; fi
   run mkdir -p "$plan/config/local" "$serve"
   run cp $sizes "$plan/config/local/overrides.yaml"
@@ -270,12 +290,12 @@ build() {
   local depends=''
   if [ "$profile" = llmapi ]; then
     heading "Python of the Triton model, which comes with the container"
-    [ -n "$dry" ] || depends=$image
+    [ -n "$dry" ] || depends="$model $image"
     if step_done build "$depends"; then return; fi
     in_container cp $LLMAPI_PYTHON/model.py $LLMAPI_PYTHON/helpers.py /models/repository/tensorrt_llm/1/
   else
     heading "engine: convert_checkpoint.py, trtllm-build"
-    [ -n "$dry" ] || depends="$image $(sha256sum <"$serve/build.sh")"
+    [ -n "$dry" ] || depends="$model $image $(sha256sum <"$serve/build.sh")"
     if step_done build "$depends"; then return; fi
     in_container sh /models/build.sh
   fi
@@ -340,6 +360,7 @@ smoke_test() {
     --metrics-url "http://127.0.0.1:$metrics/metrics"
   heading "next, on the laptop"
   cat <<TEXT
+#   . .venv/bin/activate
 #   scripts/lambda_tunnel.sh start --host ADDRESS_OF_THIS_INSTANCE
 #   scripts/run_lambda_tests.py ${set[*]-}
 #   scripts/benchmark_lambda.py --benchmark all ${set[*]-}

@@ -42,7 +42,8 @@ cp "$MODEL_FILES"/* "$folder"/
 class Instance:
     """A made-up instance in ``folder``, where nothing listens on the ports that are not given."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, checkout: Path = ROOT) -> None:
+        self.checkout = checkout
         self.folder, self.data = folder, folder / "nfs"
         self._venv, self._bin = folder / "venv", folder / "bin"
         tokenizer = folder / "model"
@@ -70,7 +71,7 @@ class Instance:
         environment = {
             **os.environ,
             "PATH": f"{self._bin}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(self.checkout),
             "STAND_INS": str(self.folder),
             "MODEL_FILES": str(self.folder / "model"),
             "HF_TOKEN": token,
@@ -79,7 +80,7 @@ class Instance:
         }
         options = ["--data", str(self.data), "--venv", str(self._venv), "--ports", "1:1:1"]
         return subprocess.run(
-            [str(SCRIPT), *options, *arguments],
+            [str(self.checkout / "scripts" / SCRIPT.name), *options, *arguments],
             env=environment,
             capture_output=True,
             text=True,
@@ -96,6 +97,20 @@ class Instance:
     def models(self, profile: str) -> Path:
         """What the container mounts as ``/models``."""
         return next(self.data.glob(f"*-{profile}-tp1")) / "models"
+
+    def write_nothing(self) -> None:
+        """In place of Charter, where what it writes does not matter: a folder for the repository."""
+        make = 'while [ $# -gt 0 ]; do [ "$1" != -o ] || mkdir -p "$2/config/local/llmapi"; shift; done\n'
+        self._program(self._venv / "bin" / "charter", make)
+
+    def without(self, program: str) -> str:
+        """A PATH on which one of the stand-ins is missing, and the real one too, where the tests run with one."""
+        (self._bin / program).unlink()
+        tools = self.folder / "tools"
+        tools.mkdir()
+        for name in ("bash", "env", "sh", "dirname", "cut", "tr", "sed"):
+            (tools / name).symlink_to(shutil.which(name) or name)
+        return f"{self._bin}:{tools}"
 
     def forget(self) -> None:
         (self.folder / "calls").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ After a wanted change: ``pytest tests/deploy --update-golden`` writes the files 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -65,6 +66,10 @@ def test_containers_see_one_folder_and_open_the_loopback_alone(name: str) -> Non
         (["--profile", "trt"], "there is no profile 'trt'"),
         (["--model", "https://user:hf_secret@hub/x/y"], "is no ORG/NAME"),
         (["--ports", "x"], "three numbers"),
+        (["--ports", "8001"], "three numbers"),
+        (["--ports", "8001:8000"], "three numbers"),
+        (["--ports", "8001:8000:8002:1"], "three numbers"),
+        (["--ports", "8001:8000:99999"], "three numbers"),
         (["--data"], "needs a value"),
         (["--fast"], "there is no option '--fast'"),
     ],
@@ -92,6 +97,45 @@ def test_a_machine_that_will_not_do(changes: dict[str, str], arguments: list[str
     assert not any(call.startswith("docker run") for call in instance.calls)
 
 
+@pytest.mark.parametrize(
+    ("program", "said"), [("docker", "docker is missing"), ("nvidia-smi", "nvidia-smi is missing")]
+)
+def test_a_program_that_is_missing_is_named(program: str, said: str, tmp_path: Path) -> None:
+    instance = Instance(tmp_path)
+    done = instance(PATH=instance.without(program))
+    assert done.returncode == 1
+    assert said in done.stderr
+
+
+def test_a_folder_that_holds_no_weights_yet_does_not_count_as_them(tmp_path: Path) -> None:
+    instance = Instance(tmp_path)
+    (instance.data / "weights" / "meta-llama--meta-llama-3-8b-instruct").mkdir(parents=True)
+    done = instance("--weights-gb", "99999999")
+    assert "GB are needed" in done.stderr
+
+
+def test_what_the_repository_depends_on_makes_it_anew(tmp_path: Path) -> None:
+    """A copy of the checkout, as an instance has one, with another version of Charter; and a second organization."""
+    checkout = tmp_path / "checkout"
+    for name in ("scripts", "configs", "examples", "charter_compiler", "pyproject.toml", "constraints", "tools"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, checkout / name)
+    instance = Instance(tmp_path, checkout)
+    instance.write_nothing()
+    assert "done before" not in instance(RUNNING="false").stdout
+    second = instance(RUNNING="false")
+    assert "done before: repository" in second.stdout
+    assert "done before: build" in second.stdout
+    with (checkout / "charter_compiler" / "config" / "trtllm_llmapi.py").open("a") as code:
+        code.write("# a later version\n")
+    assert "done before: repository" not in instance(RUNNING="false").stdout
+    other = instance("--model", "other/Meta-Llama-3-8B-Instruct", RUNNING="false")
+    assert "done before" not in other.stdout
+
+
 @pytest.mark.server
 def test_a_whole_setup_of_the_engine_profile_goes_on_after_a_failure(tmp_path: Path, model_path: Path) -> None:
     """Docker, GPU and hub are stand-ins. Charter writes the repository, which then loads in the real Triton, its engine
@@ -99,7 +143,8 @@ def test_a_whole_setup_of_the_engine_profile_goes_on_after_a_failure(tmp_path: P
     instance = Instance(tmp_path)
     failed = instance("--profile", "engine", BUILD_FAILS="1", RUNTIMES="{}")
     assert failed.returncode == 9
-    assert any(call.startswith("apt-get install -y nvidia-container-toolkit") for call in instance.calls)
+    apt = [call.strip() for call in instance.calls if call.startswith("apt-get")]
+    assert apt == ["apt-get update", "apt-get install -y nvidia-container-toolkit"]
     assert [call.split()[:4] for call in instance.calls if "token" in call] == [["hf", "(with", "the", "token)"]]
     models = instance.models("engine")
     assert "--max_seq_len 8192" in (models / "build.sh").read_text()
@@ -154,7 +199,7 @@ def test_the_skypilot_task_sets_the_server_up_and_holds_no_token(tmp_path: Path)
     done = subprocess.run(
         ["bash", "-euc", command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True
     )
-    assert f"{tmp_path}/charter-data/weights/meta-llama-3-8b-instruct" in done.stdout
+    assert f"{tmp_path}/charter-data/weights/meta-llama--meta-llama-3-8b-instruct" in done.stdout
 
 
 def test_the_token_is_not_shown_by_a_shell_that_traces(tmp_path: Path) -> None:
