@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,22 +15,28 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
+from charter_compiler.cli.arguments import seconds
 from charter_compiler.deploy import benchmark_report, results
 from charter_compiler.deploy.benchmarks import BENCHMARKS, Row, run_benchmark
 from charter_compiler.deploy.connect import Addresses, addressed, connect
 from charter_compiler.deploy.results import CaseResult, Status
 from charter_compiler.deploy.settings import Settings, load_settings
 from charter_compiler.deploy.suite import CASES, run_suite
-from charter_compiler.diagnostics.errors import CharterError
+from charter_compiler.diagnostics.errors import CharterError, TargetUnavailableError
 from charter_compiler.report.html import write_page
 
 CONFIG = Path("configs") / "lambda_labs.yaml"
+POLL = 1.0
+"""Seconds between two questions whether the server is ready; there is no event to wait for."""
 ALL = "all"
 
 
-def run_tests(argv: Sequence[str]) -> int:
-    """Returns 0 if every case passed, 1 if one did not or there was an error, 2 for a wrong command line."""
-    parser = _parser("Acceptance tests of a deployment.")
+def run_tests(argv: Sequence[str], config: Path = CONFIG) -> int:
+    """``config``: the settings where the command line names none.
+
+    Returns 0 if every case passed, 1 if one did not or there was an error, 2 for a wrong command line.
+    """
+    parser = _parser("Acceptance tests of a deployment.", config)
     parser.add_argument("--only", action="append", default=[], choices=CASES, help="run this case (several times)")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write JSON")
@@ -59,9 +66,12 @@ def _run_tests(args: argparse.Namespace) -> int:
     return 0 if result.passed else 1
 
 
-def run_benchmarks(argv: Sequence[str]) -> int:
-    """Returns 0, 1 after an error, 2 for a wrong command line."""
-    parser = _parser("Benchmarks of a deployment.")
+def run_benchmarks(argv: Sequence[str], config: Path = CONFIG) -> int:
+    """``config``: the settings where the command line names none.
+
+    Returns 0, 1 after an error, 2 for a wrong command line.
+    """
+    parser = _parser("Benchmarks of a deployment.", config)
     parser.add_argument("--benchmark", choices=(*BENCHMARKS, ALL), default=ALL, help="which one (%(default)s)")
     parser.add_argument("--iterations", type=_positive, metavar="N", help="how often (as the configuration says)")
     parser.add_argument(
@@ -99,9 +109,12 @@ def _run_benchmarks(args: argparse.Namespace) -> int:
     return 0
 
 
-def _parser(description: str) -> argparse.ArgumentParser:
+def _parser(description: str, config: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--config", type=Path, default=CONFIG, metavar="FILE", help="settings (%(default)s)")
+    parser.add_argument("--config", type=Path, default=config, metavar="FILE", help="settings (%(default)s)")
+    parser.add_argument(
+        "--wait", type=seconds, default=0.0, metavar="S", help="wait so long for a server that is not ready yet"
+    )
     for name, what in (("url", "gRPC, host:port"), ("http-url", "HTTP"), ("metrics-url", "metrics")):
         variable = f"CHARTER_LAMBDA_{name.upper().replace('-', '_')}"
         parser.add_argument(
@@ -123,7 +136,21 @@ def _parser(description: str) -> argparse.ArgumentParser:
 
 def _settings(args: argparse.Namespace) -> Settings:
     given = Addresses(args.url, args.http_url, args.metrics_url, args.tokenizer)
-    return addressed(load_settings(args.config, args.set), given)
+    settings, until = load_settings(args.config, args.set), time.monotonic() + args.wait
+    while True:
+        found = addressed(settings, given)  # anew each time: a server that is up may tell its other addresses
+        if time.monotonic() >= until or _ready(found):
+            return found
+        time.sleep(POLL)
+
+
+def _ready(settings: Settings) -> bool:
+    """Whether it answers; what it may else be is for the command to find out and to say."""
+    try:
+        connect(settings)
+    except TargetUnavailableError:
+        return False
+    return True
 
 
 def _positive(text: str) -> int:

@@ -12,6 +12,8 @@ from charter_compiler.deploy.workload import prose
 from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.executor.types import GenerationResult
 
+HALF = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Prepopulated:
@@ -27,8 +29,22 @@ class Prepopulated:
 
     @property
     def hits(self) -> int:
-        """Warm calls that reused something."""
-        return sum(bool(reused(result)) for result in self.warm)
+        """Warm calls that found at least half of their prefix; where blocks alone are reported, half of the prompt's.
+        Something is no measure: an engine that reuses parts of blocks finds a common first token in any call."""
+        return sum(self._found(result) for result in self.warm)
+
+    def _found(self, result: GenerationResult) -> bool:
+        if self.by_blocks:
+            return (block_rate([result.details]) or 0.0) >= HALF
+        return (result.cached_tokens or 0) >= HALF * (self.prefix_tokens or 0) > 0
+
+    def found_when_cold(self, tokens_per_block: int | None) -> int | None:
+        """How much of the cold call was reused beyond what one block that is reused in part may hold, since texts may
+        begin with the same token (llmapi's ``enable_partial_reuse``): 0 if it was cold; ``None``: not reported."""
+        if self.cold_reused is None:
+            return None
+        part = 1 if self.by_blocks else (tokens_per_block or 1) - 1
+        return max(0, self.cold_reused - part)
 
     @property
     def by_blocks(self) -> bool:

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from charter_compiler.deploy import commands, suite
+from charter_compiler.deploy import benchmark_report, benchmarks, commands, suite
 from charter_compiler.deploy.benchmark_report import medians, to_html
-from charter_compiler.deploy.benchmarks import BenchmarkResult
+from charter_compiler.deploy.benchmarks import BenchmarkResult, Row
 from charter_compiler.deploy.connect import Server
 from charter_compiler.deploy.prepopulation import Prepopulated
 from charter_compiler.deploy.results import CaseResult, Check, Status, SuiteResult, to_json, to_junit
-from charter_compiler.deploy.settings import AgentCase, CaseThresholds, Connection
+from charter_compiler.deploy.settings import AgentCase, CaseThresholds, Connection, Settings
 from charter_compiler.deploy.workload import COMPANIES, marked_rows, prose
+from charter_compiler.diagnostics.errors import TargetUnavailableError
+from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.executor.types import GenerationResult, TargetFacts
 
+ROOT = Path(__file__).parents[2]
 GPU = Server(Connection(), "ensemble", "2.63", TargetFacts("triton://h:1/ensemble", "ensemble"), 32, None)
 EMBEDDED = replace(GPU, facts=replace(GPU.facts, embedded=True))
 THRESHOLDS = CaseThresholds(min_hit_rate=0.8, max_ttft_p95_s=0.1, min_ttft_speedup=2.0)
@@ -51,6 +59,86 @@ def test_a_server_that_counts_blocks_alone_is_judged_by_them(missed: int, verdic
     assert [check.passed for check in checks] == [True, True, verdict, True, True]
     assert checks[2].name == "block hit rate of the warmed prefix"
     assert figures["unit"] == "blocks"
+
+
+@pytest.mark.parametrize(("cold", "reused", "verdict"), [(1, 12, True), (2, 12, False), (1, 1, False)])
+def test_a_common_first_token_is_neither_a_warm_cold_call_nor_a_hit(cold: int, reused: int, verdict: bool) -> None:
+    """The llmapi profile reuses parts of blocks: prompts begin with the same token, of which it reports a block."""
+    details = {"kv_cache_reused_block": reused, "kv_cache_missed_block": 14 - reused}
+    result = GenerationResult("x", 0.2, 0.05, None, None, 1, details=details)
+    checks, _ = suite.judge_prepopulation(Prepopulated(7, None, cold, 0.4, (result,)), THRESHOLDS, GPU)
+    assert [check.passed for check in checks[:2]] == [cold == 1, reused == 12]
+    assert all(check.passed for check in checks) is verdict
+    by_tokens = replace(warmed(reused * 50), cold_reused=(cold - 1) * 32 + 1)
+    assert all(verdicts(by_tokens, GPU)) is verdict
+
+
+def test_what_is_missing_for_the_attainable_share_is_said() -> None:
+    class Metrics:
+        attainable_hit_rate, prompt_tokens, hit_rate, failed = 0.5, None, None, 0
+        ttft_s = latency_s = Percentiles.of([])
+
+        def __getattr__(self, name: str) -> None:
+            return None
+
+    for tokens, said in ((None, "the server reports no prompt tokens"), (700, "needs a tokenizer")):
+        metrics = Metrics()
+        metrics.prompt_tokens = tokens  # type: ignore[assignment]
+        report: Any = SimpleNamespace(metrics=metrics, recording=None, first_error=None)
+        checks, _ = suite.judge_run(report, CaseThresholds(min_share_of_attainable=0.8), GPU)
+        assert [(check.passed, check.note) for check in checks[1:]] == [(None, said)]
+
+
+def test_each_mode_of_the_cache_benchmark_is_once_the_first_after_a_warm_up_that_is_not_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[tuple[str, int, bool]] = []
+
+    def run(server: Server, example: object, case: AgentCase, how: object, folder: Path) -> Any:
+        ran.append((folder.name, case.items, folder.parent.name == "warm-up"))
+        metrics = SimpleNamespace(ttft_s=Percentiles.of([]), latency_s=Percentiles.of([]), wall_s=1.0, items=1)
+        for name in ("calls", "prompt_tokens", "cached_tokens", "hit_rate", "attainable_hit_rate"):
+            setattr(metrics, name, None)
+        metrics.predicted_hit_rate = metrics.output_tokens = None
+        return SimpleNamespace(first_error=None, metrics=metrics, recording=tmp_path)
+
+    monkeypatch.setattr(benchmarks, "run_example", run)
+    monkeypatch.setattr(benchmarks, "recorded_block_rate", lambda recording: None)
+    result = benchmarks.run_benchmark(Settings(), GPU, ("cache",), 3, tmp_path)
+    assert len(result.rows) == 9
+    assert [items for _, items, warm in ran if warm] == [1, 1, 1]
+    assert [warm for *_, warm in ran] == [True] * 3 + [False] * 9
+    assert [ran[at][0] for at in (3, 6, 9)] == ["no-reuse", "engine-cache", "Charter"]
+
+
+def test_a_server_that_is_starting_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def starting(settings: Settings) -> Server:
+        asked.append(settings.connection.url)
+        if len(asked) < 3:
+            raise TargetUnavailableError("not yet")
+        return GPU
+
+    monkeypatch.setattr(commands, "connect", starting)
+    monkeypatch.setattr(commands, "POLL", 0.0)
+    monkeypatch.setattr(commands, "run_benchmark", lambda *_: BenchmarkResult("t", "s", "now", 1, (), {}, ()))
+    monkeypatch.setattr(benchmark_report, "tables", lambda result: [])
+    monkeypatch.setattr(benchmark_report, "to_html", lambda result: "")
+    arguments = ["--config", str(ROOT / "configs" / "lambda_labs.yaml"), "--benchmark", "prefix", "-o", str(tmp_path)]
+    assert commands.run_benchmarks([*arguments, "--wait", "60"]) == 0
+    assert len(asked) == 4, "twice while it started, then ready, then for the run"
+    asked.clear()
+    assert commands.run_benchmarks(arguments) == 1, "at once"
+
+
+def test_the_settings_are_found_from_any_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "run_lambda_tests.py"), "--url", "127.0.0.1:1", "--only", "health"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert "ERROR health" in done.stdout, done.stderr
 
 
 def test_times_of_the_embedded_server_are_shown_and_not_judged() -> None:
@@ -121,7 +209,7 @@ def test_medians_are_of_the_iterations_and_unknown_stays_unknown() -> None:
 
 
 def test_the_page_escapes_what_comes_from_the_server() -> None:
-    row = {
+    row: Row = {
         "benchmark": "prefix",
         "iteration": 1,
         "words": 40,
