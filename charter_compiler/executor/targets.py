@@ -270,7 +270,14 @@ async def _open_triton(spec: str, options: TargetOptions) -> AsyncIterator[OpenT
     tokenizer = None if options.tokenizer is None else load_tokenizer(options.tokenizer)
     async with options.client(url, model, tokenizer) as client:
         facts = await client.facts()
-        identity = {"engine": "triton", "model": facts.model, "weights": url}
+        # An address is no model: behind a tunnel's port there may be another one tomorrow. Triton tells no weights.
+        identity = {
+            "engine": "triton",
+            "model": facts.model,
+            "weights": url,
+            "stated": await client.stated(),
+            "tokenizer": None if tokenizer is None else tokenizer.fingerprint,
+        }
         yield OpenTarget(spec, client, facts, tokenizer, _engine_of(facts), None, identity)
 
 

@@ -161,6 +161,12 @@ class AsyncProductionTritonClient:
         """See ``AsyncTarget``; from the models' configuration."""
         return self._core.facts(await self._describe(self._attempts()))
 
+    async def stated(self) -> dict[str, Any]:
+        """All that the server's configuration states of the model: its generation, and the parameters of it and of the
+        models that it is composed of (paths of tokenizer and engine, sizes). Raises TargetError."""
+        model = await self._describe(self._attempts())
+        return {"profile": model.profile.name, "parameters": dict(model.parameters)}
+
     async def aclose(self) -> None:
         """See ``AsyncTarget``. Calls under way end with ``RequestCancelledError``."""
         self._core.closed = True

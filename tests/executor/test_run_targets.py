@@ -13,8 +13,9 @@ from scripted_triton import ScriptedTriton, engine_configs
 
 from charter_compiler.diagnostics import errors
 from charter_compiler.executor import targets
+from charter_compiler.executor.memo.keys import MemoKeys
 from charter_compiler.executor.targets import OpenTarget, TargetOptions, check_plan, open_target, served_tokenizer
-from charter_compiler.executor.types import TargetFacts
+from charter_compiler.executor.types import GenerationRequest, TargetFacts
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.serve.discovery import ServerInfo, find_here
@@ -118,6 +119,21 @@ def foreign() -> Iterator[ScriptedTriton]:
     server = ScriptedTriton(configs=engine_configs(tokens_per_block="32"))
     yield server
     server.stop()
+
+
+async def test_another_model_behind_the_same_address_has_another_identity(foreign: ScriptedTriton) -> None:
+    """As behind the port of a tunnel: the memo store must not give it the answers of the first."""
+
+    async def key_of(tokenizer: str) -> bytes | None:
+        foreign.configs = engine_configs(tokens_per_block="32", tokenizer_dir=tokenizer)
+        async with open_target(f"triton://{foreign.url}/ensemble") as target:
+            keys = MemoKeys(target.identity, greedy_by_default=True)
+            return keys.key(GenerationRequest("a prompt", max_tokens=4), None)
+
+    first = await key_of("/models/llama-3-8b")
+    assert first is not None
+    assert await key_of("/models/llama-3-8b") == first
+    assert await key_of("/models/mistral-7b") != first
 
 
 async def test_local_leaves_a_foreign_triton_alone(foreign: ScriptedTriton, monkeypatch: pytest.MonkeyPatch) -> None:
