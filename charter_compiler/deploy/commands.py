@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from charter_compiler.cli.arguments import seconds
 from charter_compiler.deploy import benchmark_report, results
 from charter_compiler.deploy.benchmarks import BENCHMARKS, Row, run_benchmark
 from charter_compiler.deploy.connect import Addresses, addressed, connect
@@ -113,7 +112,7 @@ def _parser(description: str, config: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--config", type=Path, default=config, metavar="FILE", help="settings (%(default)s)")
     parser.add_argument(
-        "--wait", type=seconds, default=0.0, metavar="S", help="wait so long for a server that is not ready yet"
+        "--wait", type=_positive, default=0, metavar="S", help="wait so long for a server that is not ready yet"
     )
     for name, what in (("url", "gRPC, host:port"), ("http-url", "HTTP"), ("metrics-url", "metrics")):
         variable = f"CHARTER_LAMBDA_{name.upper().replace('-', '_')}"
