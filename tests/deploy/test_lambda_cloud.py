@@ -231,11 +231,24 @@ def test_a_launch_whose_answer_is_lost_is_found_and_not_made_twice(
     assert service.count(LAUNCH) == 1
 
 
+def test_a_launch_whose_answer_names_no_instance_is_found(
+    cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carried_out = service._launch
+
+    def nameless(body: object) -> tuple[int, dict[str, object]]:
+        carried_out(body)
+        return 200, {"data": {}}
+
+    monkeypatch.setattr(service, "_launch", nameless)
+    deadline = lambda_launch.launch(cloud, command_line, wish(name="mine"), url, lambda _: None)
+    assert [deadline.id] == list(service.instances)
+
+
 def test_a_name_in_use_is_not_launched_and_its_instance_left_alone(
     cloud: LambdaCloud, service: LambdaService, command_line: Deadlines, url: str
 ) -> None:
     cloud.launch(LaunchRequest("us-west-1", "gpu_1x_a10", "laptop", "mine"))
-    service.fail(LAUNCH, 500)
     with pytest.raises(errors.UsageError, match="'mine' runs or is launched already"):
         lambda_launch.launch(cloud, command_line, wish(name="mine", max_usd=50), url, lambda _: None)
     assert (service.count(LAUNCH), command_line.all()) == (1, ())
