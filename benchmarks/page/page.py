@@ -13,12 +13,18 @@ from pathlib import Path
 import cache_sections
 import compiler_sections
 import engine_sections
+import schedule_sections
 from page_parts import Rows
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "benchmarks"
 PAGE = ROOT / "BENCHMARKS.md"
-SECTIONS = (*engine_sections.SECTIONS, *cache_sections.SECTIONS, *compiler_sections.SECTIONS)
+SECTIONS = (
+    *engine_sections.SECTIONS,
+    *cache_sections.SECTIONS,
+    *schedule_sections.SECTIONS,
+    *compiler_sections.SECTIONS,
+)
 HEAD = """\
 # Benchmarks
 
