@@ -442,9 +442,10 @@ def test_messages_need_a_tokenizer(drive: Drive, start: Any) -> None:
 
 
 def test_a_response_format_is_refused_and_not_ignored(drive: Drive, start: Any) -> None:
+    """By a model without the inputs for it, as that of the llmapi profile."""
     wanted = GenerationRequest(prompt="hi", response_format={"type": "json_object"})
     with pytest.raises(errors.RequestRejectedError, match="cannot hold an output to a response_format"):
-        drive(start().url, lambda client: client.generate(wanted))
+        drive(start(configs=llmapi_configs()).url, lambda client: client.generate(wanted), model_name="tensorrt_llm")
 
 
 def test_a_response_format_becomes_a_guide() -> None:
