@@ -14,7 +14,7 @@ from socket import socket
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
 from charter_compiler.api.run_identity import is_cold, run_identity, target_identity
-from charter_compiler.api.run_prediction import PredictWhen, predict_request
+from charter_compiler.api.run_prediction import Predicted, PredictWhen, predict_request
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.entry import Entry, load_entry
@@ -197,14 +197,18 @@ async def _run(
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
         observer.predicting(items)
         if listener is None:
-            prediction, schedule, notes = await predict_request(
+            predicted = await predict_request(
                 request, entry, _rows(request), calls, laid_out, planned, target, warm_ups
             )
         else:
-            prediction, notes = None, ["no prediction: the agent constructs its own client"]
             schedule = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
-        request = replace(request, options=replace(request.options, schedule=schedule))
-        plan = None if plan is None else replace(plan, schedule=schedule)
+            predicted = Predicted(None, schedule, notes=("no prediction: the agent constructs its own client",))
+        request = replace(request, options=replace(request.options, schedule=predicted.schedule))
+        if plan is not None:
+            plan = replace(plan, schedule=predicted.schedule, warms=plan.warms and predicted.warms)
+        if not predicted.warms:
+            texts, warm_ups = (), ()
+        notes = list(predicted.notes)
         if request.options.mode is Mode.OPTIMIZED:
             notes = [*target.limits, *notes]
         if target.facts.embedded and target.server is None:
@@ -261,7 +265,8 @@ async def _run(
             f"{layouts.counts.left} prompts were sent as written, since their text does not match the template in "
             f"exactly one way; {layouts.counts.applied} in the new order",
         ]
-    return _report(request, outcome, stopped, plan, prediction, notes, bool(planned), _Sent(laid_out, analysis, target))
+    kept = _Sent(laid_out, analysis, target)
+    return _report(request, outcome, stopped, plan, predicted.prediction, notes, bool(planned), kept)
 
 
 def _lay_out(request: RunRequest, calls: Sequence[Call]) -> tuple[tuple[PlannedLayout, ...], tuple[Call, ...]]:

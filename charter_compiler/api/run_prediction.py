@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -21,12 +21,13 @@ from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.predict.control_flow import trace_agent
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
-from charter_compiler.predict.schedules import choose_schedule, reuses_enough
+from charter_compiler.predict.schedules import NEAR, choose_schedule, computed_tokens, reuses_enough
 from charter_compiler.predict.synthetic import SyntheticOutputs
 
 if TYPE_CHECKING:
     from charter_compiler.api.measured_run import RunRequest
 
+UNSTATED = "no prediction: the target does not state its tokenizer, block size and capacity"
 PREDICTED_ROWS = 1_000
 """Of a longer run the first rows stand for the rest: a prediction takes milliseconds a call, and holds its prompts."""
 
@@ -40,6 +41,17 @@ class PredictWhen(StrEnum):
     NEVER = "never"
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The prediction, ``None`` where there is none; the plan's schedule, or the one that is predicted to be best where
+    there is no plan; whether the warm-ups are sent; and notes on why there is no prediction, or what it leaves out."""
+
+    prediction: Prediction | None
+    schedule: Schedule
+    warms: bool = True
+    notes: tuple[str, ...] = ()
+
+
 async def predict_request(
     request: RunRequest,
     entry: Entry,
@@ -49,46 +61,45 @@ async def predict_request(
     layouts: Sequence[PlannedLayout],
     target: OpenTarget,
     warm_ups: Sequence[GenerationRequest],
-) -> tuple[Prediction | None, Schedule, list[str]]:
-    """The prediction; the plan's schedule, or the one that is predicted to be best where there is no plan; and notes
-    on why there is no prediction, or what it leaves out. Of ``rows`` the first ``PREDICTED_ROWS`` are predicted."""
+) -> Predicted:
+    """The prediction, and what it decides. Of ``rows`` the first ``PREDICTED_ROWS`` are predicted."""
     tokenizer, engine = target.tokenizer, target.engine
     planned = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
     if request.predict is PredictWhen.NEVER:
-        return None, planned, []
+        return Predicted(None, planned)
     if tokenizer is None or engine is None:
-        return None, planned, ["no prediction: the target does not state its tokenizer, block size and capacity"]
+        return Predicted(None, planned, notes=(UNSTATED,))
     if request.predict is PredictWhen.PURE:
         effects = possible_effects(entry.path.resolve(), entry.root)
         if effects:
-            return (
-                None,
-                planned,
-                [f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"],
-            )
+            why = f"no prediction, which would run the agent once more: {effects[0]} (--allow-effects)"
+            return Predicted(None, planned, notes=(why,))
 
     predicted = list(islice(rows, PREDICTED_ROWS))
 
-    def work() -> tuple[Prediction, Schedule]:
+    def work() -> tuple[Prediction, Schedule, bool]:
         outputs, orders = SyntheticOutputs(tokenizer), PromptLayouts(layouts, calls)
         most = request.options.max_tokens
         traces = trace_agent(entry, predicted, outputs, max_tokens=most, calls=calls, layouts=orders)
         simulation = Simulation(tokenizer, engine, request.options, profile=target.facts.engine)
 
-        def predict(schedule: Schedule) -> Prediction:
+        def predict(schedule: Schedule, *, warms: bool = True) -> Prediction:
             scheduled = replace(simulation, options=replace(request.options, schedule=schedule))
-            return predict_traces(
-                traces, predicted, scheduled, warm_ups=warm_ups, calls=calls, explained=request.explain
-            )
+            used = warm_ups if warms else ()
+            return predict_traces(traces, predicted, scheduled, warm_ups=used, calls=calls, explained=request.explain)
 
         found = predict(planned)
         free = request.plan is None and request.options.mode is Mode.OPTIMIZED
         if not free or found.problem or reuses_enough(found):
-            return found, planned
+            return found, planned, True
         chosen = choose_schedule(simulation, traces, sent).schedule
-        return (found if chosen == planned else predict(chosen)), chosen
+        found = found if chosen == planned else predict(chosen)
+        cold = predict(chosen, warms=False) if warm_ups else found
+        if computed_tokens(found) > (1 + NEAR) * computed_tokens(cold):
+            return cold, chosen, False
+        return found, chosen, True
 
-    prediction, schedule = await in_daemon_thread(work, "charter-predict")
+    prediction, schedule, warms = await in_daemon_thread(work, "charter-predict")
     notes = [f"no prediction: {prediction.problem}"] if prediction.problem else []
     if next(rows, None) is not None:
         notes.append(f"the prediction is over the first {PREDICTED_ROWS:,} rows")
@@ -96,4 +107,6 @@ async def predict_request(
         notes.append(f"the prediction leaves calls out: {prediction.refused}")
     if schedule != planned:
         notes.append(f"order of calls: {schedule}, which is predicted to compute the fewest prompt tokens")
-    return prediction, schedule, notes
+    if not warms:
+        notes.append("no prefix is warmed: it is predicted to be evicted before it is needed")
+    return Predicted(prediction, schedule, warms, tuple(notes))

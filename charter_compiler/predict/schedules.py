@@ -50,6 +50,11 @@ class ScheduleChoice:
         return "it takes the least time" if self.by_time else "it computes the fewest prompt tokens"
 
 
+def computed_tokens(prediction: Prediction) -> int:
+    """Prompt tokens that are not taken from the cache, warm-ups included."""
+    return (prediction.prompt_tokens or 0) - (prediction.cached_tokens or 0)
+
+
 def reuses_enough(prediction: Prediction) -> bool:
     """Whether no other schedule could reuse more that is worth looking for."""
     return (prediction.hit_rate or 0.0) >= ENOUGH * (prediction.attainable_hit_rate or 0.0)
@@ -106,8 +111,9 @@ def choose_schedule(simulation: Simulation, traces: Sequence[ItemTrace], calls: 
     for schedule in schedules(fields, 1 if simulation.costs is None else options.concurrency):
         replay = replace(simulation, options=replace(options, schedule=schedule)).replay()
         found = summarize(len(sample), replay.run(sample))
-        computed = (found.prompt_tokens or 0) - (found.cached_tokens or 0)
-        tried.append(TriedSchedule(schedule, computed, None if simulation.costs is None else replay.seconds))
+        tried.append(
+            TriedSchedule(schedule, computed_tokens(found), None if simulation.costs is None else replay.seconds)
+        )
         if schedule == DEFAULT_SCHEDULE and reuses_enough(found):
             break
     choice = ScheduleChoice(DEFAULT_SCHEDULE, tuple(tried))

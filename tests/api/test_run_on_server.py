@@ -114,6 +114,8 @@ def test_stages_with_handbooks_are_run_one_after_the_other_where_the_cache_holds
     report = measured_run(replace(request, target_options=TargetOptions(fresh_server=True, engine=small)))
     assert report.plan is not None
     assert report.plan.schedule.order is Order.STAGE_FIRST
+    assert not report.plan.warms, "a handbook that is warmed is gone before its stage begins"
+    assert report.metrics.warmup_tokens == 0
     check_prediction(report)
     assert report.metrics.hit_rate is not None
     assert report.metrics.hit_rate > 0.4
