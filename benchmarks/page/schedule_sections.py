@@ -52,9 +52,9 @@ SECTIONS = (
         "the order that the compiler chooses by simulation reuses what item by item thrashes; measured as predicted",
         schedule,
         "Each of three stages has a handbook that alone nearly fills the cache. As written, items in flight together "
-        "happen to go through the stages in step, so that this run is stage by stage too. No run warms: a handbook would "
-        "be evicted before it is needed. The second workload of the script (questions on documents) was not measured "
-        "for want of time.",
+        "happen to go through the stages in step, so that this run is stage by stage too. No run warms: a handbook "
+        "would be evicted before it is needed. The second workload of the script (questions on documents) was not "
+        "measured for want of time.",
     ),
     Section(
         "Exact passes on a reproducible engine",
