@@ -22,7 +22,7 @@ def keeps_order(first: Block, second: Block) -> str:
         return "the first block says who the model is" if first.persona else "the last block opens the answer"
     if (first.constant or first.instructs) and (second.constant or second.instructs):
         return "both are instructions"
-    if first.instructs:
+    if first.instructs and not (references.asks(first.text) and _is_labelled(second)):
         return "the first is an instruction with values"
     if references.is_heading(first.text):
         return "a heading stands before its section"
@@ -35,6 +35,11 @@ def keeps_order(first: Block, second: Block) -> str:
     if first.holes and second.holes and _without_values(first) == _without_values(second):
         return "both are labelled alike: only their order tells them apart"
     return ""
+
+
+def _is_labelled(block: Block) -> bool:
+    """Whether a block is a value behind a label, a heading or a tag of its own."""
+    return bool(block.holes) and not block.instructs and not is_hole(block.text.lstrip()[:1])
 
 
 def _without_values(block: Block) -> str:

@@ -40,6 +40,20 @@ _NOUN_PHRASE = re.compile(
     re.IGNORECASE,
 )
 _NOT_NOUNS = re.compile(r"\b(?:in|within|with|using) (?:one|two|three|a|an|\d+) \w+|\b(?:this|always|as|is)\b")
+_CLAUSE_END = re.compile(r"[,;:.!?()\n]|\b(?:and|or|but|if|when|where|while|unless|so|because|as)\b", re.IGNORECASE)
+_OWN_PHRASE = re.compile(
+    r"\b(?:(?:the|a|an|your|some|two|three|one|all)\s+)?[\w'-]+\s+(?:of|about)\s+$", re.IGNORECASE
+)
+"""What a pronoun is a part of is not what it means: "a summary of its main points"."""
+_IMPERATIVE = re.compile(
+    r"(?:please\s+)?(?:add|analy[sz]e|answer|argue|ask|assess|assign|build|check|choose|cite|classify|compare|compose|"
+    r"compute|convert|correct|count|create|critique|decide|describe|design|detect|determine|draft|edit|estimate|"
+    r"evaluate|explain|extract|fill|find|fix|format|generate|give|grade|identify|implement|improve|infer|judge|label|"
+    r"list|make|mark|match|name|outline|paraphrase|pick|plan|predict|produce|propose|provide|rank|rate|recommend|"
+    r"rephrase|reply|report|respond|return|review|revise|rewrite|score|select|simplify|solve|sort|state|suggest|"
+    r"summari[sz]e|tag|tell|transform|translate|turn|use|verify|write)\b",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 _EXAMPLE = re.compile(
     r"^(?:example|sample|input|output|q|a|question|answer|user|assistant)\b[^\n:]{0,30}:.*$",
@@ -48,10 +62,14 @@ _EXAMPLE = re.compile(
 """Lines of examples: what they say is not said to the model."""
 _LISTED = re.compile(
     r"\b(?:points?|steps?|rules?|formats?|criteria|instructions?|guidelines?|questions|structure|schema|examples?|"
-    r"template|keys|fields|categories|labels|options|tools|requirements|principles|tasks)\b",
+    r"template|keys|fields|categories|labels|options|tools|requirements|principles|tasks|form|style|pattern|syntax|"
+    r"layout|order|scale|object|way)\b",
     re.IGNORECASE,
 )
 _DEMONSTRATIVES = ("this", "these", "those")
+_OBJECTS = ("it", "them", "him", *_DEMONSTRATIVES)
+_NAMED_WORDS = 3
+"""Words between "these" and a colon behind which stands what is meant: "one of these types: date, text"."""
 _HEADING = re.compile(r"(?:#{1,6} .+|\*\*[^*\n]+\*\*:?|={2,} .+ ={2,}|-{2,} .+ -{2,}|\[[A-Z][^\]\n]*\])\s*")
 _RULER = re.compile(r"(?:_{3,}|[^\w\s\ue000-\uf8ff]{3,})\s*")
 _DELIMITER = re.compile(
@@ -59,8 +77,11 @@ _DELIMITER = re.compile(
     r"^\W*(?:begin|start|end)(?: of)?(?: the)? \w+\W*$|^(?:human|user|system|assistant|ai)\s*:",
     re.IGNORECASE | re.MULTILINE,
 )
-_ORDINAL = re.compile(r"\b(?:first|second|third|last|former|latter)\b")
-"""In small letters: "First, read the text." counts steps, not values."""
+_ORDINAL = re.compile(
+    r"\b(?:former|latter|(?:first|second|third|last)\b"
+    r"(?!\s+(?:line|sentence|word|character|letter|digit)s?\b|\s+\w+\s+(?:of|in)\s+(?:the|each|every|an?|your)\b))"
+)
+"""In small letters: "First, read the text." counts steps, not values; "the last message of the thread" a part of one."""
 _LAST_BELOW = re.compile(r"\b(?P<noun>[A-Za-z]+) below\b")
 
 
@@ -88,14 +109,16 @@ def counts(text: str) -> bool:
 def is_cue(text: str) -> bool:
     """Whether a last block must stand last: it opens the answer."""
     line = text.strip()
+    count = len(line.split())
+    if line.endswith(":") and "\n" not in line and count <= CUE_WORDS:
+        return True  # with a value too: "{assistant}:"
     if not line or has_hole(line):
         return False
     if is_heading(line) or line.endswith(("```", "<", "{", "[")) or re.fullmatch(r"<[^/<>][^<>]*>|```\w*", line):
         return True
     if "\n" in line:
         return False
-    count = len(line.split())
-    return (count <= CUE_WORDS and line.endswith(":")) or (count <= CALL_WORDS and _CUE_START.match(line) is not None)
+    return count <= CALL_WORDS and _CUE_START.match(line) is not None
 
 
 def announces(text: str) -> bool:
@@ -155,11 +178,33 @@ def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str) -> 
             stem = noun[1].lower().removesuffix("s")
             if re.search(rf"\b{re.escape(stem)}", before, re.IGNORECASE):
                 return True
-            # "these points: ...", "this exact format: ..." with what is meant in the same block.
-            named, colon, after = sentence[end:].partition(":")
-            position = body.index(sentence) + len(sentence)
-            return bool(colon and _LISTED.search(named) and (after.strip() or body[position:].strip()))
+        # "these points: ...", "this exact format: ..." with what is meant in the same block.
+        named, colon, after = sentence[end:].partition(":")
+        position = body.index(sentence) + len(sentence)
+        meant = colon and (after.strip() or body[position:].strip())
+        short = pronoun != "this" and len(named.split()) <= _NAMED_WORDS
+        if meant and (short or not named.strip() or _LISTED.search(named)):
+            return True
+        if noun is not None:
+            return False
+    if re.match(r"\s+own\b", sentence[end:]):
+        return True  # "each step on its own line"
+    if pronoun in _OBJECTS and not re.search(r"\b(?:before|after)\s+$", before):
+        # An object of a clause is not another part of the same clause: "Name three facts that support it".
+        before = before[: max((match.end() for match in _CLAUSE_END.finditer(before)), default=0)]
+    before = _OWN_PHRASE.sub(" ", before)
     return _NOUN_PHRASE.search(_NOT_NOUNS.sub(" ", before)) is not None
+
+
+def asks(text: str) -> bool:
+    """Whether a block with values is an instruction that stands for itself: a value with a label of its own may stand
+    on either side of it ("Translate the text to {language}.")."""
+    words = "".join("x" if is_hole(char) else char for char in text).strip()
+    return (
+        _IMPERATIVE.match(words) is not None
+        and words.endswith((".", "!", "?"))
+        and not any(pattern.search(words) for pattern in (_BACK, _AHEAD, _PRONOUN, _LAST_BELOW))
+    )
 
 
 def label_points_away(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
+from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
 
 CONSTANT, AGENT, ITEM, RESULT, LOOP, TURN_RESULT, CALL = range(7)
@@ -48,13 +49,20 @@ class Values:
             case Choice(options=options):
                 # Which one it is, is decided at run time, even where each of them is constant.
                 return max([ITEM, *(self.lifetime(inner, call) for option in options for inner in option)])
-            case Repeat(segments=segments):
+            case Repeat(segments=segments, span=span):
                 # As long as what it repeats; that it is built from an item's list is at least as short.
-                return max([ITEM, *(self._repeated(inner, call) for inner in segments)])
-            case Unknown(cause=cause):
-                return CALL if cause or call.in_loop else RESULT
+                within = call.in_loop and not _before_loops(span, call)
+                lives = [self.lifetime(inner, call) for inner in segments]
+                return max([ITEM, *(life if within else _whole(life) for life in lives)])
+            case Unknown(cause=cause, span=span):
+                return CALL if cause or (call.in_loop and not _before_loops(span, call)) else RESULT
 
-    def _repeated(self, segment: Segment, call: Call) -> int:
-        """Inside a repetition the turns are those of its own loop, unless the call stands in one."""
-        life = self.lifetime(segment, call)
-        return ITEM if life >= LOOP and not call.in_loop else life
+
+def _before_loops(span: Span, call: Call) -> bool:
+    """Whether a value was made before the loops around the call began: no turn makes it anew."""
+    return bool(call.loops) and span.file == call.loops[0].file and span.end_line < call.loops[0].line
+
+
+def _whole(life: int) -> int:
+    """The lifetime of a repetition of what lives so long, where the turns are those of its own loop."""
+    return {TURN_RESULT: RESULT, LOOP: ITEM, CALL: ITEM}.get(life, life)
