@@ -13,13 +13,9 @@ from dataclasses import dataclass, field
 from charter_compiler.ir.nodes import Choice, Message, Unknown
 from charter_compiler.passes import references
 from charter_compiler.passes.flat import FlatMessage, flatten, has_hole, hole_index, is_hole
+from charter_compiler.passes.lines import LABEL, QUOTES, lines_of, paragraphs, unclosed
 
-_GAP = re.compile(r"[ \t]*\n(?:[ \t]*\n)+")
-_LABEL = re.compile(r"[^\n:.?!]{1,50}:[ \t]*")
-_BULLET = re.compile(r"\s*(?:[-*•+]|\(?\d{1,2}[.)]|\(?[a-zA-Z][.)])\s")
 _NUMBER = re.compile(r"\s*\(?(?:\d{1,2}|[a-zA-Z])[.)]\s")
-_SENTENCE = re.compile(r"[A-Z\"'(].*[.!?:;][\"')]*\s*", re.DOTALL)
-_OPEN_TAG = re.compile(r"<([A-Za-z][\w-]*)(?:\s[^<>]*)?>")
 _PERSONA = re.compile(r"\s*(?:you are|you're|act as|imagine|i want you to|your role|as an? )\b", re.IGNORECASE)
 
 
@@ -63,8 +59,9 @@ def split_message(message: Message) -> Blocks | None:
     if flat is None or not has_hole(flat.text):
         return None
     start, end = _strip(flat.text)
-    parts = _glue(flat, _lines(flat.text, _paragraphs(flat.text, start, end)))
-    barriers = [part for part in parts if _is_barrier(flat.text[slice(*part)], flat)]
+    parts = _ruled_sections(flat, start, end) or _parts(flat, start, end)
+    transcript = sum(references.speaks(line) for line in flat.text[:end].split("\n")[:-1]) > 1
+    barriers = [part for part in parts if _is_barrier(flat.text[slice(*part)], flat, transcript)]
     spans = _glue_series(flat.text, parts)
     if len(spans) < 2:
         return None
@@ -98,9 +95,45 @@ def _strip(text: str) -> tuple[int, int]:
     return text.rfind("\n", 0, indented) + 1, len(text.rstrip())
 
 
-def _is_barrier(text: str, flat: FlatMessage) -> bool:
+def _parts(flat: FlatMessage, start: int, end: int) -> list[tuple[int, int]]:
+    return _glue(flat, lines_of(flat.text, paragraphs(flat.text, start, end)))
+
+
+def _ruled_sections(flat: FlatMessage, start: int, end: int) -> list[tuple[int, int]]:
+    """The sections of a message that equal rulers part, each of one block, so that a ruler is but what stands between
+    two of them. Empty where rulers may stand around something instead: a value without a label, or what a section
+    announces."""
+    spans, ruler, position, opened = [], "", start, start
+    for line in flat.text[start:end].split("\n"):
+        if references.separates(line):
+            if line.strip() != (ruler or line.strip()):
+                return []
+            ruler = line.strip()
+            spans.append((opened, position))
+            opened = position + len(line) + 1
+        position += len(line) + 1
+    spans = [_trimmed(flat.text, *span) for span in (*spans, (opened, end))]
+    texts = [flat.text[slice(*span)] for span in spans]
+    if not ruler or not all(map(_stands_alone, texts[:-1])) or not texts[-1] or is_hole(texts[-1].lstrip()[:1]):
+        return []
+    return spans if all(len(_parts(flat, *span)) == 1 for span in spans) else []
+
+
+def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    inside = text[start:end]
+    return start + len(inside) - len(inside.lstrip()), start + len(inside.rstrip())
+
+
+def _stands_alone(section: str) -> bool:
+    """Whether a section between rulers neither is a bare value or a heading, nor announces the next one."""
+    bare = not section or is_hole(section[0]) or references.is_heading(section)
+    return not bare and not references.announces(section)
+
+
+def _is_barrier(text: str, flat: FlatMessage, transcript: bool) -> bool:
     """Whether blocks stay on their side of it."""
-    return references.is_ruler(text) or references.delimits(text) or _is_opaque(text, flat)
+    marked = references.is_ruler(text) or references.delimits(text) or (transcript and references.speaks(text))
+    return marked or _is_opaque(text, flat)
 
 
 def _is_opaque(text: str, flat: FlatMessage) -> bool:
@@ -109,87 +142,6 @@ def _is_opaque(text: str, flat: FlatMessage) -> bool:
         return False
     segment = flat.holes[hole_index(text.strip())]
     return isinstance(segment, Unknown | Choice)
-
-
-def _paragraphs(text: str, start: int, end: int) -> list[tuple[int, int]]:
-    spans, position = [], start
-    for gap in _GAP.finditer(text, start, end):
-        spans.append((position, gap.start()))
-        position = gap.end()
-    return [*spans, (position, end)]
-
-
-def _lines(text: str, paragraphs: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
-    for index, (start, end) in enumerate(paragraphs):
-        lines, position = [], start
-        for line in text[start:end].split("\n"):
-            lines.append((position, position + len(line)))
-            position += len(line) + 1
-        last = index == len(paragraphs) - 1
-        found.extend(_line_groups(text, lines, last) if len(lines) > 1 else [(start, end)])
-    return found
-
-
-def _line_groups(text: str, lines: list[tuple[int, int]], last: bool) -> list[tuple[int, int]]:
-    """The lines of a paragraph that may part; a paragraph of prose is one group."""
-    whole = [(lines[0][0], lines[-1][1])]
-    cue = last and references.is_cue(text[slice(*lines[-1])])
-    body = lines[:-1] if cue else lines
-    texts = [text[start:end] for start, end in body]
-    tail = [lines[-1]] if cue else []
-    if not any(has_hole(line) for line in texts):
-        return [(body[0][0], body[-1][1]), *tail] if cue else whole
-    if any("```" in line or _OPEN_TAG.match(line.strip()) for line in texts):
-        return [(body[0][0], body[-1][1]), *tail] if cue and _is_closed(texts) else whole
-    kinds = [_kind(line) for line in texts]
-    if "prose" in kinds:
-        return whole
-    groups: list[tuple[int, int]] = []
-    for index, (span, kind) in enumerate(zip(body, kinds, strict=True)):
-        before = kinds[index - 1] if index else ""
-        joined = before in ("header", "bullet") and kind in ("bullet", "hole", "sentence") if index else False
-        joined = joined or before == kind == "sentence" or (before == "sentence" and kind == "bullet")
-        # A value that fills lines of its own may be followed by more of them.
-        joined = joined or (before == "hole" and kind == "hole")
-        if before == "bullet" and kind == "sentence":
-            joined = False
-        if joined:
-            groups[-1] = (groups[-1][0], span[1])
-        else:
-            groups.append(span)
-    return [*groups, *tail]
-
-
-def _is_closed(lines: list[str]) -> bool:
-    joined = "\n".join(lines)
-    return joined.count("```") % 2 == 0 and not _unclosed(joined)
-
-
-def _kind(line: str) -> str:
-    stripped = line.strip()
-    if stripped and all(is_hole(char) for char in stripped):
-        return "hole"
-    if _BULLET.match(line):
-        return "bullet"
-    label = _LABEL.match(line)
-    if label is not None and label.end() == len(line):
-        return "header"
-    if label is not None and not has_hole(label[0]) and has_hole(line[label.end() :]):
-        rest = line[label.end() :]
-        if is_hole(rest[0]) and len(rest.split()) <= 2:
-            return "field"
-    if not has_hole(line) and _SENTENCE.fullmatch(stripped):
-        return "sentence"
-    return "prose"
-
-
-def _unclosed(text: str) -> str | None:
-    """The name of the first tag that opens and does not close in a text."""
-    for match in _OPEN_TAG.finditer(text):
-        if not match[0].endswith("/>") and f"</{match[1]}" not in text[match.end() :]:
-            return match[1]
-    return None
 
 
 def _glue(flat: FlatMessage, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -211,7 +163,7 @@ def _glue_series(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int
     places: dict[str, list[int]] = {}
     for index, (start, end) in enumerate(spans):
         for line in text[start:end].split("\n"):
-            if (label := _LABEL.match(line)) and not has_hole(label[0]):
+            if (label := LABEL.match(line)) and not has_hole(label[0]):
                 places.setdefault(label[0].strip().lower(), []).append(index)
     valued = [has_hole(text[start:end]) for start, end in spans]
     inner = {
@@ -248,7 +200,7 @@ def _says_more(text: str, sections: bool) -> bool:
         lines = lines[1:]
     body = "\n".join(lines)
     tags = re.sub(r"</?[A-Za-z][^<>]*>|```\w*", " ", body)
-    rest = re.sub(r"^[^\n:]{1,60}:(?=\s*[\ue000-\uf8ff]|[ \t]*$)", " ", tags, flags=re.MULTILINE)
+    rest = re.sub(rf"^[^\n:]{{1,60}}:(?=[\s{QUOTES}]*[\ue000-\uf8ff]|[ \t]*$)", " ", tags, flags=re.MULTILINE)
     return any(char.isalpha() for char in rest)
 
 
@@ -257,7 +209,7 @@ def _belongs(
 ) -> bool:
     """Whether the block ``here`` is one with the block before it."""
     left, right = text[slice(*before)], text[slice(*here)]
-    close = _unclosed(left)
+    close = unclosed(left)
     later = [text[slice(*span)] for span in (here, *after)]
     if close is not None and any(f"</{close}>" in each for each in later):
         return True
@@ -274,8 +226,8 @@ def _belongs(
     if not after and references.is_cue(right):
         return False
     if last_line.rstrip().endswith(":"):
-        return not (has_hole(left) and _LABEL.match(right))
-    if not has_hole(left + right) and (label := _LABEL.match(right)) and _LABEL.match(left):
+        return not (has_hole(left) and LABEL.match(right))
+    if not has_hole(left + right) and (label := LABEL.match(right)) and LABEL.match(left):
         return left.startswith(label[0]) or f"\n{label[0]}" in left  # one more example
     first = right.lstrip()[:1]
     if first.islower():

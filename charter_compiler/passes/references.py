@@ -19,7 +19,8 @@ _CUE_START = re.compile(
     r"(?:let'?s|let us|begin|start|go|now)\b|(?:assistant|ai|bot|answer|output|response|a)\s*:", re.IGNORECASE
 )
 _BACK = re.compile(
-    r"\b(?:above|preceding|previous(?:ly)?|earlier|aforementioned|foregoing|latter|the same(?! \w+ as\b)|such a)\b",
+    r"\b(?:above|preceding|previous(?:ly)?|earlier|aforementioned|foregoing|latter|"
+    r"(?<!\bis )(?<!\bare )(?<!\bbe )the same(?! \w+ as\b)|such a)\b",
     re.IGNORECASE,
 )
 _BACK_IN_LABEL = re.compile(r"\b(?:above|preceding|aforementioned|foregoing)\b", re.IGNORECASE)
@@ -41,9 +42,7 @@ _NOUN_PHRASE = re.compile(
 )
 _NOT_NOUNS = re.compile(r"\b(?:in|within|with|using) (?:one|two|three|a|an|\d+) \w+|\b(?:this|always|as|is)\b")
 _CLAUSE_END = re.compile(r"[,;:.!?()\n]|\b(?:and|or|but|if|when|where|while|unless|so|because|as)\b", re.IGNORECASE)
-_OWN_PHRASE = re.compile(
-    r"\b(?:(?:the|a|an|your|some|two|three|one|all)\s+)?[\w'-]+\s+(?:of|about)\s+$", re.IGNORECASE
-)
+_OWN_PHRASE = re.compile(r"\b(?:(?:the|a|an|your|some|two|three|one|all)\s+)?[\w'-]+\s+(?:of|about)\s+$", re.IGNORECASE)
 """What a pronoun is a part of is not what it means: "a summary of its main points"."""
 _IMPERATIVE = re.compile(
     r"(?:please\s+)?(?:add|analy[sz]e|answer|argue|ask|assess|assign|build|check|choose|cite|classify|compare|compose|"
@@ -74,14 +73,15 @@ _HEADING = re.compile(r"(?:#{1,6} .+|\*\*[^*\n]+\*\*:?|={2,} .+ ={2,}|-{2,} .+ -
 _RULER = re.compile(r"(?:_{3,}|[^\w\s\ue000-\uf8ff]{3,})\s*")
 _DELIMITER = re.compile(
     r"<\|[^|\n]{1,40}\|>|\[/?INST\]|</?s>|<(?:start|end)_of_turn>|\bends here\b|"
-    r"^\W*(?:begin|start|end)(?: of)?(?: the)? \w+\W*$|^(?:human|user|system|assistant|ai)\s*:",
+    r"^\W*(?:begin|start|end)(?: of)?(?: the)? \w+\W*$",
     re.IGNORECASE | re.MULTILINE,
 )
+_SPEAKER = re.compile(r"^(?:human|user|system|assistant|ai)\s*:", re.IGNORECASE | re.MULTILINE)
 _ORDINAL = re.compile(
     r"\b(?:former|latter|(?:first|second|third|last)\b"
     r"(?!\s+(?:line|sentence|word|character|letter|digit)s?\b|\s+\w+\s+(?:of|in)\s+(?:the|each|every|an?|your)\b))"
 )
-"""In small letters: "First, read the text." counts steps, not values; "the last message of the thread" a part of one."""
+"""In small letters: "First, read the text." counts steps, not values; "the last message of the thread" is in one."""
 _LAST_BELOW = re.compile(r"\b(?P<noun>[A-Za-z]+) below\b")
 
 
@@ -90,15 +90,25 @@ def is_heading(text: str) -> bool:
     return "\n" not in text.strip() and _HEADING.fullmatch(text.strip()) is not None
 
 
+def separates(text: str) -> bool:
+    """Whether a line is a ruler that parts sections; quotes and brackets rather open or close one."""
+    return re.fullmatch(r"\s*([-=*_~#])\1{2,}\s*", text) is not None
+
+
 def is_ruler(text: str) -> bool:
     """A line of punctuation between parts."""
     return _RULER.fullmatch(text.strip()) is not None
 
 
 def delimits(text: str) -> bool:
-    """Whether a block holds a mark of a chat template, a speaker of a transcript, or "BEGIN TEXT" and the like: what
-    stands on the other side is another's words."""
+    """Whether a block holds a mark of a chat template, or "BEGIN TEXT" and the like: what stands on the other side is
+    another's words."""
     return _DELIMITER.search(text) is not None
+
+
+def speaks(text: str) -> bool:
+    """Whether a block holds a speaker of a transcript."""
+    return _SPEAKER.search(text) is not None
 
 
 def counts(text: str) -> bool:

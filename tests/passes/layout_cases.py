@@ -35,9 +35,10 @@ class Case:
         return [text.rstrip("\n") for text in self.expected]
 
 
-def cases() -> list[Case]:
+def cases(part: str = "") -> list[Case]:
+    """The templates of the first set, or of ``second`` or ``third``."""
     found = []
-    for path in sorted(FOLDER.glob("*.txt")):
+    for path in sorted((FOLDER / part).glob("*.txt")):
         for text in _CASE.split(path.read_text(encoding="utf-8"))[1:]:
             title, _, rest = text.partition("\n")
             code, *expected = _EXPECTED.split(rest)

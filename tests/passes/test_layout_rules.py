@@ -9,7 +9,6 @@ from layout_cases import shown
 
 from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.parser.ast_parser import AgentASTParser
-from charter_compiler.passes import references
 from charter_compiler.passes.blocks import Blocks
 from charter_compiler.passes.layout import _Program, layout
 
@@ -78,6 +77,48 @@ def test_transcripts_and_examples_with_values_are_not_torn_apart(prompt: str) ->
     assert laid_out(prompt) == prompt
 
 
+def test_one_speaker_is_a_label() -> None:
+    assert laid_out("User: {a}\n\nReply kindly.\n\nAssistant:") == "Reply kindly.\n\nUser: {a}\n\nAssistant:"
+
+
+def test_quotes_around_a_value_do_not_make_it_an_instruction() -> None:
+    assert laid_out('Text: """{a}"""\n\nName the author.') == 'Name the author.\n\nText: """{a}"""'
+
+
+@pytest.mark.parametrize("gap", ["\n---\n", "\n\n=====\n\n"])
+def test_sections_that_rulers_part_are_moved_with_a_ruler_between(gap: str) -> None:
+    assert laid_out(gap.join(["Text: {a}", "Be brief.", "Answer:"])) == gap.join(["Be brief.", "Text: {a}", "Answer:"])
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "The letter is below.\n---\n{a}\n---\nName the author.",
+        "Letter:\n---\nSubject: {a}\n---\nName the author.",
+        "# Letter\n---\nSubject: {a}\n---\nName the author.",
+        "Text: {a}\n---\nName the author.\n===\nAuthor:",
+        "Text: {a}\n---\nName the author.\n\nAuthor:",
+    ],
+)
+def test_rulers_that_may_stand_around_something_are_not_crossed(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+
+
+def in_loop(prompt: str) -> str:
+    """``a`` is of the item, ``n`` of the turn."""
+    source = f"def process(a, names, llm):\n    for n in names:\n        llm.generate(f{prompt!r})\n"
+    (call,) = layout(AgentASTParser().parse_source(source, "a.py").agent).agent.calls
+    return shown(call, [call])
+
+
+def test_a_labelled_value_may_overtake_an_instruction_that_stands_for_itself() -> None:
+    assert in_loop("Translate the text to {n}.\n\nText: {a}\n\nAnswer:") == (
+        "Text: {a}\n\nTranslate the text to {n}.\n\nAnswer:"
+    )
+    for kept in ("The text is in {n}.\n\nText: {a}", "Translate this to {n}.\n\nText: {a}", "Go to {n}.\n\n{a}"):
+        assert in_loop(f"{kept}\n\nAnswer:") == f"{kept}\n\nAnswer:"
+
+
 def test_records_stay_whole_behind_the_rules() -> None:
     records = "Name: {a}\nBody: {b}\n\nName: {c}\nBody: {d}"
     assert laid_out(f"{records}\n\nWrite one line only.") == f"Write one line only.\n\n{records}"
@@ -125,8 +166,6 @@ def test_values_that_the_instructions_count_are_not_swapped() -> None:
     plain, counted = (two_sites(one % word, two)[0] for word in ("longer", "second"))
     assert plain.index("{b}") < plain.index("{a}")
     assert counted.index("{a}") < counted.index("{b}")
-    assert references.counts("Prefer the former.")
-    assert not references.counts("First, read the text.")
 
 
 def test_instructions_with_values_keep_their_order_among_instructions() -> None:

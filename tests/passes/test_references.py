@@ -20,6 +20,11 @@ from charter_compiler.passes import references
         "That is all you know.",
         "Explain in one sentence why it is wrong.",
         "Do such a thing again.",
+        "Write a summary of it in three points.",
+        "Name three facts that support it.",
+        "Give the gist of its content.",
+        "List the items it contains.",
+        "Reply to the same letter.",
         "Grade the answer to this new question as one of:\nA: right\nB: wrong",
     ],
 )
@@ -33,6 +38,11 @@ def test_points_back(text: str) -> None:
         "Answer in one word.",
         "Use this exact format: name, comma, age.",
         "Cite passages by their number.",
+        "Read the claim and judge it.",
+        "Show each step on its own line.",
+        "Reply with one of these types: date, text.",
+        "Write an object like this:\n{}",
+        "Records are the same if the names agree.",
         "Work through these points in order:\n1. Growth.\n2. Risks.",
         "Rules for all points: do not mention these rules.",
         "Compare the latest year with the years before it.",
@@ -45,7 +55,10 @@ def test_stands_alone(text: str) -> None:
     assert not references.points_back(text)
 
 
-@pytest.mark.parametrize("text", ["Answer:", "JSON:", "Let's think step by step.", "Begin!", "## Report", "```json"])
+@pytest.mark.parametrize(
+    "text",
+    ["Answer:", "JSON:", "Let's think step by step.", "Begin!", "## Report", "```json", "\ue000:"],
+)
 def test_cue(text: str) -> None:
     assert references.is_cue(text)
 
@@ -68,3 +81,32 @@ def test_no_cue(text: str) -> None:
 )
 def test_announces(text: str, announces: bool) -> None:
     assert references.announces(text) is announces
+
+
+@pytest.mark.parametrize(
+    ("text", "counts"),
+    [
+        ("Name the second text.", True),
+        ("Prefer the former.", True),
+        ("First, read the text.", False),
+        ("Put the number on the last line.", False),
+        ("Reply to the last message of the thread.", False),
+    ],
+)
+def test_counts(text: str, counts: bool) -> None:
+    assert references.counts(text) is counts
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Translate the text to \ue000.", True),
+        ("Please name \ue000 causes.", True),
+        ("Compare these texts for \ue000.", False),
+        ("Describe \ue000 in the following style.", False),
+        ("Write to \ue000:", False),
+        ("The user lives in \ue000.", False),
+    ],
+)
+def test_asks(text: str, asks: bool) -> None:
+    assert references.asks(text) is asks
