@@ -16,7 +16,7 @@ missing_packages() {
   done
 }
 
-needed='curl:curl procps:ps openssh-client:ssh-keygen openssh-server:sshd shellcheck:shellcheck chromium:chromium|chromium-browser|google-chrome'
+needed='curl:curl procps:ps openssh-client:ssh-keygen openssh-server:sshd redis-server:redis-server|valkey-server shellcheck:shellcheck chromium:chromium|chromium-browser|google-chrome'
 missing=$(missing_packages "$needed")
 [ -n "$missing" ] || exit 0
 

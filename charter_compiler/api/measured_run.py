@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import socket
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
-from charter_compiler.api.run_identity import is_cold, run_identity, target_identity
+from charter_compiler.api.run_identity import is_cold, journal_store, run_identity, target_identity
 from charter_compiler.api.run_prediction import Predicted, PredictWhen, predict_request
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
@@ -21,11 +21,13 @@ from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.gateway.server import check_installed, listen, url_of
 from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.inputs import InputRow, read_inputs
-from charter_compiler.executor.journal import Journal, JournalState, check_journal, journal_path
+from charter_compiler.executor.journal import Journal, JournalState, check_journal
+from charter_compiler.executor.journal_redis import RedisJournal
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.metrics import Tally, build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, recording_path
+from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.sdk_calls import HOST, sdk_environment, uses_sdk
@@ -68,13 +70,14 @@ class RunRequest:
         entry: ``path/to/file.py:Qualified.name``.
         inputs: JSON Lines.
         output: rows go there, ``OUTPUT.metrics.json`` and the journal beside it, with ``record`` the calls too.
+        journal: the server that keeps the journal instead, so that any machine may resume the run.
         target: as ``executor.targets`` names it.
         plan: the plan to follow; made for the target if there is none.
         limit: only so many rows from the start of the inputs.
         layout: send prompts in the order that the layout pass finds, in baseline mode too.
         wording: the layout may change words, see ``passes.layout``; for a plan that is made here.
         explain: the prediction says where each prompt token goes, for the report.
-        resume: go on with the journal beside ``output``.
+        resume: go on with the journal.
         hints: send the plan's hints beside the calls, in optimized mode, where the target takes some.
         memo: answer repeated calls from the memo store and keep answers there, in optimized mode; ``None`` for neither.
     """
@@ -93,6 +96,7 @@ class RunRequest:
     wording: bool = True
     explain: bool = False
     resume: bool = False
+    journal: RedisAddress | None = None
     memo: MemoOptions | None = None
     hints: bool = False
 
@@ -136,6 +140,7 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
         PlanError: the plan is for another model, tokenizer or block size than the target's.
         TargetError, ServerStartError, ModelError, TokenizerError: the target cannot be opened.
         OutputError: the results cannot be written.
+        MemoError: the shared memo store cannot be opened.
     """
     check_target(request.target)
     with _own_clients(request.entry) as listener:
@@ -176,9 +181,10 @@ def _check_inputs(entry: Entry, request: RunRequest) -> int:
 async def _run(
     request: RunRequest, entry: Entry, items: int, observer: RunObserver, listener: socket | None
 ) -> RunReport:
-    identity, journal_file = run_identity(request), journal_path(request.output)
+    identity = run_identity(request)
+    kept = journal_store(request, identity)
     if request.resume:
-        check_journal(journal_file, identity)  # before a server is started for nothing
+        check_journal(kept, identity)  # before a server is started for nothing
     calls = calls_of_entry(request.entry)
     if request.layout and request.plan is not None and not request.plan.layouts:
         raise PlanError(
@@ -218,13 +224,13 @@ async def _run(
         hints = _hints(request, plan, target)
         if request.hints and hints is None:
             notes = [*notes, "no hints are sent: the target announces no action that it takes, or there is no plan"]
+        if isinstance(kept, RedisJournal) and (caution := kept.caution) is not None:
+            notes = [*notes, caution]
         identity |= target_identity(target, texts, planned)
         async with AsyncExitStack() as stack:
             # Refused, or an older run's replaced, only now that the target is there; the rows are emptied last.
             journal, state = (
-                Journal.resume(journal_file, identity)
-                if request.resume
-                else (Journal.create(journal_file, identity), JournalState())
+                Journal.resume(kept, identity) if request.resume else (Journal.create(kept, identity), JournalState())
             )
             stack.enter_context(journal)
             recorder = stack.enter_context(Recorder(recording_path(request.output))) if request.record else None
@@ -265,8 +271,8 @@ async def _run(
             f"{layouts.counts.left} prompts were sent as written, since their text does not match the template in "
             f"exactly one way; {layouts.counts.applied} in the new order",
         ]
-    kept = _Sent(laid_out, analysis, target)
-    return _report(request, outcome, stopped, plan, predicted.prediction, notes, bool(planned), kept)
+    sent = _Sent(laid_out, analysis, target)
+    return _report(request, outcome, stopped, plan, predicted.prediction, notes, bool(planned), sent)
 
 
 def _lay_out(request: RunRequest, calls: Sequence[Call]) -> tuple[tuple[PlannedLayout, ...], tuple[Call, ...]]:

@@ -1,4 +1,4 @@
-"""The memo store of a run: opened for a target, and what the user is told of it."""
+"""The memo store of a run: chosen, opened for a target, and what the user is told of it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,43 @@ from pathlib import Path
 
 from charter_compiler.executor.memo.keys import MemoKeys
 from charter_compiler.executor.memo.memo import Memo
+from charter_compiler.executor.memo.redis_claims import RedisClaims
+from charter_compiler.executor.memo.redis_store import RedisMemoStore
 from charter_compiler.executor.memo.sqlite_store import SQLiteMemoStore
-from charter_compiler.executor.memo.store import MemoLimits
+from charter_compiler.executor.memo.store import MemoLimits, MemoStore
+from charter_compiler.executor.redis_address import RedisAddress, is_redis, parse_redis
 from charter_compiler.executor.targets import OpenTarget
 
 
 @dataclass(frozen=True, slots=True)
 class MemoOptions:
-    """``sampled``: calls that are neither greedy nor seeded are kept too. ``folder``: where the store lies, by default
-    ``memo_dir()``."""
+    """``sampled``: calls that are neither greedy nor seeded are kept too. ``place``: a folder of this machine, by
+    default ``memo_dir()``, or a server that several machines share."""
 
     sampled: bool = False
     limits: MemoLimits = field(default_factory=MemoLimits)
-    folder: Path | None = None
+    place: Path | RedisAddress | None = None
+
+
+def memo_place(text: str | None) -> Path | RedisAddress | None:
+    """What ``--memo`` says. Raises UsageError where it is a server's address that cannot be read."""
+    if text is None:
+        return None
+    return parse_redis(text) if is_redis(text) else Path(text).expanduser()
+
+
+def open_store(place: Path | RedisAddress | None, limits: MemoLimits | None = None) -> MemoStore:
+    """The store itself. Raises MemoError where it cannot be opened."""
+    if isinstance(place, RedisAddress):
+        return RedisMemoStore(place, limits)
+    return SQLiteMemoStore(place, limits)
 
 
 def memo_of(target: OpenTarget, options: MemoOptions) -> Memo:
     """The memo of a run on this target; entered as a context, it opens the store."""
     keys = MemoKeys(target.identity, greedy_by_default=target.facts.greedy_by_default, sampled=options.sampled)
-    return Memo(lambda: SQLiteMemoStore(options.folder, options.limits), keys, target.facts.model)
+    claims = RedisClaims(options.place) if isinstance(options.place, RedisAddress) else None
+    return Memo(lambda: open_store(options.place, options.limits), keys, target.facts.model, claims)
 
 
 def memo_notes(memo: Memo) -> list[str]:

@@ -7,6 +7,8 @@ import math
 
 from charter_compiler.executor.budget import Prices
 
+MEMO_HELP = "the memo store: redis://host:port/database, shared by machines, or a folder (default: this user's)"
+
 
 def positive(text: str) -> int:
     """A whole number from 1."""

@@ -9,8 +9,8 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 
-from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
-from charter_compiler.cli.arguments import natural, positive, seconds
+from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of, memo_place
+from charter_compiler.cli.arguments import MEMO_HELP, natural, positive, seconds
 from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
 from charter_compiler.executor.gateway.server import TOKEN_VARIABLE, check_address, serving
 from charter_compiler.executor.memo.memo import Memo
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--concurrency", type=positive, default=DEFAULT_CONCURRENCY, metavar="N", help="calls at once (%(default)s)"
     )
+    parser.add_argument("--memo", metavar="PLACE", help=MEMO_HELP)
     parser.add_argument("--no-memo", action="store_true", help="do not answer from the memo store, nor keep answers")
     parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
     parser.add_argument("--timeout", type=seconds, default=CALL_TIMEOUT, metavar="S", help="for one call (%(default)g)")
@@ -45,18 +46,19 @@ def run(args: argparse.Namespace) -> int:
     token = os.environ.get(TOKEN_VARIABLE) or None
     check_address(args.host, token)
     check_target(args.target)
-    asyncio.run(_serve(args, token))
+    options = None if args.no_memo else MemoOptions(place=memo_place(args.memo))
+    asyncio.run(_serve(args, token, options))
     return 0
 
 
-async def _serve(args: argparse.Namespace, token: str | None) -> None:
+async def _serve(args: argparse.Namespace, token: str | None, memo_options: MemoOptions | None) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     async with AsyncExitStack() as stack:
         options = TargetOptions(tokenizer=args.tokenizer, timeout=args.timeout)
         target = await stack.enter_async_context(open_target(args.target, options))
-        memo = None if args.no_memo else await stack.enter_async_context(memo_of(target, MemoOptions()))
+        memo = None if memo_options is None else await stack.enter_async_context(memo_of(target, memo_options))
         calls = GatewayCalls(SharedTarget(target, args.concurrency, memo))
         url = await stack.enter_async_context(serving(calls, args.host, args.port, token))
         print(f"{target.facts.model} at {url}", flush=True)

@@ -10,16 +10,17 @@ from rich.console import Console
 from rich.table import Table
 
 from charter_compiler.api.measured_run import RunRequest, measured_run
-from charter_compiler.api.memo import MemoOptions
+from charter_compiler.api.memo import MemoOptions, memo_place
 from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.api.run_report import RunReport
-from charter_compiler.cli.arguments import add_price_arguments, amount, days, natural, positive, seconds
+from charter_compiler.cli.arguments import MEMO_HELP, add_price_arguments, amount, days, natural, positive, seconds
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
 from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.memo.store import MemoLimits
 from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
+from charter_compiler.executor.redis_address import parse_redis
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
@@ -79,6 +80,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", action="store_true", help="continue the run whose journal lies beside OUT.jsonl")
     parser.add_argument(
+        "--journal",
+        metavar="redis://...",
+        help="keep the journal on that server: the same agent, inputs and options may be resumed from any machine",
+    )
+    parser.add_argument(
         "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
     )
     parser.add_argument(
@@ -87,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.html",
         help="write a report: predicted and measured, timeline, where tokens go; FILE.json beside it (records calls)",
     )
+    parser.add_argument("--memo", metavar="PLACE", help=MEMO_HELP)
     parser.add_argument(
         "--no-memo", action="store_true", help="neither answer calls from the memo store nor keep answers there"
     )
@@ -200,6 +207,7 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         layout=args.layout,
         wording=not args.keep_wording,
         resume=args.resume,
+        journal=None if args.journal is None else parse_redis(args.journal),
         memo=_memo(args),
         hints=args.hints,
     )
@@ -209,7 +217,7 @@ def _memo(args: argparse.Namespace) -> MemoOptions | None:
     """A baseline is compared with: each of its calls reaches the engine. So it does where equal ones are not merged."""
     if args.no_memo or args.no_merge or args.mode == Mode.BASELINE:
         return None
-    return MemoOptions(args.memo_sampled, MemoLimits(args.memo_size * 1_000_000, args.memo_days))
+    return MemoOptions(args.memo_sampled, MemoLimits(args.memo_size * 1_000_000, args.memo_days), memo_place(args.memo))
 
 
 def read_plan(folder: Path, entry: str) -> ExecutionPlan:

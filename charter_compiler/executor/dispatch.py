@@ -164,18 +164,31 @@ class Dispatcher:
         self._check_open()
         memo, tokens = self._memo, await self._encoder.tokens(call.request)
         key = None if memo is None else memo.key(call.request, tokens)
-        stored = None if memo is None or key is None else await memo.get(key)
-        if stored is not None:
-            stored = replace(stored, latency=self.elapsed - submitted, cache_id=call.request.cache_id)
-            self._report_memoized(call, stored, submitted)
-            return stored
+        if memo is None or key is None:
+            return await self._ask(call, asked, tokens, submitted, on_text)
+        async with memo.turn(key) as stored:
+            if stored is None:
+                result = await self._ask(call, asked, tokens, submitted, on_text)
+                await memo.put(key, result)
+                return result
+        stored = replace(stored, latency=self.elapsed - submitted, cache_id=call.request.cache_id)
+        self._report_memoized(call, stored, submitted)
+        return stored
+
+    async def _ask(
+        self,
+        call: AgentCall,
+        asked: bytes,
+        tokens: list[int] | None,
+        submitted: float,
+        on_text: Callable[[str], None] | None,
+    ) -> GenerationResult:
+        """From the target."""
         await self._before_call()
         record = await self._send(
             call.item, call.ordinal, call.site, call.request, tokens, submitted, on_text, call.rank
         )
         await self._keep(asked, record)
-        if memo is not None and key is not None:
-            await memo.put(key, record.result)
         return record.result
 
     def _check_open(self) -> None:

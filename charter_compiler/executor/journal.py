@@ -1,35 +1,56 @@
 """The run journal: every answered call and every finished item is durable before the agent or the user hears of it, so
 that ``--resume`` repeats neither.
 
-``OUT.jsonl.journal``, JSON Lines, readable by its owner alone. The first line says which run it is; each other line is
-one answered call, one finished item with its row and the figures of its calls, or the warm-ups. A last line that was
-cut by a crash is dropped. One process writes it at a time.
+JSON Lines, in a file beside the rows (``journal_file``) or on a server that several machines reach
+(``journal_redis``). The first line says which run it is; each other line is one answered call, one finished item with
+its row and the figures of its calls, or the warm-ups. One process writes it at a time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol
 
 from charter_compiler.diagnostics.errors import CharterError, UsageError
 from charter_compiler.executor.metrics import CallFigures
-from charter_compiler.executor.results import UNENCODABLE, ResultRow, open_private, unwritable
+from charter_compiler.executor.results import UNENCODABLE, ResultRow
 
 VERSION = 2
 
 
-def journal_path(output: Path) -> Path:
-    """Where the journal of a run lies."""
-    return output.with_name(output.name + ".journal")
+class JournalStore(Protocol):
+    """Where the lines of one journal lie. Used by one thread at a time."""
+
+    @property
+    def place(self) -> str:
+        """Names it for the user."""
+
+    def read(self) -> list[bytes] | None:
+        """Its lines, without one that was cut by a crash; ``None`` where there is no journal.
+
+        Raises:
+            UsageError: it cannot be read.
+        """
+
+    def open(self, *, empty: bool) -> None:
+        """Take it for this process alone; ``empty``: without the lines that are there. Nobody else writes it from then
+        on, until ``close`` or the end of the process.
+
+        Raises:
+            UsageError: another process writes it.
+            OutputError: it cannot be written.
+        """
+
+    def append(self, lines: bytes) -> None:
+        """Write lines, all of them or none. Raises OutputError."""
+
+    def close(self) -> None:
+        """Idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,72 +91,58 @@ class JournalState:
     elapsed: float = 0.0
 
 
-def check_journal(path: Path, identity: Mapping[str, Any]) -> None:
+def check_journal(store: JournalStore, identity: Mapping[str, Any]) -> None:
     """Look whether the journal may be resumed, as far as ``identity`` tells; nothing is changed.
 
     Raises:
         UsageError: as ``Journal.resume``.
     """
-    _read(path, identity)
+    _read(store, identity)
 
 
 class Journal:
-    """Open for appending. Each future is done when its line is on the disk, cancelled or not; lines that come together
+    """Open for appending. Each future is done when the store has its line, cancelled or not; lines that come together
     share one write. A context: at its end every line that was given is there.
 
     Raises:
-        OutputError: the disk does not take it.
+        OutputError: the store does not take it.
     """
 
-    def __init__(self, path: Path, file: TextIO, length: int = 0) -> None:
-        self._path = path
-        self._file = file
-        self._length = length
+    def __init__(self, store: JournalStore) -> None:
+        self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="charter-journal")
         self._pending: list[tuple[str, asyncio.Future[None]]] = []
         self._writer: asyncio.Task[None] | None = None
 
     @classmethod
-    def create(cls, path: Path, identity: Mapping[str, Any]) -> Journal:
+    def create(cls, store: JournalStore, identity: Mapping[str, Any]) -> Journal:
         """Start a new journal; one that lies there is replaced.
 
         Raises:
             UsageError: another process writes it.
         """
-        file = open_private(path, keep=True)
-        try:
-            _lock(path, file)
-            os.ftruncate(file.fileno(), 0)
-        except BaseException:
-            file.close()
-            raise
-        journal = cls(path, file)
+        store.open(empty=True)
+        journal = cls(store)
         journal._commit(json.dumps({"journal": VERSION, "run": dict(identity)}, ensure_ascii=False) + "\n")
         return journal
 
     @classmethod
-    def resume(cls, path: Path, identity: Mapping[str, Any]) -> tuple[Journal, JournalState]:
+    def resume(cls, store: JournalStore, identity: Mapping[str, Any]) -> tuple[Journal, JournalState]:
         """Go on with the journal of the same run.
 
         Raises:
             UsageError: there is none, it is damaged, another process writes it, or it belongs to another run (other
                 agent, inputs or options).
         """
-        check_journal(path, identity)
+        check_journal(store, identity)
+        store.open(empty=False)
         try:
-            file = path.open("r+", encoding="utf-8", errors=UNENCODABLE)
-            try:
-                _lock(path, file)  # and only now is read what nobody can change any more
-                state, length = _read(path, identity)
-                state.resumed = True
-                os.ftruncate(file.fileno(), length)
-                os.lseek(file.fileno(), length, os.SEEK_SET)
-            except BaseException:
-                file.close()
-                raise
-        except OSError as error:
-            raise unwritable(path, error) from error
-        return cls(path, file, length), state
+            state = _read(store, identity)  # only now, when nobody can change it any more
+        except BaseException:
+            store.close()
+            raise
+        state.resumed = True
+        return cls(store), state
 
     def __enter__(self) -> Journal:
         return self
@@ -146,7 +153,7 @@ class Journal:
         try:
             self._commit("".join(line for line, _ in rest))
         finally:
-            self._file.close()
+            self._store.close()
 
     def call(self, answered: AnsweredCall) -> asyncio.Future[None]:
         """An answer, before the agent has it."""
@@ -195,20 +202,8 @@ class Journal:
             self._writer = None
 
     def _commit(self, text: str) -> None:
-        """Write lines, all of them or none."""
-        data, descriptor = text.encode("utf-8", UNENCODABLE), self._file.fileno()
-        try:
-            done = 0
-            while done < len(data):
-                done += os.write(descriptor, data[done:])
-            if data:
-                os.fsync(descriptor)
-            self._length += len(data)
-        except OSError as error:
-            with contextlib.suppress(OSError):  # what was written of them is a cut line, which a resumed run drops
-                os.ftruncate(descriptor, self._length)
-                os.lseek(descriptor, self._length, os.SEEK_SET)
-            raise unwritable(self._path, error) from error
+        if text:
+            self._store.append(text.encode("utf-8", UNENCODABLE))
 
 
 def figures_to_json(figures: CallFigures) -> dict[str, Any]:
@@ -216,54 +211,35 @@ def figures_to_json(figures: CallFigures) -> dict[str, Any]:
     return {name: getattr(figures, name) for name in CallFigures.__slots__}
 
 
-def _lock(path: Path, file: TextIO) -> None:
-    """Held until the file is closed, by whatever end of the process. Raises UsageError where another holds it."""
-    if sys.platform == "win32":
-        return  # no advisory locks there: two runs that write one output are not told apart
-    import fcntl
-
-    try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UsageError(
-            "another run writes this journal", place=str(path), remedy="wait for its end, or give another -o"
-        ) from error
-
-
-def _read(path: Path, identity: Mapping[str, Any]) -> tuple[JournalState, int]:
-    """The state, and the length in bytes of the journal without a last line that was cut."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError("nothing to resume: no journal", place=str(path), remedy="run without --resume") from None
-    except OSError as error:
-        raise UsageError(f"cannot read the journal: {error.strerror}", place=str(path)) from error
-    length = data.rfind(b"\n") + 1
+def _read(store: JournalStore, identity: Mapping[str, Any]) -> JournalState:
+    lines = store.read()
+    if lines is None:
+        raise UsageError("nothing to resume: no journal", place=store.place, remedy="run without --resume")
+    if not lines:
+        raise UsageError("the journal is empty", place=store.place, remedy="run without --resume")
     state = JournalState()
-    for number, raw in enumerate(data[:length].splitlines(), start=1):
+    for number, raw in enumerate(lines, start=1):
         try:
             line = json.loads(raw)
             if number == 1:
-                _check_identity(path, line, identity)
+                _check_identity(store.place, line, identity)
             else:
                 _apply(state, line)
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"the journal is damaged: {error}", place=f"{path}:{number}", remedy="run without --resume"
+                f"the journal is damaged: {error}", place=f"{store.place}:{number}", remedy="run without --resume"
             ) from error
-    if length == 0:
-        raise UsageError("the journal is empty", place=str(path), remedy="run without --resume")
-    return state, length
+    return state
 
 
-def _check_identity(path: Path, header: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+def _check_identity(place: str, header: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     if header["journal"] != VERSION:
-        raise UsageError(f"a journal of version {header['journal']}", place=str(path), remedy="run without --resume")
+        raise UsageError(f"a journal of version {header['journal']}", place=place, remedy="run without --resume")
     changed = [key for key in identity if header["run"].get(key) != identity[key]]
     if changed:
         raise UsageError(
             f"the journal is of another run: {', '.join(changed)} changed",
-            place=str(path),
+            place=place,
             remedy="run without --resume to start over",
         )
 

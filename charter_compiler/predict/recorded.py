@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from charter_compiler.diagnostics.errors import InputsError
-from charter_compiler.executor.journal import journal_path
+from charter_compiler.executor.journal_file import journal_path
 from charter_compiler.executor.recording import read_recording, recording_path
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.shapes import Shape

@@ -94,6 +94,15 @@ def test_a_run_is_not_resumed_with_another_model_tokenizer_or_plan(
     assert machine.indices() == [0, 1]
 
 
+def test_a_run_is_not_resumed_after_a_change_of_a_file_that_its_agent_imports(machine: Machine, tmp_path: Path) -> None:
+    (tmp_path / "rules.py").write_text("RULES = 'Be kind. '\n", encoding="utf-8")
+    write_agent(tmp_path, "import rules\n\ndef process(text, llm):\n    return llm.generate(rules.RULES + text)\n")
+    machine.run()
+    (tmp_path / "rules.py").write_text("RULES = 'Be brief. '\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="the journal is of another run: sources changed"):
+        machine.run(resume=True)
+
+
 def test_a_server_that_was_started_for_the_resumed_run_is_warmed_again(machine: Machine) -> None:
     assert machine.run().metrics.warmup_tokens
     assert machine.sent == ["", "bad", "good"]

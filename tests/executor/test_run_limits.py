@@ -16,6 +16,7 @@ from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.in_flight import InFlightLimit
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal, JournalState
+from charter_compiler.executor.journal_file import JournalFile
 from charter_compiler.executor.metrics import TokenTotals
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.results import RowWriter
@@ -34,7 +35,11 @@ def run(tmp_path: Path) -> Callable[..., RunOutcome]:
     def work(target: ScriptedTarget, items: int, *, resume: bool = False, **options: object) -> RunOutcome:
         async def main() -> RunOutcome:
             path = tmp_path / "out.jsonl.journal"
-            journal, state = Journal.resume(path, {}) if resume else (Journal.create(path, {}), JournalState())
+            journal, state = (
+                Journal.resume(JournalFile(path), {})
+                if resume
+                else (Journal.create(JournalFile(path), {}), JournalState())
+            )
             context = RunContext(RunOptions(**options), facts(), default_tokenizer(), resumed=state)  # type: ignore[arg-type]
             rows = iter([InputRow(n, n + 1, {"text": f"number {n}"}) for n in range(items)])
             with journal, RowWriter(tmp_path / "out.jsonl") as writer:
@@ -166,7 +171,7 @@ async def test_a_budget_of_time_lets_the_running_items_finish(tmp_path: Path) ->
     target = ScriptedTarget(hold=asyncio.Event())
     context = RunContext(RunOptions(concurrency=1, budget=Budget(seconds=0.05)), facts(), default_tokenizer())
     rows = iter([InputRow(n, n + 1, {"text": f"number {n}"}) for n in range(3)])
-    with Journal.create(tmp_path / "j", {}) as journal, RowWriter(tmp_path / "o") as writer:
+    with Journal.create(JournalFile(tmp_path / "j"), {}) as journal, RowWriter(tmp_path / "o") as writer:
         running = asyncio.ensure_future(run_agent(entry, rows, target, RunFiles(writer, journal), context))
         await asyncio.sleep(0.1)
         assert not running.done()

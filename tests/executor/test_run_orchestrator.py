@@ -22,6 +22,7 @@ from charter_compiler.diagnostics.errors import (
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal, JournalState
+from charter_compiler.executor.journal_file import JournalFile
 from charter_compiler.executor.metrics import build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, compare_recordings, read_recording
@@ -66,9 +67,9 @@ class Runner:
         rows = iter([InputRow(n, n + 1, {"text": text, "id": n}) for n, text in enumerate(texts)])
         identity = {"entry": name}
         journal, state = (
-            Journal.resume(self.journal, identity)
+            Journal.resume(JournalFile(self.journal), identity)
             if resume
-            else (Journal.create(self.journal, identity), JournalState())
+            else (Journal.create(JournalFile(self.journal), identity), JournalState())
         )
         context = replace(self.context, resumed=state)
         with journal, RowWriter(self.out) as writer, Recorder(self.calls) as recorder:
@@ -420,25 +421,25 @@ async def test_a_resumed_item_makes_only_the_calls_that_had_no_answer(runner: Ru
 async def test_two_runs_cannot_write_one_journal(runner: Runner) -> None:
     await runner(TWO_CALLS, ScriptedTarget(echo), ["one"])
     identity = {"entry": "Agent.process"}
-    journal, _ = Journal.resume(runner.journal, identity)
+    journal, _ = Journal.resume(JournalFile(runner.journal), identity)
     with journal:
         kept = runner.journal.read_bytes()
         assert kept
         for again in (Journal.create, Journal.resume):
             with pytest.raises(UsageError, match="another run writes this journal"):
-                again(runner.journal, identity)
+                again(JournalFile(runner.journal), identity)
         assert runner.journal.read_bytes() == kept
 
 
 async def test_a_journal_of_another_run_is_refused(runner: Runner) -> None:
     await runner(TWO_CALLS, ScriptedTarget(echo), ["one"])
     with pytest.raises(UsageError, match="the journal is of another run: entry changed"):
-        Journal.resume(runner.journal, {"entry": "another"})
+        Journal.resume(JournalFile(runner.journal), {"entry": "another"})
     with pytest.raises(UsageError, match="nothing to resume"):
-        Journal.resume(runner.folder / "none", {})
+        Journal.resume(JournalFile(runner.folder / "none"), {})
     runner.journal.write_bytes(runner.journal.read_bytes().splitlines()[0] + b"\nbroken\n")
     with pytest.raises(UsageError, match=r"journal:2: the journal is damaged"):
-        Journal.resume(runner.journal, {"entry": "Agent.process"})
+        Journal.resume(JournalFile(runner.journal), {"entry": "Agent.process"})
 
 
 async def test_journal_and_recording_are_their_owners_alone(runner: Runner) -> None:

@@ -110,7 +110,7 @@ def test_a_run_on_it_says_so_and_keeps_no_answers(tmp_path: Path, memo_folder: P
             target="sim",
             options=RunOptions(concurrency=4),
             predict=PredictWhen.NEVER,
-            memo=MemoOptions(folder=memo_folder),
+            memo=MemoOptions(place=memo_folder),
         )
     )
     metrics = report.metrics

@@ -170,7 +170,7 @@ def test_two_runs_on_one_store(tmp_path: Path, embedded_server: ServerHandle, me
     for name in ("a", "b"):
         folder = tmp_path / name
         folder.mkdir()
-        own = replace(make_request(folder, embedded_server.grpc_url, items=3), memo=MemoOptions(folder=memo_folder))
+        own = replace(make_request(folder, embedded_server.grpc_url, items=3), memo=MemoOptions(place=memo_folder))
         requests.append(replace(own, inputs=tmp_path / "a" / "in.jsonl"))
     with ThreadPoolExecutor(2) as pool:
         reports = list(pool.map(measured_run, requests))

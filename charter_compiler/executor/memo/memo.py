@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from charter_compiler.diagnostics.errors import MemoError
+from charter_compiler.executor.memo.claims import Claims
 from charter_compiler.executor.memo.keys import MemoKeys
 from charter_compiler.executor.memo.store import CorruptEntryError, MemoEntry, MemoStore
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
@@ -19,14 +21,20 @@ class Memo:
     """Answers of earlier calls. A store that fails does not fail the run: it is left alone from then on, and
     ``problem`` says why. Owned by one event loop; the store is used in one thread of its own.
 
+    ``claims``: with them a call is computed by one of all the runs that share the store, and awaited by the others.
+    Such a store was asked for, so the run does not begin without it: entering the context raises ``MemoError``.
+
     ``hits`` counts calls that it answered, ``corrupt`` entries that were damaged, and so were computed again,
     ``unrepeatable`` calls that have no key.
     """
 
-    def __init__(self, open_store: Callable[[], MemoStore], keys: MemoKeys, model: str) -> None:
+    def __init__(
+        self, open_store: Callable[[], MemoStore], keys: MemoKeys, model: str, claims: Claims | None = None
+    ) -> None:
         self._open_store = open_store
         self._keys = keys
         self._model = model
+        self._claims = claims
         self._store: MemoStore | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="charter-memo")
         self.problem: MemoError | None = None
@@ -36,9 +44,16 @@ class Memo:
 
     async def __aenter__(self) -> Memo:
         self._store = await self._try(self._open_store)
+        if self._claims is not None:
+            if self.problem is not None:
+                self._thread.shutdown()
+                raise self.problem
+            await self._claims.open()
         return self
 
     async def __aexit__(self, *exception: object) -> None:
+        if self._claims is not None:
+            await self._claims.close()
         if self._store is not None:
             await self._try(self._store.close)
             self._store = None
@@ -51,6 +66,30 @@ class Memo:
         key = self._keys.key(request, tokens)
         self.unrepeatable += key is None
         return key
+
+    @asynccontextmanager
+    async def turn(self, key: bytes) -> AsyncIterator[GenerationResult | None]:
+        """The stored answer, or ``None``: it is for the caller to compute it and ``put`` it there. Of those who share
+        the claims nobody else does until the context ends; what another computes is awaited."""
+        claims, stored, ours = self._claims, await self.get(key), False
+        if claims is None:
+            yield stored
+            return
+        try:
+            while stored is None and not ours and self.problem is None:
+                ours = await self._take(claims, key)
+                stored = await self.get(key)  # what was put before the claim was let go
+            yield stored
+        finally:
+            if ours:
+                claims.release(key)
+
+    async def _take(self, claims: Claims, key: bytes) -> bool:
+        try:
+            return await claims.take(key)
+        except MemoError as error:
+            self.problem = error
+            return False
 
     async def get(self, key: bytes) -> GenerationResult | None:
         """The stored answer. ``cached_tokens`` is ``None``: no engine was asked."""
