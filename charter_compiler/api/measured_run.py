@@ -17,6 +17,7 @@ from charter_compiler.api.run_identity import is_cold, journal_store, run_identi
 from charter_compiler.api.run_prediction import Predicted, PredictWhen, predict_request
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
+from charter_compiler.executor.call_log import CallLog, SeveralSpans
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.gateway.server import check_installed, listen, url_of
 from charter_compiler.executor.hinting import RunHints
@@ -79,6 +80,7 @@ class RunRequest:
         explain: the prediction says where each prompt token goes, for the report.
         resume: go on with the journal.
         hints: send the plan's hints beside the calls, in optimized mode, where the target takes some.
+        log: the structured log goes there, see ``executor.call_log``.
         memo: answer repeated calls from the memo store and keep answers there, in optimized mode; ``None`` for neither.
     """
 
@@ -99,6 +101,7 @@ class RunRequest:
     journal: RedisAddress | None = None
     memo: MemoOptions | None = None
     hints: bool = False
+    log: Path | None = None
 
 
 class RunObserver:
@@ -255,6 +258,8 @@ async def _run(
             if tracer is not None:
                 system = target.facts.engine or ("tensorrt_llm" if target.facts.embedded else "unknown")
                 context.spans = TracedRun(tracer, request.entry, target.facts.model, system, time.time_ns())
+            if request.log is not None:
+                context.spans = SeveralSpans(context.spans, stack.enter_context(CallLog(request.log)))
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))
             outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)

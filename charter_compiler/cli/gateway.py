@@ -8,11 +8,16 @@ import os
 import signal
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of, memo_place
 from charter_compiler.cli.arguments import MEMO_HELP, natural, positive, seconds
+from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
 from charter_compiler.executor.gateway.server import TOKEN_VARIABLE, check_address, serving
+from charter_compiler.executor.gateway.templates import SiteTemplates
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY
 from charter_compiler.executor.targets import (
@@ -23,6 +28,8 @@ from charter_compiler.executor.targets import (
     check_target,
     open_target,
 )
+from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
+from charter_compiler.predict.planning import calls_of_entry
 
 DEFAULT_PORT = 8010
 
@@ -30,6 +37,13 @@ DEFAULT_PORT = 8010
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The target, the address and the limits."""
     parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
+    parser.add_argument(
+        "--agent", metavar="ENTRY", help="file.py:function whose call sites are told apart by their text"
+    )
+    parser.add_argument(
+        "--layout", action="store_true", help="with --agent: send its prompts in the order that shares most"
+    )
+    parser.add_argument("--log", type=Path, metavar="F.jsonl", help="write a line a call, without its texts")
     parser.add_argument("--host", default="127.0.0.1", help="any but this machine's own needs a token (%(default)s)")
     parser.add_argument("--port", type=natural, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
@@ -46,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     token = os.environ.get(TOKEN_VARIABLE) or None
     check_address(args.host, token)
     check_target(args.target)
+    if args.layout and args.agent is None:
+        raise UsageError("--layout is of an agent's prompts", remedy="give --agent FILE:ENTRY too")
     options = None if args.no_memo else MemoOptions(place=memo_place(args.memo))
     asyncio.run(_serve(args, token, options))
     return 0
@@ -59,7 +75,18 @@ async def _serve(args: argparse.Namespace, token: str | None, memo_options: Memo
         options = TargetOptions(tokenizer=args.tokenizer, timeout=args.timeout)
         target = await stack.enter_async_context(open_target(args.target, options))
         memo = None if memo_options is None else await stack.enter_async_context(memo_of(target, memo_options))
-        calls = GatewayCalls(SharedTarget(target, args.concurrency, memo))
+        log = None if args.log is None else stack.enter_context(CallLog(args.log))
+        written = () if args.agent is None else calls_of_entry(args.agent)
+        layouts = planned_layouts(lay_out_entry(args.agent, written)) if args.layout else ()
+        shared = SharedTarget(
+            target,
+            args.concurrency,
+            memo,
+            templates=SiteTemplates(written),
+            layouts=PromptLayouts(layouts, written),
+            log=log,
+        )
+        calls = GatewayCalls(shared)
         url = await stack.enter_async_context(serving(calls, args.host, args.port, token))
         print(f"{target.facts.model} at {url}", flush=True)
         print(f"  OPENAI_BASE_URL={url}/v1 ANTHROPIC_BASE_URL={url}", flush=True)

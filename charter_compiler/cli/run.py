@@ -87,6 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
     )
+    parser.add_argument("--log", type=Path, metavar="F.jsonl", help="write a line a call and item, without their texts")
     parser.add_argument(
         "--report",
         type=Path,
@@ -210,6 +211,7 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         journal=None if args.journal is None else parse_redis(args.journal),
         memo=_memo(args),
         hints=args.hints,
+        log=args.log,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from charter_compiler.diagnostics.errors import CharterError
@@ -38,6 +38,7 @@ class CallMetrics:
         self._calls = Counter[str]({"engine": 0, "memo": 0})
         self._failures = Counter[str]()
         self._tokens = Counter[str]({"prompt": 0, "cached": 0, "output": 0})
+        self._sites: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._unreported = 0
         self._latency, self._ttft, self._queued = _Histogram(), _Histogram(), _Histogram()
         self.open = 0
@@ -53,6 +54,10 @@ class CallMetrics:
         self._tokens["prompt"] += result.prompt_tokens or 0
         self._tokens["cached"] += result.cached_tokens or 0
         self._tokens["output"] += result.output_tokens or 0
+        if record.site is not None:
+            self._sites[record.site.label].update(
+                calls=1, prompt=result.prompt_tokens or 0, cached=result.cached_tokens or 0
+            )
         self._latency.add(record.latency)
         self._queued.add(record.sent - record.submitted)
         if record.ttft is not None:
@@ -73,6 +78,8 @@ class CallMetrics:
         yield from (f'charter_call_failures_total{{error="{name}"}} {count}' for name, count in self._failures.items())
         yield from _head("charter_tokens_total", "counter", "Tokens of calls that the engine answered, as it counted.")
         yield from (f'charter_tokens_total{{kind="{name}"}} {count}' for name, count in self._tokens.items())
+        if self._sites:
+            yield from self._of_sites()
         yield from _head("charter_calls_without_cached_tokens_total", "counter", "Calls whose cached tokens the target "
                          "did not report: they are not in the cached ones.")  # fmt: skip
         yield f"charter_calls_without_cached_tokens_total {self._unreported}"
@@ -81,6 +88,22 @@ class CallMetrics:
         yield from self._latency.lines("charter_call_seconds", "Time of a call, Charter's queue included.")
         yield from self._ttft.lines("charter_time_to_first_token_seconds", "The same until the first token.")
         yield from self._queued.lines("charter_queue_seconds", "Time in Charter's own queue.")
+
+    def _of_sites(self) -> Iterator[str]:
+        yield from _head("charter_site_calls_total", "counter", "Calls that the engine answered, by call site.")
+        for site, counts in self._sites.items():
+            yield f'charter_site_calls_total{{site="{_label(site)}"}} {counts["calls"]}'
+        yield from _head(
+            "charter_site_tokens_total", "counter", "Their prompt tokens, and those of them from the cache."
+        )
+        for site, counts in self._sites.items():
+            for kind in ("prompt", "cached"):
+                yield f'charter_site_tokens_total{{site="{_label(site)}",kind="{kind}"}} {counts[kind]}'
+
+
+def _label(text: str) -> str:
+    """A label's value: backslash, quote and line end escaped."""
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _head(name: str, kind: str, help_text: str) -> Iterator[str]:

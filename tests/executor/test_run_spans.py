@@ -30,7 +30,9 @@ def process(text, llm):
 """
 
 
-def test_items_and_calls_are_spans_by_the_conventions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_and_calls_are_spans_by_the_conventions_and_lines_of_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -45,7 +47,7 @@ def test_items_and_calls_are_spans_by_the_conventions(tmp_path: Path, monkeypatc
     measured_run(
         RunRequest(
             entry, tmp_path / "in.jsonl", tmp_path / "out.jsonl", target="sim",
-            options=RunOptions(concurrency=1), predict=PredictWhen.NEVER,
+            options=RunOptions(concurrency=1), predict=PredictWhen.NEVER, log=tmp_path / "log.jsonl",
         )
     )  # fmt: skip
     spans = exporter.get_finished_spans()
@@ -68,6 +70,15 @@ def test_items_and_calls_are_spans_by_the_conventions(tmp_path: Path, monkeypatc
         assert agents[0].start_time <= span.start_time < span.end_time <= agents[0].end_time
         assert [event.name for event in span.events] == ["gen_ai.first_token"]
         assert "Read this" not in str(dict(attributes)), "prompts stay where they are"
+    text = (tmp_path / "log.jsonl").read_text(encoding="utf-8")
+    assert "Read this" not in text
+    lines = [json.loads(line) for line in text.splitlines()]
+    told = [(line["event"], line["item"], line.get("error")) for line in lines]
+    assert [line for line in told if line[1] == 0] == [
+        ("item_started", 0, None), ("call", 0, None), ("call", 0, None), ("item_finished", 0, None),
+    ]  # fmt: skip
+    assert ("item_finished", 1, "ValueError") in told
+    assert [line["output_tokens"] for line in lines if line["event"] == "call"] == [3, 2]
 
 
 def test_without_an_endpoint_there_are_none() -> None:

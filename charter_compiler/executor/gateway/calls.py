@@ -11,10 +11,13 @@ from functools import partial
 from typing import Protocol
 
 from charter_compiler.diagnostics.errors import CharterError
-from charter_compiler.executor.calls import AgentCall
+from charter_compiler.executor.call_log import CallLog
+from charter_compiler.executor.calls import AgentCall, CallRecord
 from charter_compiler.executor.dispatch import Dispatcher
 from charter_compiler.executor.gateway.fair import FairRanks
 from charter_compiler.executor.gateway.stops import StopCutter
+from charter_compiler.executor.gateway.templates import SiteTemplates
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.observed import CallMetrics
 from charter_compiler.executor.prompts import PromptTokens
@@ -114,13 +117,28 @@ class SharedTarget:
 
     Args:
         concurrency: requests at the target at once.
+        templates: of the agent that sends most of them, for the figures of each call site.
+        layouts: orders in which its prompts are sent instead.
+        log: told of each call.
     """
 
-    def __init__(self, target: OpenTarget, concurrency: int, memo: Memo | None = None) -> None:
+    def __init__(
+        self,
+        target: OpenTarget,
+        concurrency: int,
+        memo: Memo | None = None,
+        *,
+        templates: SiteTemplates | None = None,
+        layouts: PromptLayouts | None = None,
+        log: CallLog | None = None,
+    ) -> None:
         self._target = target
         self._scheduler = PrefixScheduler(sys.maxsize, target.facts.capacity_blocks, max_in_flight=concurrency)
         self._numbers = itertools.count()
         self._ranks = FairRanks()
+        self._templates = templates or SiteTemplates(())
+        self._layouts = layouts or PromptLayouts()
+        self._log = log
         self._metrics = CallMetrics()
         self._dispatcher = Dispatcher(
             target.client,
@@ -128,7 +146,7 @@ class SharedTarget:
             PromptTokens(target.tokenizer, target.facts.tokens_per_block),
             memo=memo,
             attainable=None,
-            on_record=self._metrics.record,
+            on_record=self._record,
             on_change=_nobody,
             on_sent=self._ranks.sent,
             on_fatal=_ignore_error,
@@ -152,14 +170,23 @@ class SharedTarget:
         self._metrics.open += 1
         self._scheduler.start_item(number)
         try:
+            site = self._templates.site_of(request)
+            request = self._layouts.apply(site, request)
             rank = partial(self._ranks.rank, caller.user, _cost(request))  # what the store answers costs nobody's share
-            return await self._dispatcher.acall(AgentCall(number, 0, None, request, rank), on_text=on_text)
+            return await self._dispatcher.acall(AgentCall(number, 0, site, request, rank), on_text=on_text)
         except CharterError as error:
             self._metrics.failed(error)
+            if self._log is not None:
+                self._log.failed(error)
             raise
         finally:
             self._scheduler.finish_item(number)
             self._metrics.open -= 1
+
+    def _record(self, record: CallRecord) -> None:
+        self._metrics.record(record)
+        if self._log is not None:
+            self._log.call(record)
 
     async def aclose(self) -> None:
         """See ``Answerer``."""
