@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.call_log import CallLog, SeveralSpans
 from charter_compiler.executor.entry import Entry, load_entry
+from charter_compiler.executor.gateway.refusal import refusing
 from charter_compiler.executor.gateway.server import check_installed, listen, url_of
 from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.inputs import InputRow, read_inputs
@@ -147,7 +148,8 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
     """
     check_target(request.target)
     with _own_clients(request.entry) as listener:
-        entry = load_entry(request.entry, needs_client=listener is None)
+        with nullcontext() if listener is None else refusing(listener):
+            entry = load_entry(request.entry, needs_client=listener is None)
         items = _check_inputs(entry, request)
         return asyncio.run(_run(request, entry, items, observer or RunObserver(), listener))
 

@@ -10,6 +10,7 @@ import pytest
 from run_doubles import write_agent
 
 from charter_compiler.api.measured_run import RunReport, RunRequest, measured_run
+from charter_compiler.diagnostics.errors import EntryError
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.recording import read_recording, recording_path
 
@@ -141,6 +142,12 @@ def test_an_agent_whose_calls_go_elsewhere_is_named(tmp_path: Path) -> None:
     report = run(tmp_path, ELSEWHERE, items=2)
     assert report.metrics.calls == 0
     assert any("no call went through this run" in note for note in report.notes)
+
+
+def test_a_call_while_the_module_is_imported_is_refused_and_named(tmp_path: Path) -> None:
+    source = OPENAI + "\nWARM = client.completions.create(model='any', prompt='early', max_tokens=2)\n"
+    with pytest.raises(EntryError, match="a model was asked while the agent's module was imported"):
+        run(tmp_path, source)
 
 
 def test_calls_of_threads_that_the_agent_starts_are_answered_too(tmp_path: Path) -> None:
