@@ -21,13 +21,14 @@ LAYERS = (
     "serve",
     "executor",
     "predict",
-    ("bench", "report"),
+    "report",
     "api",
+    "bench",
     "deploy",
     "cli",
 )
 PACKAGE = Path(__file__).parent.parent / "charter_compiler"
-RANK = {name: rank for rank, entry in enumerate(LAYERS) for name in ([entry] if isinstance(entry, str) else entry)}
+RANK = {name: rank for rank, name in enumerate(LAYERS)}
 
 
 def imported_layers(source: str) -> list[tuple[int, str]]:

@@ -111,6 +111,9 @@ class RunObserver:
     def opening(self, target: str) -> None:
         """The target is being connected to, or started."""
 
+    def opened(self, target: OpenTarget) -> None:
+        """It answers."""
+
     def predicting(self, items: int) -> None:
         """The prediction is being made."""
 
@@ -198,6 +201,7 @@ async def _run(
         )
     observer.opening(request.target)
     async with open_target(request.target, request.target_options) as target:
+        observer.opened(target)
         if request.plan is not None:
             check_plan(request.plan, target)
         planned, laid_out = _lay_out(request, calls)

@@ -18,6 +18,7 @@ COMMANDS = {
     "calibrate": "probe a target for a minute, so that compile predicts seconds too",
     "config": "check engine configuration, or a running server, against a plan",
     "simulate": "replay a recorded trace through the model of an engine's cache",
+    "bench": "baselines and Charter side by side on the embedded server, repeated in turn",
     "demo": "the main job on the embedded server, start to end",
     "serve": "the embedded Triton server",
     "gateway": "an OpenAI- and Anthropic-compatible front of a target",

@@ -1,0 +1,1 @@
+"""Comparisons: workloads, the ways to run them, interleaved sessions, raw rows, and what follows of them."""

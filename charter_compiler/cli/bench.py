@@ -1,0 +1,147 @@
+"""``charter bench``: baselines and Charter side by side, in turn, on embedded servers that start cold."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from charter_compiler.bench.arms import BASELINES, chosen_arms
+from charter_compiler.bench.cases import Table, all_tables, table_of_entry
+from charter_compiler.bench.engines import Embedded
+from charter_compiler.bench.rows import SESSION, Row, read_rows
+from charter_compiler.bench.session import run_table
+from charter_compiler.bench.show import arms_table, failure_lines, finding_lines, legend
+from charter_compiler.bench.summary import summarize
+from charter_compiler.cli.arguments import natural, positive, seconds
+from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.executor.entry import load_entry
+from charter_compiler.executor.results import unwritable
+from charter_compiler.predict.effects import possible_effects
+
+SHORT = "short"
+ITEMS = 8
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What is run, how often, and where the raw rows go."""
+    parser.add_argument(
+        "what",
+        nargs="?",
+        metavar="TABLE|ENTRY",
+        help="a table (--list), or an agent of your own, path/to/file.py:Qualified.name, with --inputs",
+    )
+    parser.add_argument("--list", action="store_true", help="the tables, and what each is about")
+    parser.add_argument("--short", action="store_true", help="a few seconds, to see that it runs")
+    parser.add_argument("-o", "--output", type=Path, metavar="ROWS.jsonl", help="append the raw rows, one a run")
+    parser.add_argument(
+        "--rounds",
+        type=natural,
+        metavar="N",
+        help="repetitions of every run (default: the table's; 0: only the search)",
+    )
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these ways to run (default: the table's)")
+    parser.add_argument("--cases", nargs="+", metavar="CASE", help="only cases whose label holds one of these texts")
+    own = parser.add_argument_group("an agent of your own")
+    own.add_argument("--inputs", metavar="F.jsonl")
+    own.add_argument("--items", type=positive, default=ITEMS, metavar="N", help="rows (default: %(default)s)")
+    own.add_argument("--max-tokens", type=positive, default=24, metavar="N", help="of a call (default: %(default)s)")
+    own.add_argument("--concurrency", type=positive, metavar="N", help="items in flight (default: all, at most 16)")
+    own.add_argument("--block-size", type=positive, metavar="N")
+    capacity = own.add_mutually_exclusive_group()
+    capacity.add_argument("--capacity-blocks", type=positive, metavar="N")
+    capacity.add_argument("--pressure", type=seconds, metavar="X", help="capacity: so many times the largest call")
+    own.add_argument(
+        "--allow-effects", action="store_true", help="the agent is run several times for each row, whatever it does"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a table and show what was found; returns 1 if a run failed.
+
+    Raises:
+        UsageError: there is no such table, arm or case, or the agent may act on the outside.
+        And what ``run_table`` does.
+    """
+    console = Console()
+    if args.list:
+        for table in all_tables().values():
+            print(f"{table.name}: {table.about}; {len(table.cases)} cases")
+        print(f"\nWays to run (--arms):\n{legend()}")
+        return 0
+    table = _table(args)
+    rows = [] if args.output is None else read_rows(args.output)
+    made: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for row in run_table(
+            table, table.rounds if args.rounds is None else args.rounds, Embedded(), Path(folder), rows
+        ):
+            made.append(row)
+            if args.output is not None:
+                _append(args.output, row)
+            _say(row)
+    for case in summarize([*rows, *made]):
+        if case.table == table.name:
+            console.print(*finding_lines(case), sep="\n", highlight=False)
+            console.print(arms_table(case))
+            console.print(*failure_lines(case), sep="\n", style="red", highlight=False)
+    return int(any("error" in row for row in made))
+
+
+def _table(args: argparse.Namespace) -> Table:
+    """The table that the command line asks for."""
+    if args.what is not None and ":" in args.what:
+        found = _own(args)
+    else:
+        tables, name = all_tables(), SHORT if args.short else args.what
+        if name not in tables:
+            what = "no table is named" if name is None else f"there is no table '{name}'"
+            raise UsageError(what, remedy=f"give one of {', '.join(tables)}, or an entry with --inputs")
+        found = tables[name]
+    cases = [case for case in found.cases if args.cases is None or any(text in case.label for text in args.cases)]
+    if not cases:
+        raise UsageError("no case has such a label", remedy=f"cases are {', '.join(c.label for c in found.cases)}")
+    arms = found.arms if args.arms is None else chosen_arms(args.arms)
+    return Table(found.name, found.about, tuple(cases), arms, found.rounds)
+
+
+def _own(args: argparse.Namespace) -> Table:
+    if args.inputs is None:
+        raise UsageError("an agent needs inputs", remedy="give --inputs F.jsonl")
+    entry = load_entry(args.what, needs_client=False)
+    effects = () if args.allow_effects else possible_effects(entry.path.resolve(), entry.root)
+    if effects:
+        raise UsageError(
+            f"bench runs the agent {len(BASELINES)} times a row and round, and {effects[0]}",
+            remedy="give --allow-effects",
+        )
+    return table_of_entry(
+        args.what,
+        args.inputs,
+        items=args.items,
+        max_tokens=args.max_tokens,
+        concurrency=args.concurrency,
+        blocks=args.capacity_blocks,
+        block_size=args.block_size,
+        pressure=args.pressure,
+    )
+
+
+def _append(path: Path, row: Row) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _say(row: Row) -> None:
+    """One line on standard error when a run has ended."""
+    if row["kind"] == SESSION:
+        return
+    result = row.get("error") or f"{row['metrics']['wall_s']:.2f} s"
+    print(f"{row['case']}: {row['arm']}, {row['in_flight']} in flight: {result}", file=sys.stderr)
