@@ -63,20 +63,20 @@ def all_tables() -> dict[str, Table]:
     chain, delta, claims = agents["document_processor"], agents["delta_processor"], agents["claims_desk"]
     questions = agents["document_qa"]
     shapes = (
-        Case("map and reduce", agents["map_reduce"], 3),
-        Case("debate", agents["debate"], 4),
-        Case("reflection", agents["reflection"], 4),
-        Case("tree of thoughts", agents["tree_search"], 3),
-        Case("tool loop", agents["tool_loop"], 6),
-        Case("questions on documents", agents["document_qa"], 8),
-        Case("table rows", agents["report_analyst"], 12),
-        Case("multi-agent coding", agents["coding_team"], 3),
+        Case("map and reduce", agents["map_reduce"], 2),
+        Case("debate", agents["debate"], 3),
+        Case("reflection", agents["reflection"], 3),
+        Case("tree of thoughts", agents["tree_search"], 2),
+        Case("tool loop", agents["tool_loop"], 4),
+        Case("questions on documents", agents["document_qa"], 6),
+        Case("table rows", agents["report_analyst"], 8),
+        Case("multi-agent coding", agents["coding_team"], 2),
     )
     tables = (
         Table(
             "chain",
             "three dependent calls on each document of 900 tokens; the cache holds 2.5 documents",
-            (Case("900 tokens a document", chain, 6, text_tokens=900, pressure=2.5),),
+            (Case("900 tokens a document", chain, 4, text_tokens=900, pressure=2.5),),
         ),
         Table(
             "chain-long",
@@ -88,16 +88,16 @@ def all_tables() -> dict[str, Table]:
             "delta",
             "one call an item; prompts differ in a few tokens",
             (
-                Case("350 tokens", delta, 16),
-                Case("350 tokens, partial reuse", delta, 16, partial_reuse=True),
-                Case("900 tokens, answers of 2", claims, 16, max_tokens=2),
+                Case("350 tokens", delta, 12),
+                Case("350 tokens, partial reuse", delta, 12, partial_reuse=True),
+                Case("900 tokens, answers of 2", claims, 10, max_tokens=2),
             ),
         ),
         Table(
             "pressure",
             "the chain, at capacities that are a multiple of what its largest call needs",
             tuple(
-                Case(f"{pressure:g} times", chain, 5, text_tokens=600, pressure=pressure, max_tokens=16)
+                Case(f"{pressure:g} times", chain, 4, text_tokens=600, pressure=pressure, max_tokens=16)
                 for pressure in PRESSURES
             ),
             (AS_WRITTEN, TUNED, LAYOUT),
