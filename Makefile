@@ -18,6 +18,7 @@ TEST_WORKERS ?= 2
 DEMO_ARGS ?=
 SOAK_RESULTS ?= benchmarks/soak/results.jsonl
 BENCH_ARGS ?=
+BENCH_TABLES ?= chain chain-long delta pressure prefix batch prepopulation shapes
 
 # One stamp a set of packages, renewed when the pins or the project file change. The test set holds the local one.
 LOCAL := $(VENV)/.stamp-local
@@ -27,7 +28,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-runtime bench-exact bench-schedule bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-runtime bench-exact bench-schedule bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +51,14 @@ test-clients: platform $(TEST) $(CLIENTS) weights ## the gateway with LiteLLM an
 
 soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/results.jsonl
 	SOAK_RESULTS=$(SOAK_RESULTS) $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+
+bench: platform $(RUNTIME) weights ## baselines and Charter side by side: every table of `charter bench`, an hour
+	for table in $(BENCH_TABLES); do \
+		$(BIN)/charter bench $$table -o benchmarks/comparison/$$table.jsonl $(BENCH_ARGS) || exit 1; \
+	done
+
+bench-short: platform $(RUNTIME) weights ## the same in seconds, to see that it runs
+	$(BIN)/charter bench --short
 
 bench-flips: platform $(RUNTIME) weights ## how often warm and cold greedy outputs differ
 	$(BIN)/python benchmarks/determinism/flips.py $(BENCH_ARGS)

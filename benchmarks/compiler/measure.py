@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import ast
-import datetime
 import importlib.util
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -28,8 +26,8 @@ from typing import Any
 
 from subjects import schedule_calls, trace_lines, write_project
 
-from charter_compiler.api.environment import describe_environment
 from charter_compiler.api.simulation import SimulationRequest, simulate_trace
+from charter_compiler.bench.conditions import conditions
 from charter_compiler.cache.simulate import Engine
 from charter_compiler.cache.trace import parse_trace
 from charter_compiler.executor.entry import load_entry
@@ -47,6 +45,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTRY = f"{ROOT / 'examples/agents/document_processor.py'}:DocumentProcessor.process"
 DOCUMENTS = ROOT / "examples" / "data" / "documents.jsonl"
 SEED = 20
+ENGINE = "EngineConfig() as it is: 256 blocks of 32 tokens"
 PACKAGES = ("jinja2", "rich")
 """Of this environment, as code that no agent is in."""
 Case = Callable[[], dict[str, Any]]
@@ -152,22 +151,6 @@ def cases(folder: Path, short: bool) -> Iterator[tuple[str, str, Case]]:
             )
 
 
-def conditions() -> dict[str, Any]:
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    return {
-        "measured": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "changed_files": bool(changed),
-        "environment": dict(describe_environment()),
-        "load_average": os.getloadavg()[0],
-        "seed": SEED,
-        "tokenizer": default_tokenizer().fingerprint,
-        "engine": "EngineConfig() as it is: 256 blocks of 32 tokens",
-    }
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -176,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as scratch, args.output.open("w", encoding="utf-8") as out:
-        out.write(json.dumps(conditions()) + "\n")
+        out.write(json.dumps(conditions(seed=SEED, engine=ENGINE)) + "\n")
         measured = list(cases(Path(scratch), args.short))
         for number in range(args.rounds):
             for benchmark, case, work in measured:

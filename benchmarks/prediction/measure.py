@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from vllm_server import convert, reset, serve
-from workloads import WORKLOADS, Workload
 
 from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.bench.workloads import Agent, example_agents
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import read_inputs
 from charter_compiler.executor.layout import PromptLayouts
@@ -37,6 +37,7 @@ from charter_compiler.tokens.models import find_model
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
 BLOCK_SIZE, BLOCKS = 32, 256
+AGENTS = example_agents()
 BASELINE, OPTIMIZED, LAID_OUT = "baseline", "optimized", "layout"
 
 
@@ -47,7 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=24)
     parser.add_argument("--targets", nargs="*", default=["embedded", "vllm"], choices=["embedded", "vllm"])
-    parser.add_argument("--agents", nargs="*", default=[w.name for w in WORKLOADS], choices=[w.name for w in WORKLOADS])
+    parser.add_argument("--agents", nargs="*", default=list(AGENTS), choices=list(AGENTS))
     modes = [BASELINE, OPTIMIZED, LAID_OUT]
     parser.add_argument("--modes", nargs="*", default=modes, choices=modes, help="as written first")
     parser.add_argument("--vllm-python", type=Path, default=Path(".venv-peer/bin/python"))
@@ -57,7 +58,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = arguments()
-    chosen = [workload for workload in WORKLOADS if workload.name in args.agents]
+    chosen = [agent for agent in AGENTS.values() if agent.name in args.agents]
     with tempfile.TemporaryDirectory() as folder, args.output.open("a", encoding="utf-8") as results:
         for name in args.targets:
             with targets(name, args, Path(folder)) as (target, cold):
@@ -82,7 +83,7 @@ def targets(name: str, args: argparse.Namespace, folder: Path) -> Iterator[tuple
 
 
 def measure(
-    workload: Workload, name: str, target: str, mode: str, args: argparse.Namespace, folder: Path
+    workload: Agent, name: str, target: str, mode: str, args: argparse.Namespace, folder: Path
 ) -> dict[str, Any]:
     """One run: its figures, the prediction before it, one from the outputs of the run as written (where that is another
     one, it was known before too), and one after it with the outputs that it recorded."""
@@ -91,8 +92,8 @@ def measure(
     options = RunOptions(mode=scheduled, concurrency=args.concurrency, max_tokens=args.max_tokens)
     engine = EngineConfig(tokens_per_block=BLOCK_SIZE, capacity_blocks=BLOCKS, max_context=4096)
     request = RunRequest(
-        entry=workload.path,
-        inputs=workload.inputs,
+        entry=workload.entry,
+        inputs=Path(workload.inputs),
         output=output,
         target=target,
         target_options=TargetOptions(fresh_server=True, engine=engine),
@@ -107,17 +108,17 @@ def measure(
     assert report.prediction is not None, report.notes
     metrics, prediction = report.metrics, report.prediction
     facts = TargetFacts(target, "", engine="vllm" if name == "vllm" else None, max_context=4096)
-    calls = calls_of_entry(workload.path)
+    calls = calls_of_entry(workload.entry)
     warm_ups = () if report.plan is None else report.plan.warm_up
     if report.plan is not None:
         options = replace(options, schedule=report.plan.schedule)
     layouts = () if report.plan is None else report.plan.layouts
     tokenizer = default_tokenizer()
-    rows = [row for row in read_inputs(workload.inputs) if row.index < args.rows]
+    rows = [row for row in read_inputs(Path(workload.inputs)) if row.index < args.rows]
 
     def with_outputs_of(run: Path) -> float:
         return predict_run(
-            load_entry(workload.path),
+            load_entry(workload.entry),
             rows,
             tokenizer,
             engine_config(facts, BLOCK_SIZE, BLOCKS) if name == "vllm" else engine,

@@ -25,7 +25,6 @@ from charter_compiler.report.metrics import percent, seconds
 
 Show: TypeAlias = Callable[[float], str]
 
-HEADS = ("", "in flight", "time, as written = 1")
 COLUMNS: tuple[tuple[str, Figure, Show], ...] = (
     ("wall time", wall, seconds),
     ("hit rate", hit_rate, percent),
@@ -34,6 +33,8 @@ COLUMNS: tuple[tuple[str, Figure, Show], ...] = (
     ("latency", latency, seconds),
     ("peak blocks", peak, lambda value: f"{value:.0f}"),
 )
+"""Medians over the rounds: seconds for all items, rates, the median call's seconds, KV blocks held at once."""
+HEADS = ("", "in flight", "time, as written = 1", *(name for name, _, _ in COLUMNS))
 
 
 def spread_text(value: Spread | None, show: Show) -> str:
@@ -57,21 +58,38 @@ def finding_lines(case: CaseSummary) -> Iterator[str]:
         yield f"{spread_text(finding.value, percent if finding.percent else factor)} {finding.text}"
 
 
-def arms_table(case: CaseSummary) -> Table:
-    """One line an arm: the time as a ratio with its spread, everything else as a median over the rounds."""
-    table = Table(title=f"{case.table}: {case.case}", title_justify="left", header_style="bold")
-    for name in (*HEADS, *(name for name, _, _ in COLUMNS)):
-        table.add_column(name, justify="right" if name else "left")
+def arm_lines(case: CaseSummary) -> Iterator[tuple[str, ...]]:
+    """One line an arm, with a cell for each of ``HEADS``; the computed bound is the last line."""
     for arm in case.arms:
-        rows = case.of(arm)
-        cells = [
-            ", ".join(sorted({str(row["in_flight"]) for row in rows.values()})),
+        in_flight = sorted({int(row["in_flight"]) for row in case.of(arm).values()})
+        yield (
+            arm,
+            ", ".join(map(str, in_flight)),
             spread_text(case.ratio(arm, AS_WRITTEN.name), factor),
-            *(_median(case.values(arm, figure), show) for _, figure, show in COLUMNS),
-        ]
-        table.add_row(arm, *map(Text, cells))
+            *("" if value is None else show(value.median) for value, show in _figures(case, arm)),
+        )
     if case.bound is not None:
-        table.add_row("bound (computed)", "", "", seconds(case.bound.median))
+        yield (
+            "bound",
+            "",
+            spread_text(case.bound_ratio, factor),
+            seconds(case.bound.median),
+            *[""] * (len(COLUMNS) - 1),
+        )
+
+
+def _figures(case: CaseSummary, arm: str) -> Iterator[tuple[Spread | None, Show]]:
+    for _, figure, show in COLUMNS:
+        yield case.values(arm, figure), show
+
+
+def arms_table(case: CaseSummary) -> Table:
+    """The same for the terminal."""
+    table = Table(title=f"{case.table}: {case.case}", title_justify="left", header_style="bold")
+    for name in HEADS:
+        table.add_column(name, justify="right" if name else "left")
+    for cells in arm_lines(case):
+        table.add_row(*map(Text, cells))
     return table
 
 
@@ -84,7 +102,3 @@ def failure_lines(case: CaseSummary) -> Iterator[str]:
 def legend() -> str:
     """What the names of the arms stand for."""
     return "\n".join(f"{arm.name}: {arm.label}" for arm in ALL_ARMS)
-
-
-def _median(value: Spread | None, show: Show) -> str:
-    return "" if value is None else show(value.median)

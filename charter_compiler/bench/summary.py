@@ -115,6 +115,12 @@ class CaseSummary:
         return self.by_round(_bound, NO_CACHE.name, PREFILL.name, LAYOUT.name)
 
     @property
+    def bound_ratio(self) -> Spread | None:
+        """The bound over the time of the agent as written."""
+        arms = (AS_WRITTEN.name, NO_CACHE.name, PREFILL.name, LAYOUT.name)
+        return self.by_round(lambda rows: _over(_bound(rows), wall(rows[AS_WRITTEN.name])), *arms)
+
+    @property
     def gain_share(self) -> Spread | None:
         """How much of the time that the bound saves Charter with layout saves, both against the agent as written."""
         return self.by_round(_gain_share, AS_WRITTEN.name, NO_CACHE.name, PREFILL.name, LAYOUT.name)

@@ -88,7 +88,8 @@ def run(args: argparse.Namespace) -> int:
         if case.table == table.name:
             console.print(*finding_lines(case), sep="\n", highlight=False)
             console.print(arms_table(case))
-            console.print(*failure_lines(case), sep="\n", style="red", highlight=False)
+            for line in failure_lines(case):
+                console.print(line, style="red", highlight=False)
     return int(any("error" in row for row in made))
 
 

@@ -57,12 +57,6 @@ def test_the_compiler_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert {row["calls"] for row in rows if row["benchmark"] == "scheduler"} == {150}
 
 
-def test_the_workloads_are_all_the_example_agents() -> None:
-    workloads = load("prediction", "workloads").WORKLOADS
-    assert {Path(w.path.rpartition(":")[0]) for w in workloads} == set((ROOT / "examples" / "agents").glob("*.py"))
-    assert all(w.inputs.is_file() for w in workloads)
-
-
 @pytest.fixture(scope="module")
 def flips() -> ModuleType:
     return load("determinism", "flips")
