@@ -28,7 +28,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-runtime bench-exact bench-schedule bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ bench-compiler: $(TEST) ## the compiler itself: start-up, front end, memory, sim
 
 benchmarks-page: $(TEST) ## BENCHMARKS.md, from the raw data in benchmarks/
 	$(BIN)/python benchmarks/page/page.py
+
+bench-replicas: $(TEST) ## what a plan of 64 replicas for a million items costs, and how good its sampling is
+	$(BIN)/python benchmarks/replicas/measure.py -o benchmarks/replicas/results.jsonl $(BENCH_ARGS)
 
 bench-memo: platform $(RUNTIME) weights ## a run again with 5% of its items changed
 	$(BIN)/python benchmarks/memo/incremental.py -o benchmarks/memo/incremental.jsonl $(BENCH_ARGS)

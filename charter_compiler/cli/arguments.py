@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 
 from charter_compiler.executor.budget import Prices
 
+DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+)m)?")
 MEMO_HELP = "the memo store: redis://host:port/database, shared by machines, or a folder (default: this user's)"
 
 
@@ -28,6 +30,15 @@ def seconds(text: str) -> float:
 def days(text: str) -> float:
     """Days above 0, as seconds."""
     return seconds(text) * 86400.0
+
+
+def hours(text: str) -> float:
+    """``3h``, ``90m`` or ``1h30m``, as hours above 0."""
+    found = DURATION.fullmatch(text)
+    value = float(found[1] or 0) + float(found[2] or 0) / 60 if found else 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time (write 3h, 90m or 1h30m)")
+    return value
 
 
 def fraction(text: str) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.table import Table
 
-from charter_compiler.cli.arguments import seconds
+from charter_compiler.cli.arguments import hours, seconds
 from charter_compiler.deploy.lambda_api import BASE_URL, LambdaCloud
 from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines, as_json
 from charter_compiler.deploy.lambda_guard import enforce, guard, terminate
@@ -28,16 +27,6 @@ from charter_compiler.serve.discovery import is_loopback
 API_URL = "CHARTER_LAMBDA_API_URL"
 HOURS, MAX_USD = 3.0, 20.0
 """Of a launch that says nothing of them."""
-DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+)m)?")
-
-
-def hours(text: str) -> float:
-    """``3h``, ``90m`` or ``1h30m``, as hours above 0."""
-    found = DURATION.fullmatch(text)
-    value = float(found[1] or 0) + float(found[2] or 0) / 60 if found else 0.0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no time (write 3h, 90m or 1h30m)")
-    return value
 
 
 def dollars(text: str) -> float:

@@ -14,6 +14,7 @@ from charter_compiler.diagnostics.errors import CharterError
 COMMANDS = {
     "inspect": "find every model call, its template and the graph; runs nothing",
     "compile": "predict, optimize, and write plan, report and engine configuration",
+    "plan": "how many replicas a run takes, how long, and at what price",
     "run": "run an agent over inputs and measure",
     "calibrate": "probe a target for a minute, so that compile predicts seconds too",
     "config": "check engine configuration, or a running server, against a plan",

@@ -33,17 +33,22 @@ def read_inputs(path: Path) -> Iterator[InputRow]:
             for number, raw in enumerate(file, start=1):
                 if raw.isspace():
                     continue
-                yield InputRow(index, number, _parse_line(raw, f"{path}:{number}"))
+                yield InputRow(index, number, parse_row(raw, f"{path}:{number}"))
                 index += 1
     except OSError as error:
-        raise InputsError(
-            f"cannot read the inputs: {error.strerror}", place=str(path), remedy="give a JSON Lines file with --inputs"
-        ) from error
+        raise unreadable_inputs(path, error) from error
     if index == 0:
         raise InputsError("the inputs are empty", place=str(path), remedy="put one JSON object on each line")
 
 
-def _parse_line(raw: bytes, place: str) -> dict[str, Any]:
+def unreadable_inputs(path: Path, error: OSError) -> InputsError:
+    return InputsError(
+        f"cannot read the inputs: {error.strerror}", place=str(path), remedy="give a JSON Lines file with --inputs"
+    )
+
+
+def parse_row(raw: bytes, place: str) -> dict[str, Any]:
+    """One line of a JSON Lines file. Raises InputsError where it is not a JSON object."""
     try:
         value = json.loads(raw.decode("utf-8-sig").rstrip("\r\n"))
     except UnicodeDecodeError as error:

@@ -140,7 +140,7 @@ def predict_traces(
     explained: bool = False,
 ) -> Prediction:
     """The same for a control flow that has been traced over the rows: it depends on neither mode nor engine."""
-    problem = _problem_of_traces(traces)
+    problem = problem_of_traces(traces)
     if problem is not None:
         return Prediction(len(traces), problem=problem)
     replay = simulation.replay()
@@ -191,7 +191,8 @@ def _by_site(replayed: Sequence[ReplayedCall]) -> tuple[SitePrediction, ...]:
     )
 
 
-def _problem_of_traces(traces: Sequence[ItemTrace]) -> str | None:
+def problem_of_traces(traces: Sequence[ItemTrace]) -> str | None:
+    """Why there is no prediction, ``None`` if there is one."""
     failed = [trace for trace in traces if trace.error is not None]
     if not failed:
         return None

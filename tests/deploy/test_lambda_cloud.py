@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from lambda_service import BROKEN, KEY, OTHER_KEY, LambdaService, serving
 
-from charter_compiler.cli import instances
+from charter_compiler.cli.arguments import hours
 from charter_compiler.cli.main import main
 from charter_compiler.deploy import lambda_launch
 from charter_compiler.deploy.lambda_api import LambdaCloud
@@ -474,7 +474,7 @@ def test_types_are_listed(command_line: Deadlines, capsys: pytest.CaptureFixture
 
 
 def test_wrong_command_lines(command_line: Deadlines, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [instances.hours(text) for text in ("3h", "90m", "1h30m", "1.5h")] == [3.0, 1.5, 1.5, 1.5]
+    assert [hours(text) for text in ("3h", "90m", "1h30m", "1.5h")] == [3.0, 1.5, 1.5, 1.5]
     for wrong in (["lambda", "launch", "x", "--terminate-after", "0h"], ["lambda", "launch", "x", "--max-usd", "-1"]):
         with pytest.raises(SystemExit):
             main(wrong)
