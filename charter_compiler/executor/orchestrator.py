@@ -146,7 +146,13 @@ class _Run:
         self._tally = Tally()
         for figures in context.resumed.warm_ups:
             self._tally.add_warm_up(figures)
-        self._scheduler = make_scheduler(options.mode, options.concurrency, facts.capacity_blocks, options.schedule)
+        self._scheduler = make_scheduler(
+            options.mode,
+            options.concurrency,
+            facts.capacity_blocks,
+            options.schedule,
+            items_return=len(context.calls) > 1 or any(call.in_loop for call in context.calls),
+        )
         unbounded = None
         if context.resumed.resumed:
             # What the earlier part had left in a cache that never evicts is not known: then there is no such rate.

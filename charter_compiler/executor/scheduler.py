@@ -170,6 +170,9 @@ class PrefixScheduler:
       that it does not fit beside those which have begun, the call waits until one of them is over. Stage by stage, an
       item's blocks are not counted on to last until its next call.
 
+    ``items_return``: it is known beforehand that items make more than one call, so that the first ones to be admitted
+    leave room for them too.
+
     What is cached is known from the calls that passed here, forgotten in order of last use beyond the capacity. It
     steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
     """
@@ -180,6 +183,7 @@ class PrefixScheduler:
         capacity_blocks: int | None = None,
         order: Order = Order.ITEM_FIRST,
         max_in_flight: int | None = None,
+        items_return: bool = False,
     ) -> None:
         self._concurrency = concurrency
         self._capacity = capacity_blocks
@@ -203,7 +207,7 @@ class PrefixScheduler:
         self._overtaken: dict[int, int] = {}
         self._entries: dict[int, _Entry] = {}
         self._parked: list[_Entry] = []
-        self._items_return = False  # whether an item was seen that makes more than one call
+        self._items_return = items_return  # or an item was seen that makes more than one call
         self._admitted_items = self._admitted_tails = 0
         self._admitted_blocks: Counter[Hashable] = Counter()
 
@@ -443,10 +447,15 @@ class PrefixScheduler:
 
 
 def make_scheduler(
-    mode: Mode, concurrency: int, capacity_blocks: int | None, schedule: Schedule = DEFAULT_SCHEDULE
+    mode: Mode,
+    concurrency: int,
+    capacity_blocks: int | None,
+    schedule: Schedule = DEFAULT_SCHEDULE,
+    *,
+    items_return: bool = False,
 ) -> Scheduler:
     """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say. The
-    baseline has no ``schedule``."""
+    baseline has no ``schedule``, and needs not know whether ``items_return``."""
     if mode is Mode.BASELINE:
         return PassThroughScheduler(concurrency)
-    return PrefixScheduler(schedule.items(concurrency), capacity_blocks, schedule.order)
+    return PrefixScheduler(schedule.items(concurrency), capacity_blocks, schedule.order, items_return=items_return)

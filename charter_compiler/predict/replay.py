@@ -98,7 +98,8 @@ class Replay:
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
-        self._scheduler = make_scheduler(mode, concurrency, engine.capacity_blocks, schedule)
+        self._make_scheduler = partial(make_scheduler, mode, concurrency, engine.capacity_blocks, schedule)
+        self._scheduler = self._make_scheduler()
         self._schedule = DEFAULT_SCHEDULE if mode is Mode.BASELINE else schedule
         self._costs = costs or Costs()
         self._transit = round(self._costs.transit)
@@ -123,6 +124,7 @@ class Replay:
 
     def run(self, items: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:
         """The calls in the order in which they end. Warm-ups end before the first item starts, as in a run."""
+        self._scheduler = self._make_scheduler(items_return=any(len(item.calls) > 1 for item in items))
         for request in warm_ups:
             self._submit(None, request, "")
         self._send()

@@ -281,3 +281,12 @@ def test_items_that_are_larger_than_the_first_wait_until_there_is_room_for_them(
     scheduler.finish_item(1)
     scheduler.finish_item(2)
     assert keys(scheduler.ready()) == [3, 4]
+
+
+def test_the_first_items_leave_room_for_their_next_calls_where_it_is_known_that_they_return() -> None:
+    for items_return, admitted in ((False, 3), (True, 2)):
+        scheduler = PrefixScheduler(concurrency=9, capacity_blocks=12, items_return=items_return)
+        for item in range(3):
+            scheduler.start_item(item)
+            scheduler.submit(ScheduledCall(item, item, blocks=tuple((item, n) for n in range(3)), tail_blocks=1))
+        assert len(scheduler.ready()) == admitted
