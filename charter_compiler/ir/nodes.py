@@ -111,6 +111,7 @@ class Call:
     result. ``effects`` are what the tools that the model is given may do to the outside. ``again``: the function is run
     again with what it returned before: that of a node in a cycle of a state graph. ``arrives`` are calls whose text the
     callers of the function give for parameters in the prompt, ``returns`` those in a wrapper whose text it returns.
+    ``settings`` are the other arguments of a ``root`` as they are written (``stop=["."]``), sorted.
     """
 
     id: str
@@ -134,6 +135,7 @@ class Call:
     again: bool = False
     arrives: tuple[str, ...] = ()
     returns: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
 
     @property
     def in_loop(self) -> bool:

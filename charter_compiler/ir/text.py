@@ -81,6 +81,8 @@ def _fields(call: Call) -> Iterator[str]:
         yield f"arrives {other!r}"
     for other in call.returns:
         yield f"returns {other!r}"
+    for setting in call.settings:
+        yield f"setting {setting!r}"
 
 
 def _segments(segments: Iterable[Segment], depth: int, file: str) -> Iterator[str]:

@@ -186,6 +186,7 @@ class _Reader:
             depends_on=tuple(lists["depends_on"]),
             arrives=tuple(lists["arrives"]),
             returns=tuple(lists["returns"]),
+            settings=tuple(lists["setting"]),
             **fields,
         )
 
@@ -259,7 +260,7 @@ _FIELDS: dict[str, Callable[[_Line], Any]] = {
 }
 """The fields of a call that hold one value, and how to read it."""
 
-_NAMES = ("effect", "depends_on", "arrives", "returns")
+_NAMES = ("effect", "depends_on", "arrives", "returns", "setting")
 """Fields of a call that stand once for each of their texts."""
 
 _RENAMED = {"unused": "used"}

@@ -62,6 +62,7 @@ class Site:
     used: bool = True
     effects: tuple[str, ...] = ()
     again: bool = False
+    settings: tuple[str, ...] = ()
 
 
 def key_of(span: Span) -> str:
@@ -226,10 +227,24 @@ def root_site(
         flows=_flows([("system", system), *((None, each) for each in sources if each is not system)], messages),
         model=_model(callee, arguments),
         effects=_tool_effects(callee, arguments),
+        settings=_settings(node, signature),
         max_tokens=max_tokens if isinstance(max_tokens, int) else None,
         temperature=None if temperature is None else float(temperature),
         **place,  # type: ignore[arg-type]
     )
+
+
+def _settings(node: ast.Call, signature: Signature) -> tuple[str, ...]:
+    """The arguments as written that neither hold the prompt nor are fields of their own. Where the prompt is a part of
+    an argument (``json={...}``), the rest of that may be a setting: it is one as a whole."""
+    prompt = () if signature.within else signature.prompt
+    system = () if signature.system is None else (signature.system,)
+    known = {*prompt, *signature.also, *system, *signature.max_tokens, "model", "temperature"}
+    given = [ast.unparse(value) for index, value in enumerate(node.args) if index not in known]
+    named = [word for word in node.keywords if word.arg not in known]
+    if signature.form == "fields":
+        given, named = [], [word for word in named if word.arg in signature.options]
+    return tuple(sorted((*given, *(f"{word.arg or '**'}={ast.unparse(word.value)}" for word in named))))
 
 
 def wrapper_site(
@@ -422,6 +437,7 @@ def _call(site: Site, call_id: str, ids: Mapping[str, str], order: Mapping[str, 
         used=site.used,
         effects=site.effects,
         again=site.again,
+        settings=site.settings,
     )
 
 

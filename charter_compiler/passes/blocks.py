@@ -200,7 +200,7 @@ def _says_more(text: str, sections: bool) -> bool:
         lines = lines[1:]
     body = "\n".join(lines)
     tags = re.sub(r"</?[A-Za-z][^<>]*>|```\w*", " ", body)
-    rest = re.sub(rf"^[^\n:]{{1,60}}:(?=[\s{QUOTES}]*[\ue000-\uf8ff]|[ \t]*$)", " ", tags, flags=re.MULTILINE)
+    rest = re.sub(rf"^[^\n:\ue000-\uf8ff]{{1,60}}:(?=[\s{QUOTES}]*[\ue000-\uf8ff]|[ \t]*$)", " ", tags, flags=re.MULTILINE)
     return any(char.isalpha() for char in rest)
 
 

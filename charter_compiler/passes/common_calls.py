@@ -58,7 +58,7 @@ def _always_before(one: Call, other: Call) -> bool:
 
 def _request(call: Call, values: Values, merged: dict[str, str]) -> Hashable | None:
     """What the call sends, the same for equal requests of one turn; ``None`` where a part may be new at each call."""
-    parts: list[Hashable] = [call.model, call.max_tokens, call.temperature, call.callee]
+    parts: list[Hashable] = [call.model, call.max_tokens, call.temperature, call.callee, call.settings]
     for message in call.messages:
         text = ""
         parts.append(message.role)

@@ -38,8 +38,8 @@ class Pass(Protocol):
 
 
 PROVISO = "if its other settings are equal and it does not sample"
-"""Said of each such call: a temperature or model that only a run can tell is not known here, and ``stop``, ``seed``,
-``response_format`` and ``tools`` are no part of the IR."""
+"""Said of each such call: what a model, a temperature or another setting that the source names comes to is known only
+at run time."""
 
 
 def proviso(*, sampling: bool) -> str:

@@ -73,6 +73,12 @@ def test_the_second_of_two_equal_calls_takes_the_answer_of_the_first() -> None:
         (("max_tokens=9)\n    return", "max_tokens=8)\n    return"), []),
         (("    two =", "    text = text[1:]\n    two ="), []),
         (("max_tokens=9", "max_tokens=9, temperature=0.8"), [(4, "asks the same as line 3, but samples", False)]),
+        (("max_tokens=9)\n    return", "max_tokens=9, stop=['.'])\n    return"), []),
+        (("max_tokens=9)\n    return", "max_tokens=9, seed=7)\n    return"), []),
+        (("max_tokens=9)\n    return", "max_tokens=9, response_format=form)\n    return"), []),
+        (("max_tokens=9)\n    return", "max_tokens=9, tools=[text])\n    return"), []),
+        (("max_tokens=9)\n    return", "max_tokens=9, **more)\n    return"), []),
+        (("max_tokens=9)\n    return", "max_tokens=9, *more)\n    return"), []),
         (("    one =", "    one = ''\n    if text:\n        one ="), []),
     ],
 )
@@ -81,6 +87,12 @@ def test_calls_that_may_differ_are_not_merged(change: tuple[str, str], said: lis
     result = CommonCalls().run(agent)
     assert result.agent is agent
     assert short(result) == said
+
+
+def test_calls_of_equal_settings_are_merged() -> None:
+    agent = agent_of(TWICE.replace("max_tokens=9", "seed=7, max_tokens=9, stop=['.']"))
+    assert agent.calls[0].settings == ("seed=7", "stop=['.']")
+    assert ids(CommonCalls().run(agent).agent) == ["1", "3"]
 
 
 def test_sampling_calls_are_merged_when_told_to() -> None:

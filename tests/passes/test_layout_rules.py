@@ -30,6 +30,7 @@ def test_no_separator_is_lost_between_the_last_block_and_the_first() -> None:
     [
         "Analyse the sections and name {n} of them that gain most.\n\nFor each section give a number.\n\nReport:\n{a}",
         "Round {n} of 5.\nIn your thoughts, weigh the quality.\n\nRespond in the usual format.",
+        'Write {n} queries on the following task: "{a}"\n\nEach query must be a phrase.',
         "Great work! Refine the part {a} that you wrote.\n\nPay attention to errors of style.",
     ],
 )
