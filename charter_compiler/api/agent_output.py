@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from charter_compiler.diagnostics.errors import SourceError, UsageError
 from charter_compiler.executor.entry import split_entry
 from charter_compiler.executor.results import write_json
+from charter_compiler.ir.nodes import Call
+from charter_compiler.passes.dead_calls import DeadCalls
+from charter_compiler.passes.independent_calls import IndependentCalls
 from charter_compiler.passes.layout import Layout, SiteLayout
+from charter_compiler.passes.pass_base import PassNote
+from charter_compiler.passes.source_calls import ask_at_once, drop_dead, renumbered
 from charter_compiler.passes.source_layout import SourceRewrite, rewrite_source
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
@@ -45,6 +50,56 @@ def rewrite_sources(layout: Layout, sources: Sequence[Path], notes: list[str]) -
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """``parallel``: calls that do not need each other are asked at once; ``drop_dead``: calls whose answers nobody
+    reads are taken out."""
+
+    parallel: bool = False
+    drop_dead: bool = False
+
+
+def rewrite_calls(
+    options: CallOptions,
+    calls: Sequence[Call],
+    rewrites: Sequence[SourceRewrite],
+    sources: Sequence[Path],
+    notes: list[str],
+) -> tuple[tuple[SourceRewrite, ...], dict[str, tuple[PassNote, ...]]]:
+    """The sources with their calls rewritten, on top of ``rewrites``; and what each pass did and left, by its name.
+
+    A file is read as UTF-8. Without LibCST nothing is rewritten, and ``notes`` says so.
+    """
+    passes = [
+        (DeadCalls().name, drop_dead, options.drop_dead),
+        (IndependentCalls().name, ask_at_once, options.parallel),
+    ]
+    labels = {Path(call.span.file).resolve(): call.span.file for call in calls}
+    found = {Path(rewrite.file).resolve(): rewrite for rewrite in rewrites}
+    said: dict[str, tuple[PassNote, ...]] = {}
+    for path in sources:
+        label = labels.get(path.resolve())
+        if label is None:
+            continue
+        try:
+            text = path.read_bytes().decode("utf-8")
+            rewrite = found.get(path.resolve()) or SourceRewrite(label, text, text)
+            for name, run, chosen in passes:
+                if chosen:
+                    result = run(rewrite.after, label)
+                    rewrite = replace(rewrite, after=result.text, gone=(*rewrite.gone, *result.gone))
+                    said[name] = (*said.get(name, ()), *result.notes)
+        except UsageError as error:
+            notes.append(f"the sources are not rewritten: {error}")
+            return tuple(rewrites), {}
+        except (UnicodeDecodeError, OSError) as error:
+            notes.append(f"{path} is not rewritten: {error}")
+            continue
+        if rewrite.after != rewrite.before:
+            found[path.resolve()] = rewrite
+    return tuple(found.values()), said
+
+
 def _place(sites: Sequence[SiteLayout], name: str) -> str:
     return next(f"{site.call.span.file}:{site.call.span.line}" for site in sites if site.call.id == name)
 
@@ -60,7 +115,7 @@ def write_agent(
         OSError: something cannot be written.
         SourceError, EntryError: the agent as written does not parse: a defect of Charter.
     """
-    texts = {Path(rewrite.file).resolve(): rewrite.after for rewrite in rewrites if rewrite.applied}
+    texts = {Path(each.file).resolve(): each.after for each in rewrites if each.after != each.before}
     files: list[dict[str, Any]] = []
     written: list[Path] = []
     for source in plan.sources:
@@ -90,6 +145,7 @@ def write_agent(
             "compiled_from": plan.entry,
             "files": files,
             "layout": {"in_source": in_source, "at_run_time": [layout.call for layout in own.layouts]},
+            "calls_taken_out": [name for rewrite in rewrites for name in rewrite.gone],
         },
     )
     return (*written, folder / PLAN, folder / MANIFEST)
@@ -106,10 +162,11 @@ def _own_plan(
     in_source = {name for rewrite in rewrites for name in rewrite.applied}
     calls = calls_of_entry(entry)
     by_place = {call.id.rpartition(":")[2]: call.id for call in calls}
+    gone = [name for rewrite in rewrites for name in rewrite.gone]
     layouts = [
-        replace(layout, call=by_place[layout.call.rpartition(":")[2]])
+        replace(layout, call=by_place[renumbered(layout.call, gone).rpartition(":")[2]])
         for layout in plan.layouts
-        if layout.call not in in_source
+        if layout.call not in in_source and layout.call not in gone
     ]
     own = plan_entry(
         entry,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from charter_compiler.api.agent_output import rewrite_sources
+from charter_compiler.api.agent_output import rewrite_calls, rewrite_sources
 from charter_compiler.api.compilation import Compilation, Rates
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.compile_target import describe_target
@@ -63,6 +63,8 @@ def compile_agent(request: CompileRequest) -> Compilation:
     engine_target, engines = describe_engine_target(request.config, local, notes)
     sources = [Path(source.path) for source in plan.sources]
     rewrites = () if layout is None else rewrite_sources(layout, sources, notes)
+    rewrites, said = rewrite_calls(request.call_options, calls, rewrites, sources, notes)
+    ran = tuple(replace(one, result=replace(one.result, notes=said.get(one.name, one.result.notes))) for one in ran)
     prediction = predict_passes(request, rows, target, plan, calls, analysis, notes)
     found = Compilation(
         plan=plan,

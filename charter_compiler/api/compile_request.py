@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from charter_compiler.api.agent_output import CallOptions
 from charter_compiler.api.engine_target import ConfigOptions
 from charter_compiler.api.prediction_details import SizingRequest
 from charter_compiler.executor.orchestrator import RunOptions
@@ -20,9 +21,9 @@ class CompileRequest:
     ``block_size`` and ``capacity_blocks`` override the target's. ``allow_effects``: predict although the agent's code,
     which a prediction runs, may act on the outside. ``options`` say how the plan will be run, ``config`` for which
     engines and GPUs configuration is written. ``layout``: prompts may be put into another order, and, with ``wording``,
-    labels of one value made one; see ``passes.layout``. ``outputs_of``: the rows of an earlier run, whose recorded
-    outputs stand in for the model's. ``sizing``: search for the cache's size too. ``pricing``: what the user pays, for
-    the report.
+    labels of one value made one; see ``passes.layout``. ``call_options``: what is rewritten of the calls
+    themselves. ``outputs_of``: the rows of an earlier run, whose recorded outputs stand in for the model's.
+    ``sizing``: search for the cache's size too. ``pricing``: what the user pays, for the report.
     """
 
     entry: str
@@ -37,6 +38,7 @@ class CompileRequest:
     allow_effects: bool = False
     layout: bool = False
     wording: bool = True
+    call_options: CallOptions = field(default_factory=CallOptions)
     outputs_of: Path | None = None
     sizing: SizingRequest | None = None
     pricing: Pricing = field(default_factory=Pricing)

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from charter_compiler.analysis.gpu_memory import GPUS
+from charter_compiler.api.agent_output import CallOptions
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import compile_agent
 from charter_compiler.api.compile_request import CompileRequest
@@ -106,7 +107,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_price_arguments(parser)
     parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
-    parser.add_argument("--diff", action="store_true", help="with --layout: print what changes in the agent's source")
+    parser.add_argument(
+        "--parallel", action="store_true", help="in DIR/agent, ask awaited calls that do not need each other at once"
+    )
+    parser.add_argument(
+        "--drop-dead", action="store_true", help="in DIR/agent, take calls out whose answers nobody reads"
+    )
+    parser.add_argument("--diff", action="store_true", help="print what changes in the agent's source")
     parser.add_argument(
         "--verify",
         type=positive,
@@ -125,9 +132,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compile, write, and say what was found. Returns 0; raises what ``compile_agent`` does."""
-    for option in ("keep_wording", "diff", "verify"):
+    for option in ("keep_wording", "verify"):
         if getattr(args, option) and not args.layout:
             raise UsageError(f"--{option.replace('_', '-')} is about a layout", remedy="give --layout too")
+    if args.diff and not (args.layout or args.parallel or args.drop_dead):
+        raise UsageError("--diff shows what is rewritten", remedy="give --layout, --parallel or --drop-dead too")
     if args.verify and args.inputs is None:
         raise UsageError("--verify runs the agent over inputs", remedy="give --inputs")
     compilation = compile_agent(
@@ -151,6 +160,7 @@ def run(args: argparse.Namespace) -> int:
             allow_effects=args.allow_effects,
             layout=args.layout,
             wording=not args.keep_wording,
+            call_options=CallOptions(parallel=args.parallel, drop_dead=args.drop_dead),
             outputs_of=args.outputs_of,
             sizing=SizingRequest(args.kv_dtype and KVDtype(args.kv_dtype)) if args.size else None,
             pricing=Pricing(args.price_per_hour, args.prices),

@@ -16,6 +16,7 @@ from charter_compiler.passes.flat import FlatMessage, flatten, has_hole, hole_in
 from charter_compiler.passes.lines import LABEL, QUOTES, lines_of, paragraphs, unclosed
 
 _NUMBER = re.compile(r"\s*\(?(?:\d{1,2}|[a-zA-Z])[.)]\s")
+_LABELS = re.compile(rf"^[^\n:\ue000-\uf8ff]{{1,60}}:(?=[\s{QUOTES}]*[\ue000-\uf8ff]|[ \t]*$)", re.MULTILINE)
 _PERSONA = re.compile(r"\s*(?:you are|you're|act as|imagine|i want you to|your role|as an? )\b", re.IGNORECASE)
 
 
@@ -200,8 +201,7 @@ def _says_more(text: str, sections: bool) -> bool:
         lines = lines[1:]
     body = "\n".join(lines)
     tags = re.sub(r"</?[A-Za-z][^<>]*>|```\w*", " ", body)
-    rest = re.sub(rf"^[^\n:\ue000-\uf8ff]{{1,60}}:(?=[\s{QUOTES}]*[\ue000-\uf8ff]|[ \t]*$)", " ", tags, flags=re.MULTILINE)
-    return any(char.isalpha() for char in rest)
+    return any(char.isalpha() for char in _LABELS.sub(" ", tags))
 
 
 def _belongs(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from charter_compiler.ir.nodes import Agent
+from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.passes.pass_base import PassNote, PassResult
 
 
@@ -20,14 +20,19 @@ class DeadCalls:
         return "dead-calls"
 
     def run(self, agent: Agent) -> PassResult:
-        needed = {name for call in agent.calls for name in (*call.depends_on, *call.arrives, *call.returns)}
-        dead = [
-            call
-            for call in agent.calls
-            if call.kind == "root" and not call.used and not call.effects and call.id not in needed
-        ]
+        dead = dead_calls(agent)
         text = "nothing reads the answer" + (": the call is taken out" if self.remove else "; it is sent all the same")
         notes = tuple(PassNote(call.span, text, self.remove) for call in dead)
         if not (self.remove and dead):
             return PassResult(agent, notes)
         return PassResult(replace(agent, calls=tuple(call for call in agent.calls if call not in dead)), notes)
+
+
+def dead_calls(agent: Agent) -> tuple[Call, ...]:
+    """The calls whose answers nobody reads, and which do nothing else."""
+    needed = {name for call in agent.calls for name in (*call.depends_on, *call.arrives, *call.returns)}
+    return tuple(
+        call
+        for call in agent.calls
+        if call.kind == "root" and not call.used and not call.effects and call.id not in needed
+    )

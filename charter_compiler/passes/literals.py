@@ -75,7 +75,7 @@ def literals_of(text: str, file: str) -> list[Literal]:
         SourceError: LibCST cannot parse the file, or would not print it as it is.
         UsageError: LibCST is not installed.
     """
-    cst, metadata = _libcst()
+    cst, metadata = libcst()
     try:
         module = cst.parse_module(text)
     except cst.ParserSyntaxError as error:
@@ -111,7 +111,8 @@ def literals_of(text: str, file: str) -> list[Literal]:
     return found
 
 
-def _libcst() -> tuple[Any, Any]:
+def libcst() -> tuple[Any, Any]:
+    """LibCST and its metadata. Raises UsageError where it is not installed."""
     try:
         import libcst
         from libcst import metadata

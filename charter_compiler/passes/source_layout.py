@@ -13,20 +13,22 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from charter_compiler.ir.nodes import Call, Const, Segment
+from charter_compiler.ir.nodes import Call
 from charter_compiler.ir.verify import contains
 from charter_compiler.parser.ast_parser import AgentASTParser
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.flat import is_hole
-from charter_compiler.passes.layout import SiteLayout, texts
+from charter_compiler.passes.layout import SiteLayout
 from charter_compiler.passes.literals import Literal, Piece, literals_of
 from charter_compiler.passes.render import MessageOrder, gap_ranges
+from charter_compiler.passes.shapes import plain, shapes
 
 
 @dataclass(frozen=True, slots=True)
 class SourceRewrite:
     """One file rewritten. ``applied``: ids of the call sites whose templates are now in the new order; ``left``: those
-    that are not, and why; ``others``: further calls whose prompts change too, since they use the same literal."""
+    that are not, and why; ``others``: further calls whose prompts change too, since they use the same literal;
+    ``gone``: calls that were taken out (``source_calls``)."""
 
     file: str
     before: str
@@ -34,6 +36,7 @@ class SourceRewrite:
     applied: tuple[str, ...] = ()
     left: dict[str, str] = field(default_factory=dict)
     others: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
 
     def diff(self) -> str:
         """A unified diff; empty if nothing changed."""
@@ -88,7 +91,7 @@ def rewrite_source(text: str, file: str, sites: Iterable[SiteLayout]) -> SourceR
         if not wrong:
             others = [
                 name for name, call in before.items()
-                if name not in edits and _plain(call) != _plain(found.get(name, call))
+                if name not in edits and plain(call) != plain(found.get(name, call))
             ]  # fmt: skip
             return SourceRewrite(file, text, after, tuple(edits), left, tuple(others))
         for name in wrong:
@@ -103,24 +106,9 @@ def _templates(text: str, file: str) -> dict[str, Call]:
 
 def _is_result(site: SiteLayout, before: dict[str, Call], found: dict[str, Call]) -> bool:
     old, new = before.get(site.call.id), found.get(site.call.id)
-    if old is None or new is None or _plain(old) != _shapes(message.segments for message in site.call.messages):
+    if old is None or new is None or plain(old) != shapes(message.segments for message in site.call.messages):
         return False  # the template is made from several files: this one alone does not tell
-    return _plain(new) == _shapes(site.after)
-
-
-def _plain(call: Call) -> list[list[object]]:
-    return _shapes(message.segments for message in call.messages)
-
-
-def _shapes(messages: Iterable[Sequence[Segment]]) -> list[list[object]]:
-    """Messages without places: the same for prompts that are sent alike."""
-    return [[part if isinstance(part, str) else _shape(part) for part in message] for message in texts(messages)]
-
-
-def _shape(segment: Segment) -> object:
-    names = [type(segment).__name__, getattr(segment, "name", ""), getattr(segment, "id", "")]
-    inner = getattr(segment, "segments", ()) or [each for option in getattr(segment, "options", ()) for each in option]
-    return (*names, *(part.text if isinstance(part, Const) else _shape(part) for part in inner))
+    return plain(new) == shapes(site.after)
 
 
 def _apply(text: str, edits: dict[str, list[_Edit]], left: dict[str, str]) -> str:

@@ -408,6 +408,29 @@ def test_diff_and_rewritten_agent_send_what_the_plan_sends(folder: Path, capsys:
     assert (again / "agent/document_processor.py").read_bytes() == (out / "agent/document_processor.py").read_bytes()
 
 
+def test_calls_are_rewritten_when_told_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    entry = write_agent(
+        "async def process(document, llm):\n"
+        '    await llm.generate(f"Nobody reads this: {document}")\n'
+        '    names = await llm.generate(f"Text: {document}\\n\\nName the persons in one line.")\n'
+        '    dates = await llm.generate(f"Text: {document}\\n\\nName the dates in one line.")\n'
+        "    return names + dates\n"
+    )
+    plain = compiled(entry=entry, output="plain")
+    assert "both could be asked at once" in capsys.readouterr().out
+    assert (plain / "agent/agent.py").read_bytes() == Path("agent.py").read_bytes()
+    out = compiled("--layout", "--parallel", "--drop-dead", "--diff", entry=entry)
+    said = capsys.readouterr().out
+    assert "dead-calls: agent.py:2 nothing reads the answer: the call is taken out" in said
+    assert "independent-calls: agent.py:3 asked at once with the call at line 2" in said
+    assert "+    names, dates = await asyncio.gather(\n" in said
+    manifest = json.loads((out / "agent/manifest.json").read_text(encoding="utf-8"))
+    assert manifest["calls_taken_out"] == ["agent.py:process#1"]
+    own = ExecutionPlan.from_json((out / "agent/plan.json").read_text(encoding="utf-8"))
+    own.check_sources(Path.cwd())
+    assert "asyncio.gather" in (out / "agent/agent.py").read_text(encoding="utf-8")
+
+
 def test_without_a_layout_the_agent_is_copied_byte_for_byte(folder: Path) -> None:
     Path("agent.py").write_bytes(b"def process(document, llm):\r\n\treturn llm.generate( 'A' + document)  # odd \r\n")
     out = compiled("--layout", entry="agent.py:process")
@@ -419,7 +442,7 @@ def test_without_a_layout_the_agent_is_copied_byte_for_byte(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--diff"], "--diff is about a layout (give --layout too)"),
+        (["--diff"], "--diff shows what is rewritten (give --layout, --parallel or --drop-dead too)"),
         (["--verify", "3"], "--verify is about a layout (give --layout too)"),
         (["--layout", "--verify", "3"], "--verify runs the agent over inputs (give --inputs)"),
     ],

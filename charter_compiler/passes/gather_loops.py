@@ -1,0 +1,147 @@
+"""Loops that append what a model call returns, and comprehensions of such calls, written with ``asyncio.gather``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from charter_compiler.ir.nodes import Call
+from charter_compiler.passes.gather import INDENT, Source
+from charter_compiler.passes.statements import computes, first_use, names, reads, walk
+
+WIDTH = 88
+"""Characters of a line beyond which what is written anew is parted, as common formatters do."""
+
+
+class LeftError(Exception):
+    """Why a call is left to wait for others."""
+
+    def __init__(self, reason: str, call: Call) -> None:
+        super().__init__(reason)
+        self.call = call
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A loop that asks once a turn: the list that it fills, the call's node, and the names that it binds."""
+
+    filled: str
+    node: Any
+    call: Call
+    bound: frozenset[str]
+
+
+def find_loop(source: Source, statement: Any) -> Asking | None:
+    """The loop, if it appends what a model call returns; ``None`` for another statement.
+
+    Raises:
+        LeftError: it does, and yet its turns may not be asked at once.
+    """
+    cst = source.cst
+    if not isinstance(statement, cst.For) or not isinstance(statement.body, cst.IndentedBlock):
+        return None
+    *body, last = statement.body.body
+    filled, value = _appended(cst, last)
+    steps = [source.step(each) for each in body]
+    if isinstance(value, cst.Await):
+        node = value.expression
+    elif steps and steps[-1] is not None and isinstance(value, cst.Name) and value.value == steps[-1].target:
+        node = steps[-1].value
+        steps.pop()
+    else:
+        return None
+    call = source.model_call(node)
+    if call is None:
+        return None
+    if statement.orelse is not None or statement.asynchronous is not None:
+        raise LeftError("the loop has an else, or is asynchronous", call)
+    for step in reversed(steps):
+        if step is None or step.call is not None:
+            raise LeftError("the loop does more than to ask and to append", call)
+        whole = _place(cst, node, step.target)
+        if whole is None:
+            raise LeftError(f"{step.target} does not stand in one argument alone", call)
+        node = node.deep_replace(whole, step.value)
+    uses = source.uses(node)
+    if filled in uses | reads(cst, statement.iter) or call.id in call.depends_on:
+        raise LeftError("a turn uses what an earlier one was answered", call)
+    if not computes(cst, statement.iter):
+        raise LeftError("what the loop goes over is not only computed", call)
+    if (uses | {filled}) & source.changing:
+        raise LeftError("other code may change what the prompt is made from between two turns", call)
+    targets = [step.target for step in map(source.step, body) if step is not None]
+    return Asking(filled, node, call, frozenset({*reads(cst, statement.target), *targets}))
+
+
+def check_names(source: Source, found: Asking, behind: Sequence[Any]) -> None:
+    """Raises LeftError where a name that the loop binds may be read in the statements behind it."""
+    for name in sorted(found.bound):
+        if first_use(source.cst, behind, name) == "read":
+            raise LeftError(f"{name} may be read behind the loop", found.call)
+
+
+def _appended(cst: Any, statement: Any) -> tuple[str, Any]:
+    """The list and the value of ``answers.append(value)``; nothing for another statement."""
+    match statement:
+        case cst.SimpleStatementLine(
+            body=[cst.Expr(value=cst.Call(func=cst.Attribute(value=cst.Name(value=name), attr=attr), args=[arg]))]
+        ) if attr.value == "append" and not arg.star and arg.keyword is None:
+            return name, arg.value
+    return "", None
+
+
+def _place(cst: Any, node: Any, name: str) -> Any | None:
+    """The one place of a name in an expression, where it is a whole argument or element."""
+    places = [each for each in names(cst, node) if each.value == name]
+    whole = [each.value for each in walk(node) if isinstance(each, cst.Arg | cst.Element | cst.DictElement)]
+    return places[0] if len(places) == 1 and any(places[0] is each for each in whole) else None
+
+
+def written_loop(source: Source, found: Asking, loop: Any, before: Any | None) -> tuple[Any, bool]:
+    """The statement that takes the loop's place, and whether also that of the statement ``before`` (``answers = []``).
+    Comments of the loop stand above it."""
+    starts = before is not None and _is_empty_list(source.cst, before, found.filled)
+    head = f"for {source.code(loop.target, 0)} in {source.code(loop.iter, 0)}"
+    opened, closed = (f"{found.filled} = list(", ")") if starts else (f"{found.filled}.extend(", ")")
+    above = [*(before.leading_lines if before is not None and starts else ()), *loop.leading_lines]
+    above += [line for each in loop.body.body for line in each.leading_lines if line.comment is not None]
+    made = source.parsed(_gathered(source, opened, closed, found.node, head))
+    return made.with_changes(leading_lines=above), starts
+
+
+def _gathered(source: Source, opened: str, closed: str, node: Any, head: str) -> str:
+    one, two, three = (INDENT * depth for depth in (1, 2, 3))
+    asked = f"{source.code(node, 0)} {head}"
+    forms = [
+        [f"{opened}await asyncio.gather(*({asked})){closed}"],
+        [opened, f"{one}await asyncio.gather(*({asked}))", closed],
+        [opened, f"{one}await asyncio.gather(", f"{two}*({asked})", f"{one})", closed],
+    ]
+    short = (form for form in forms if "\n" not in asked and max(map(len, form)) <= WIDTH - 2 * len(INDENT))
+    parted = [f"{two}*(", f"{three}{source.code(node, 3)}", f"{three}{head}", f"{two})"]
+    return "\n".join(next(short, [opened, f"{one}await asyncio.gather(", *parted, f"{one})", closed]))
+
+
+def _is_empty_list(cst: Any, statement: Any, name: str) -> bool:
+    match statement:
+        case cst.SimpleStatementLine(
+            body=[cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=target))], value=cst.List(elements=[]))]
+        ):
+            return bool(target == name)
+    return False
+
+
+def comprehension(source: Source, node: Any) -> tuple[Any, Call] | None:
+    """``[await ask(part) for part in parts]`` without a wait between the calls; ``None`` for another expression."""
+    cst = source.cst
+    match node:
+        case cst.ListComp(elt=cst.Await(expression=asked), for_in=cst.CompFor(inner_for_in=None, asynchronous=None)):
+            call = source.model_call(asked)
+        case _:
+            return None
+    parts = [node.for_in.iter, *(each.test for each in node.for_in.ifs)]
+    if call is None or not all(computes(cst, part) for part in parts) or source.uses(asked) & source.changing:
+        return None
+    text = _gathered(source, "list(", ")", asked, source.code(node.for_in, 0).strip())
+    return cst.parse_expression(text, config=source.module.config_for_parsing), call

@@ -1,0 +1,125 @@
+"""Calls rewritten in the source: dead ones taken out, and independent ones asked at once.
+
+What comes out is parsed again, and kept only if it makes the same calls with the same prompts, but for the dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from charter_compiler.diagnostics.span import Span
+from charter_compiler.ir.nodes import Agent, Call
+from charter_compiler.parser.ast_parser import AgentASTParser
+from charter_compiler.passes.block_rewriters import Dropping, Gathering
+from charter_compiler.passes.dead_calls import dead_calls
+from charter_compiler.passes.gather import Source
+from charter_compiler.passes.import_asyncio import is_free, with_import
+from charter_compiler.passes.independent_calls import IndependentCalls
+from charter_compiler.passes.literals import libcst
+from charter_compiler.passes.pass_base import PassNote
+from charter_compiler.passes.shapes import plain
+from charter_compiler.passes.statements import changing_names
+
+
+@dataclass(frozen=True, slots=True)
+class CallRewrite:
+    """A file's text after it. ``notes``: what was done, and what was left and why; ``gone``: ids of the calls that were
+    taken out, as they were numbered before."""
+
+    text: str
+    notes: tuple[PassNote, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+def drop_dead(text: str, file: str) -> CallRewrite:
+    """The file without the calls whose answers nobody reads, where their statements do nothing else.
+
+    Raises:
+        UsageError: LibCST is not installed.
+    """
+    agent = _agent(text, file)
+    dead = {call.id: call for call in dead_calls(agent)}
+    if not dead:
+        return CallRewrite(text)
+    source, wrapper = _source(text, agent)
+    dropping = Dropping(source, frozenset(dead))
+    after = str(wrapper.visit(dropping.visitor()).code)
+    gone = tuple(name for name in dead if name in dropping.gone)
+    rest = [call for call in agent.calls if call.id not in gone]
+    if not _same_calls(rest, _agent(after, file).calls, gone):
+        after, gone = text, ()
+    done, left = "nothing reads the answer: the call is taken out", "left: its statement may do more than to ask"
+    notes = [PassNote(call.span, done if name in gone else left, name in gone) for name, call in dead.items()]
+    return CallRewrite(after, tuple(notes), gone)
+
+
+def ask_at_once(text: str, file: str) -> CallRewrite:
+    """The file with awaited calls that do not need each other in one ``asyncio.gather``.
+
+    Raises:
+        UsageError: LibCST is not installed.
+    """
+    agent = _agent(text, file)
+    source, wrapper = _source(text, agent)
+    gathering = Gathering(source)
+    changed = wrapper.visit(gathering.visitor())
+    notes = dict(gathering.notes)
+    after = text
+    if any(note.changed for note in notes.values()):
+        free = is_free(source.cst, source.module)
+        after = str(with_import(source.cst, changed).code) if free else text
+        if not free or not _same_calls(agent.calls, _agent(after, file).calls):
+            why = "left: other calls would result" if free else "left: asyncio is the name of something else here"
+            after, notes = text, {span: PassNote(span, why, changed=False) for span in notes}
+    awaited = {call.span: call.awaited for call in agent.calls}
+    for note in IndependentCalls().run(agent).notes:
+        why = "a statement between them may do more than to compute, or a try or with stands around them"
+        if not awaited[note.span]:
+            why = "they are not awaited, so that each is answered before the next line"
+        notes.setdefault(note.span, PassNote(note.span, f"{note.text}; left: {why}", changed=False))
+    return CallRewrite(after, tuple(notes[span] for span in sorted(notes)))
+
+
+def renumbered(call_id: str, gone: Iterable[str]) -> str:
+    """The id of a call after those of ``gone`` were taken out: the calls of a function are numbered from 1."""
+    function, _, number = call_id.rpartition("#")
+    if not number.isdecimal():
+        return call_id
+    numbers = [int(name.rpartition("#")[2]) for name in gone if name.rpartition("#")[0] == function]
+    return f"{function}#{int(number) - sum(each < int(number) for each in numbers)}"
+
+
+def _agent(text: str, file: str) -> Agent:
+    return Agent(file, AgentASTParser().parse_source(text, file).calls)
+
+
+def _source(text: str, agent: Agent) -> tuple[Source, Any]:
+    """The module with its calls, and LibCST's wrapper, which visits it."""
+    cst, metadata = libcst()
+    wrapper = metadata.MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+    by_span = {call.span: call for call in agent.calls}
+    calls = {}
+    for node, place in wrapper.resolve(metadata.PositionProvider).items():
+        span = Span(agent.name, place.start.line, place.start.column + 1, place.end.line, place.end.column + 1)
+        if isinstance(node, cst.Call) and span in by_span:
+            calls[node] = by_span[span]
+    return Source(cst, wrapper.module, calls, frozenset(changing_names(cst, wrapper.module))), wrapper
+
+
+def _same_calls(before: Sequence[Call], after: Sequence[Call], gone: Sequence[str] = ()) -> bool:
+    """Whether the same calls are made with the same prompts and dependences, in the same order."""
+    return [_facts(call, gone) for call in before] == [_facts(call, ()) for call in after]
+
+
+def _facts(call: Call, gone: Sequence[str]) -> object:
+    given = (call.kind, call.api, call.callee, call.model, call.max_tokens, call.temperature, call.settings)
+    ids = [renumbered(name, gone) for name in (call.id, *call.depends_on)]
+    return given, ids, [[_facts_of(part, gone) for part in message] for message in plain(call)], call.loop_depth
+
+
+def _facts_of(part: object, gone: Sequence[str]) -> object:
+    if isinstance(part, tuple):
+        return tuple(_facts_of(each, gone) for each in part)
+    return renumbered(part, gone) if isinstance(part, str) else part

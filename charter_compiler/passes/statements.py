@@ -1,0 +1,136 @@
+"""What LibCST's statements read and write, and which of their expressions do nothing but compute.
+
+Conservative by table: what is not listed counts as an effect. LibCST is given as ``cst``, since the core installs
+without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+_COMPUTING = """
+str repr len int float bool round range enumerate zip sorted reversed list tuple dict set min max sum
+"""
+_READING = """
+format join strip lstrip rstrip lower upper title capitalize replace split splitlines removeprefix removesuffix get
+items keys values copy
+"""
+_CHANGING = """
+append extend insert pop clear remove add update setdefault discard sort reverse
+"""
+FUNCTIONS, METHODS = frozenset(_COMPUTING.split()), frozenset(_READING.split())
+"""Built-in functions and methods of built-in types that only compute."""
+MUTATORS = frozenset(_CHANGING.split())
+"""Methods of built-in types that change their object."""
+_LEAVES = ("Name", "SimpleString", "Integer", "Float", "Ellipsis")
+_WHOLES = (
+    *("FormattedString", "FormattedStringExpression", "ConcatenatedString", "Tuple", "List"),
+    *("Dict", "Set", "DictElement", "StarredDictElement", "Element", "StarredElement", "BinaryOperation"),
+    *("BooleanOperation", "UnaryOperation", "Comparison", "ComparisonTarget", "IfExp", "Subscript"),
+    *("SubscriptElement", "Index", "Slice", "Attribute", "ListComp", "GeneratorExp", "SetComp", "DictComp", "CompFor"),
+    *("CompIf", "Arg"),
+)
+"""Expressions that compute if their parts do."""
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """A node and all below it, in source order."""
+    yield node
+    for child in node.children:
+        yield from walk(child)
+
+
+def names(cst: Any, node: Any) -> list[Any]:
+    """The nodes of the names of an expression, without those of attributes and keywords, and without those that a
+    comprehension binds for itself."""
+    skip = {id(each.attr) for each in walk(node) if isinstance(each, cst.Attribute)}
+    skip |= {id(each.keyword) for each in walk(node) if isinstance(each, cst.Arg) and each.keyword is not None}
+    for comp in walk(node):
+        if isinstance(comp, cst.BaseComp):
+            loops = [each for each in walk(comp.for_in) if isinstance(each, cst.CompFor)]
+            bound = {name.value for loop in loops for name in walk(loop.target) if isinstance(name, cst.Name)}
+            skip |= {id(name) for name in walk(comp) if isinstance(name, cst.Name) and name.value in bound}
+    return [each for each in walk(node) if isinstance(each, cst.Name) and id(each) not in skip]
+
+
+def reads(cst: Any, node: Any) -> set[str]:
+    """Names that stand in an expression or statement, those that it binds included."""
+    return {each.value for each in names(cst, node)}
+
+
+def attributes(cst: Any, node: Any) -> set[str]:
+    """Names of the attributes that an expression takes."""
+    return {each.attr.value for each in walk(node) if isinstance(each, cst.Attribute)}
+
+
+def computes(cst: Any, node: Any) -> bool:
+    """Whether an expression only computes: it makes no call but those of the tables, waits for nothing and binds
+    nothing outside itself."""
+    kind = type(node).__name__
+    if kind in _LEAVES:
+        return True
+    if kind == "Call":
+        parts = [arg.value for arg in node.args]
+        match node.func:
+            case cst.Name(value=name) if name in FUNCTIONS:
+                return all(computes(cst, part) for part in parts)
+            case cst.Attribute(value=value, attr=cst.Name(value=name)) if name in METHODS:
+                return all(computes(cst, part) for part in (value, *parts))
+        return False
+    if kind not in _WHOLES or (kind == "CompFor" and node.asynchronous is not None):
+        return False
+    parts = [
+        child for child in node.children if isinstance(child, cst.BaseExpression) or type(child).__name__ in _WHOLES
+    ]
+    return all(computes(cst, part) for part in parts)
+
+
+def changing_names(cst: Any, module: Any) -> set[str]:
+    """Names that other code may change while a function waits: attributes that are assigned or changed outside a
+    constructor, prefixed with a dot, and what is declared global or nonlocal."""
+    found: set[str] = set()
+    for function, node in _with_function(cst, module, ""):
+        if isinstance(node, cst.NameItem):
+            found.add(node.name.value)
+        if function in ("__init__", "__post_init__"):
+            continue
+        if isinstance(node, cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For | cst.CompFor | cst.AsName):
+            target = node.name if isinstance(node, cst.AsName) else node.target
+            found |= {f".{name}" for name in attributes(cst, target)}
+        if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in MUTATORS:
+            found |= {f".{name}" for name in attributes(cst, node.func.value)}
+    return found
+
+
+def _with_function(cst: Any, node: Any, function: str) -> Iterator[tuple[str, Any]]:
+    """Every node with the name of the innermost function that it stands in."""
+    yield function, node
+    inner = node.name.value if isinstance(node, cst.FunctionDef) else function
+    for child in node.children:
+        yield from _with_function(cst, child, inner)
+
+
+def first_use(cst: Any, statements: Iterable[Any], name: str) -> str:
+    """What the statements do first with a name: "read", "written", or nothing for sure (empty)."""
+    for statement in statements:
+        found = _first_use(cst, statement, name)
+        if found:
+            return found
+    return ""
+
+
+def _first_use(cst: Any, node: Any, name: str) -> str:
+    if name not in reads(cst, node):
+        return ""
+    match node:
+        case cst.SimpleStatementLine(body=body) | cst.IndentedBlock(body=body):
+            return first_use(cst, body, name)
+        case cst.Assign(targets=targets, value=value):
+            plain = all(isinstance(each.target, cst.Name) for each in targets)
+            return "written" if plain and name not in reads(cst, value) else "read"
+        case cst.For(target=target, iter=items, body=body, orelse=None) if name not in reads(cst, items):
+            # A loop may have no turn, so that nothing is written for sure.
+            inside = "" if name in reads(cst, target) else _first_use(cst, body, name)
+            return "read" if inside == "read" else ""
+    return "read"
