@@ -175,7 +175,7 @@ class _Program:
                 for segment in message.segments
                 if not isinstance(segment, Const)
             ]
-            names += [block.text for blocks in self._blocks[call_id] if blocks for block in blocks.blocks]
+            names += self._texts(call_id)
             for name in names:
                 if name is not None:
                     parent[root(call_id)] = root(owner.setdefault(name, call_id))
@@ -223,7 +223,7 @@ class _Program:
     def _order(self, call: Call, number: int, blocks: Blocks, mode: str, kept: list[str]) -> MessageOrder:
         shared_first = mode == MODES[2]
         items = blocks.blocks
-        ranks = [self._priority(call, blocks, index, shared_first) for index in range(len(items))]
+        ranks = [self._priority(call, number, index, shared_first) for index in range(len(items))]
         reasons = {(i, j): keeps_order(items[i], items[j]) for i, j in itertools.combinations(range(len(items)), 2)}
         if call.id in self._counted:
             for i, j in reasons:
@@ -247,18 +247,21 @@ class _Program:
             text = block.text
             if any(place[j] < place[index] for j in turned.get(index, ())):
                 text = say_above(text)
+            text = self._wording.constant(call.id, number, index, text)
             texts_of[index] = self._wording.label(call.id, number, index, text) if shared_first else text
         for (i, j), reason in reasons.items():
             if reason and ranks[j] < ranks[i] and not items[i].persona and not items[j].cue:
                 kept.append(reason)
         return MessageOrder(order, texts_of)
 
-    def _priority(self, call: Call, blocks: Blocks, index: int, shared_first: bool) -> tuple[float, ...]:
+    def _priority(self, call: Call, number: int, index: int, shared_first: bool) -> tuple[float, ...]:
         """What comes first: a lower tuple. Of one lifetime, values of more call sites come first."""
+        blocks = self._blocks[call.id][number]
+        assert blocks is not None, "only what is cut has blocks to order"
         block = blocks.blocks[index]
         life = max((self._values.lifetime(blocks.flat.holes[hole], call) for hole in block.holes), default=CONSTANT)
         if life <= AGENT:
-            alone = block.constant and self._constants[block.text] < 2
+            alone = block.constant and self._constants[self._wording.constant(call.id, number, index, block.text)] < 2
             # Behind the values of the item, before those of a loop: its turns share the instructions too.
             return (2.0, RESULT + 0.5, 0.0) if shared_first and alone else (0.0, float(life), 0.0)
         names = [self._values.name(blocks.flat.holes[hole], call) for hole in block.holes]
@@ -300,12 +303,17 @@ class _Program:
                 said += [block.text for block in blocks.blocks if block.constant or block.instructs]
         return any(map(references.counts, said))
 
+    def _texts(self, call_id: str, *, constant: bool = False) -> list[str]:
+        """The texts of a site's blocks as they are worded anew; ``constant``: of those without values."""
+        return [
+            self._wording.constant(call_id, number, index, block.text)
+            for number, blocks in enumerate(self._blocks[call_id])
+            for index, block in enumerate(blocks.blocks if blocks is not None else ())
+            if block.constant or not constant
+        ]
+
     def _count_constants(self) -> Counter[str]:
-        return Counter(
-            text
-            for call_blocks in self._blocks.values()
-            for text in {block.text for blocks in call_blocks if blocks for block in blocks.blocks if block.constant}
-        )
+        return Counter(text for call_id in self._blocks for text in set(self._texts(call_id, constant=True)))
 
 
 def say_above(text: str) -> str:

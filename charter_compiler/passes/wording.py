@@ -1,4 +1,5 @@
-"""Labels of one value that differ from call site to call site, made one."""
+"""Words that differ from call site to call site without need, made one: labels of one value, and constant blocks that
+differ in white space or a full stop only."""
 
 from __future__ import annotations
 
@@ -17,14 +18,40 @@ _EMPTY = {"the", "source", "input", "given", "full"}
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """New labels, by call id, number of the message and number of the block."""
+    """New labels, old and new, and new constant blocks; by call id, number of the message and number of the block."""
 
     labels: Mapping[tuple[str, int, int], tuple[str, str]] = field(default_factory=dict)
+    constants: Mapping[tuple[str, int, int], str] = field(default_factory=dict)
 
     def label(self, call_id: str, message: int, block: int, text: str) -> str:
         """The text of a block with its new label, if it gets one."""
         old, new = self.labels.get((call_id, message, block), ("", ""))
         return new + text.removeprefix(old) if text.startswith(old) else text
+
+    def constant(self, call_id: str, message: int, block: int, text: str) -> str:
+        """The text of a block as the first call site writes it that has the same words."""
+        return self.constants.get((call_id, message, block), text)
+
+
+def find_constants(blocks_of: Mapping[str, tuple[Blocks | None, ...]]) -> dict[tuple[str, int, int], str]:
+    """Constant blocks that another call site before has with other white space, or with or without the last full stop:
+    they take its form. What opens the answer keeps its own, and so does what holds a fence."""
+    first: dict[str, tuple[str, str]] = {}
+    found: dict[tuple[str, int, int], str] = {}
+    for call_id, messages in blocks_of.items():
+        for number, blocks in enumerate(messages):
+            for index, block in enumerate(blocks.blocks if blocks is not None else ()):
+                if not block.constant or block.cue or "```" in block.text:
+                    continue
+                owner, text = first.setdefault(_words(block.text), (call_id, block.text))
+                if text != block.text and owner != call_id:
+                    found[call_id, number, index] = text
+    return found
+
+
+def _words(text: str) -> str:
+    lines = (" ".join(line.split()) for line in text.split("\n"))
+    return "\n".join(line for line in lines if line).removesuffix(".").rstrip()
 
 
 def find_wordings(
@@ -50,7 +77,7 @@ def find_wordings(
                 others = [other.text for i, other in enumerate(blocks.blocks) if i != index]
                 if wanted != label and not any(other.startswith(wanted.rstrip()) for other in others):
                     labels[call_id, number, index] = (label, wanted)
-    return Wording(labels)
+    return Wording(labels, find_constants(blocks_of))
 
 
 def label_of(block: Block) -> str | None:

@@ -35,6 +35,6 @@ def _why(site: SiteLayout) -> str:
 def _changed_line(old: str, new: str) -> str:
     """The first line that differs."""
     for one, other in zip(old.split("\n"), new.split("\n"), strict=False):
-        if one != other:
+        if one.strip() != other.strip():
             return f"{one.strip()!r} to {other.strip()!r}"
     return f"{old!r} to {new!r}"

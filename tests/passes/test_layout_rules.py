@@ -9,8 +9,8 @@ from layout_cases import shown
 
 from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.parser.ast_parser import AgentASTParser
-from charter_compiler.passes.blocks import Blocks
-from charter_compiler.passes.layout import _Program, layout
+from charter_compiler.passes.layout import LayoutOptions, _Program, layout
+from charter_compiler.passes.source_layout import rewrite_source
 
 
 def laid_out(prompt: str) -> str:
@@ -189,14 +189,41 @@ def test_only_labels_that_differ_in_empty_words_are_made_one(label: str, same: b
     assert (label not in after[1]) is same
 
 
+RULES = "You weigh evidence with care.\n\nName sources by their number. Never guess a date, and never a name."
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (RULES.replace(" Never", "  Never"), True),
+        (RULES.removesuffix("."), True),
+        (RULES.replace("\n\nName", "\n\n  Name"), True),
+        (RULES.replace("care.", "care!"), False),
+        (RULES.replace("by their", "with their"), False),
+    ],
+)
+def test_constant_blocks_that_differ_in_white_space_or_a_full_stop_are_made_one(other: str, same: bool) -> None:
+    """Constants alone are computed once a run; it pays where a value follows that both sites share."""
+    one, two = (f"{rules}\n\nText: {{a}}\n\nName the {noun}." for rules, noun in ((RULES, "place"), (other, "author")))
+    assert (RULES in two_sites(one, two, "a")[1]) is same
+    source = f"def process(a, llm):\n    x = llm.generate(f{one!r})\n    return x + llm.generate(f{two!r})\n"
+    agent = AgentASTParser().parse_source(source, "a.py").agent
+    kept = layout(agent, LayoutOptions(wording=False)).agent.calls
+    assert RULES not in shown(kept[1], kept)
+    if same:
+        result = rewrite_source(source, "a.py", layout(agent).sites)
+        assert not result.left
+        assert source.count(repr(RULES)[1:-1]) + 1 == result.after.count(repr(RULES)[1:-1])
+
+
 def test_a_prompt_of_many_rules_is_laid_out_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a block's place depends on is found once a block and mode, not once a comparison."""
     asked: list[int] = []
     find = _Program._priority
 
-    def counting(self: _Program, call: Call, blocks: Blocks, index: int, shared_first: bool) -> tuple[float, ...]:
+    def counting(self: _Program, call: Call, number: int, index: int, shared_first: bool) -> tuple[float, ...]:
         asked.append(index)
-        return find(self, call, blocks, index, shared_first)
+        return find(self, call, number, index, shared_first)
 
     monkeypatch.setattr(_Program, "_priority", counting)
     rules = [f"Do thing number {number} with care." for number in range(40)]
