@@ -48,7 +48,7 @@ class Table:
     rounds: int = 3
 
 
-PRESSURES = (1.2, 2.0, 4.0, 8.0)
+PRESSURES = (1.2, 2.5, 8.0)
 PREFIXES = (64, 256, 1024, 4096)
 BATCHES = (1, 8, 32)
 
@@ -64,12 +64,12 @@ def all_tables() -> dict[str, Table]:
     questions = agents["document_qa"]
     shapes = (
         Case("map and reduce", agents["map_reduce"], 2),
-        Case("debate", agents["debate"], 3),
-        Case("reflection", agents["reflection"], 3),
+        Case("debate", agents["debate"], 2),
+        Case("reflection", agents["reflection"], 2),
         Case("tree of thoughts", agents["tree_search"], 2),
-        Case("tool loop", agents["tool_loop"], 4),
-        Case("questions on documents", agents["document_qa"], 6),
-        Case("table rows", agents["report_analyst"], 8),
+        Case("tool loop", agents["tool_loop"], 3),
+        Case("questions on documents", agents["document_qa"], 5),
+        Case("table rows", agents["report_analyst"], 6),
         Case("multi-agent coding", agents["coding_team"], 2),
     )
     tables = (
@@ -88,16 +88,18 @@ def all_tables() -> dict[str, Table]:
             "delta",
             "one call an item; prompts differ in a few tokens",
             (
-                Case("350 tokens", delta, 12),
-                Case("350 tokens, partial reuse", delta, 12, partial_reuse=True),
-                Case("900 tokens, answers of 2", claims, 10, max_tokens=2),
+                Case("350 tokens, 8 items", delta, 8),
+                Case("350 tokens, 8 items, partial reuse", delta, 8, partial_reuse=True),
+                Case("350 tokens, 40 items", delta, 40, max_tokens=2),
+                Case("350 tokens, 40 items, partial reuse", delta, 40, max_tokens=2, partial_reuse=True),
+                Case("900 tokens, answers of 2", claims, 8, max_tokens=2),
             ),
         ),
         Table(
             "pressure",
             "the chain, at capacities that are a multiple of what its largest call needs",
             tuple(
-                Case(f"{pressure:g} times", chain, 4, text_tokens=600, pressure=pressure, max_tokens=16)
+                Case(f"{pressure:g} times", chain, 3, text_tokens=300, pressure=pressure, max_tokens=12)
                 for pressure in PRESSURES
             ),
             (AS_WRITTEN, TUNED, LAYOUT),
