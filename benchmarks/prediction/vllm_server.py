@@ -27,8 +27,8 @@ def convert(python: Path, gguf: Path, folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def serve(python: Path, weights: Path, *, block_size: int, blocks: int) -> Iterator[str]:
-    """The target of a running server: prefix caching on, greedy where a request does not say, cache resets allowed.
+def serve(python: Path, weights: Path, *, block_size: int, blocks: int, reuse: bool = True) -> Iterator[str]:
+    """The target of a running server: prefix caching on (or off, without ``reuse``), greedy where a request does not say, cache resets allowed.
 
     Raises:
         RuntimeError: it does not start; the message has the end of its log.
@@ -38,8 +38,16 @@ def serve(python: Path, weights: Path, *, block_size: int, blocks: int) -> Itera
         port = free.getsockname()[1]
     command = [python, "-m", "vllm.entrypoints.openai.api_server", "--model", weights, "--served-model-name", MODEL]
     command += ["--host", "127.0.0.1", "--port", str(port), "--enforce-eager", "--dtype", "float32"]
-    command += ["--max-model-len", "4096", "--block-size", str(block_size), "--num-gpu-blocks-override", str(blocks)]
+    command += [
+        "--max-model-len",
+        str(min(4096, block_size * blocks)),
+        "--block-size",
+        str(block_size),
+        "--num-gpu-blocks-override",
+        str(blocks),
+    ]
     command += ["--enable-prompt-tokens-details", "--override-generation-config", '{"temperature": 0}']
+    command += ["--enable-prefix-caching" if reuse else "--no-enable-prefix-caching"]
     environment = os.environ | {
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "HF_HUB_OFFLINE": "1",

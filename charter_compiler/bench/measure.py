@@ -86,6 +86,7 @@ def measure(
         "started": now(),
         "load_average": round(load, 2),
         "engine": engines.name,
+        "timed": engines.timed,
         "need_blocks": prepared.need_blocks,
         "capacity_blocks": prepared.capacity_blocks,
         "setting": _setting(case),

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from charter_compiler.diagnostics.errors import InputsError
 from charter_compiler.executor.recording import read_recording
+from charter_compiler.executor.results import unwritable
 
 Row: TypeAlias = dict[str, Any]
 SESSION, RUN, SEARCH = "session", "run", "search"
@@ -33,6 +34,19 @@ def read_rows(path: Path) -> list[Row]:
                 f"no row of a benchmark: {error}", place=f"{path}:{number}", remedy="give another -o"
             ) from error
     return rows
+
+
+def append_row(path: Path, row: Row) -> None:
+    """Add a row to a file.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def of_case(rows: Iterable[Row], table: str, case: str, kind: str = RUN) -> list[Row]:

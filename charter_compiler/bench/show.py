@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charter_compiler.bench.arms import ALL_ARMS, AS_WRITTEN
+from charter_compiler.bench.rows import SESSION, Row
 from charter_compiler.bench.summary import (
     CaseSummary,
     Figure,
@@ -84,13 +85,23 @@ def _figures(case: CaseSummary, arm: str) -> Iterator[tuple[Spread | None, Show]
 
 
 def arms_table(case: CaseSummary) -> Table:
-    """The same for the terminal."""
+    """The same for the terminal, without the columns of which nothing is known."""
     table = Table(title=f"{case.table}: {case.case}", title_justify="left", header_style="bold")
-    for name in HEADS:
-        table.add_column(name, justify="right" if name else "left")
-    for cells in arm_lines(case):
-        table.add_row(*map(Text, cells))
+    lines = list(arm_lines(case))
+    known = [number for number in range(len(HEADS)) if any(cells[number] for cells in lines)]
+    for number in known:
+        table.add_column(HEADS[number], justify="right" if number else "left", no_wrap=number == 0)
+    for cells in lines:
+        table.add_row(*(Text(cells[number]) for number in known))
     return table
+
+
+def run_line(row: Row) -> str:
+    """What to say when a row has been made."""
+    if row["kind"] == SESSION:
+        return f"{row['table']}, commit {row['commit']}"
+    result = row.get("error") or f"{row['metrics']['wall_s']:.2f} s"
+    return f"{row['case']}: {row['arm']}, {row['in_flight']} in flight: {result}"
 
 
 def failure_lines(case: CaseSummary) -> Iterator[str]:

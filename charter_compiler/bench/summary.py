@@ -29,21 +29,21 @@ class Spread:
         return max(abs(value - middle) for value in self.values) / abs(middle) if middle else 0.0
 
 
-def wall(row: Row) -> float:
-    """Seconds for all items."""
-    return float(row["metrics"]["wall_s"])
+def wall(row: Row) -> float | None:
+    """Seconds for all items; ``None`` of an engine that computes nothing, as all other times."""
+    return float(row["metrics"]["wall_s"]) if row["timed"] else None
 
 
 def ttft(row: Row) -> float | None:
     """Median seconds to the first token, as the agent waited."""
     value: float | None = row["metrics"]["ttft_s"]["p50"]
-    return value
+    return value if row["timed"] else None
 
 
 def latency(row: Row) -> float | None:
     """Median seconds of a call, as the agent waited."""
     value: float | None = row["metrics"]["latency_s"]["p50"]
-    return value
+    return value if row["timed"] else None
 
 
 def hit_rate(row: Row) -> float | None:
@@ -65,7 +65,7 @@ def peak(row: Row) -> float | None:
 def later_ttft(row: Row) -> float | None:
     """The mean of the call sites' median seconds to the first token, without the first site's."""
     values = [stage["ttft_p50_s"] for stage in row["stages"][1:]]
-    return sum(values) / len(values) if values and None not in values else None
+    return sum(values) / len(values) if row["timed"] and values and None not in values else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +138,8 @@ def bound_s(no_cache: Row, prefill: Row, laid_out: Row) -> float | None:
     wherever it stands; the repeated ones stand first and cost a little less, so that the bound is a little too low to
     be reached, the more the longer the prompts are.
     """
-    rate = attainable(laid_out)
-    return None if rate is None else wall(no_cache) - wall(prefill) * rate
+    rate, total, prefilled = attainable(laid_out), wall(no_cache), wall(prefill)
+    return None if rate is None or total is None or prefilled is None else total - prefilled * rate
 
 
 def _bound(rows: dict[str, Row]) -> float | None:
@@ -147,8 +147,10 @@ def _bound(rows: dict[str, Row]) -> float | None:
 
 
 def _gain_share(rows: dict[str, Row]) -> float | None:
-    bound, written = _bound(rows), wall(rows[AS_WRITTEN.name])
-    return None if bound is None or bound >= written else (written - wall(rows[LAYOUT.name])) / (written - bound)
+    bound, written, laid_out = _bound(rows), wall(rows[AS_WRITTEN.name]), wall(rows[LAYOUT.name])
+    if bound is None or written is None or laid_out is None or bound >= written:
+        return None
+    return (written - laid_out) / (written - bound)
 
 
 def _over(value: float | None, other: float | None) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -12,15 +11,15 @@ from rich.console import Console
 
 from charter_compiler.bench.arms import BASELINES, chosen_arms
 from charter_compiler.bench.cases import Table, all_tables, table_of_entry
-from charter_compiler.bench.engines import Embedded
-from charter_compiler.bench.rows import SESSION, Row, read_rows
+from charter_compiler.bench.engines import Embedded, Simulated
+from charter_compiler.bench.rows import Row, append_row, read_rows
 from charter_compiler.bench.session import run_table
-from charter_compiler.bench.show import arms_table, failure_lines, finding_lines, legend
+from charter_compiler.bench.show import arms_table, failure_lines, finding_lines, legend, run_line
 from charter_compiler.bench.summary import summarize
 from charter_compiler.cli.arguments import natural, positive, seconds
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.entry import load_entry
-from charter_compiler.executor.results import unwritable
+from charter_compiler.executor.targets import LOCAL
 from charter_compiler.predict.effects import possible_effects
 
 SHORT = "short"
@@ -43,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=natural,
         metavar="N",
         help="repetitions of every run (default: the table's; 0: only the search)",
+    )
+    parser.add_argument(
+        "--target",
+        choices=[LOCAL, "sim"],
+        default=LOCAL,
+        help="sim: the engine's model computes hit rates in seconds, and no times (default: %(default)s)",
     )
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these ways to run (default: the table's)")
     parser.add_argument("--cases", nargs="+", metavar="CASE", help="only cases whose label holds one of these texts")
@@ -75,15 +80,14 @@ def run(args: argparse.Namespace) -> int:
         return 0
     table = _table(args)
     rows = [] if args.output is None else read_rows(args.output)
+    engines = Embedded() if args.target == LOCAL else Simulated()
     made: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for row in run_table(
-            table, table.rounds if args.rounds is None else args.rounds, Embedded(), Path(folder), rows
-        ):
+        for row in run_table(table, table.rounds if args.rounds is None else args.rounds, engines, Path(folder), rows):
             made.append(row)
             if args.output is not None:
-                _append(args.output, row)
-            _say(row)
+                append_row(args.output, row)
+            print(run_line(row), file=sys.stderr)
     for case in summarize([*rows, *made]):
         if case.table == table.name:
             console.print(*finding_lines(case), sep="\n", highlight=False)
@@ -103,10 +107,18 @@ def _table(args: argparse.Namespace) -> Table:
             what = "no table is named" if name is None else f"there is no table '{name}'"
             raise UsageError(what, remedy=f"give one of {', '.join(tables)}, or an entry with --inputs")
         found = tables[name]
-    cases = [case for case in found.cases if args.cases is None or any(text in case.label for text in args.cases)]
+    simulated = args.target != LOCAL
+    cases = [
+        case
+        for case in found.cases
+        if (args.cases is None or any(text in case.label for text in args.cases))
+        and not (simulated and case.partial_reuse)
+    ]
     if not cases:
         raise UsageError("no case has such a label", remedy=f"cases are {', '.join(c.label for c in found.cases)}")
     arms = found.arms if args.arms is None else chosen_arms(args.arms)
+    if simulated and args.arms is None:
+        arms = tuple(arm for arm in arms if arm.reuse and not arm.tuned)  # the switch and the clock are not simulated
     return Table(found.name, found.about, tuple(cases), arms, found.rounds)
 
 
@@ -130,19 +142,3 @@ def _own(args: argparse.Namespace) -> Table:
         block_size=args.block_size,
         pressure=args.pressure,
     )
-
-
-def _append(path: Path, row: Row) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise unwritable(path, error) from error
-
-
-def _say(row: Row) -> None:
-    """One line on standard error when a run has ended."""
-    if row["kind"] == SESSION:
-        return
-    result = row.get("error") or f"{row['metrics']['wall_s']:.2f} s"
-    print(f"{row['case']}: {row['arm']}, {row['in_flight']} in flight: {result}", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 
 from charter_compiler.bench.arms import BASELINES, EXACT, LAYOUT, NO_CACHE, PREFILL, UNWARMED, chosen_arms
 from charter_compiler.bench.cases import Case, Table, all_tables
+from charter_compiler.bench.engines import Simulated
 from charter_compiler.bench.rows import RUN, SEARCH, SESSION, Row, read_rows
 from charter_compiler.bench.session import fastest, in_turn, run_table
 from charter_compiler.bench.show import arm_lines, failure_lines, finding_lines
@@ -26,14 +27,13 @@ from charter_compiler.tokens.tokenizer import default_tokenizer
 ROOT = Path(__file__).parents[2]
 
 
-class Simulated:
-    """The simulated engine, whose cache cannot be switched off."""
+class Unswitched(Simulated):
+    """The simulated engine, its cache on where it ought to be off: for what a session does, not for its figures."""
 
-    name = "sim"
+    timed = True
 
     def cold(self, config: EngineConfig) -> AbstractContextManager[tuple[str, TargetOptions]]:
-        sizes = f"blocks={config.capacity_blocks}&block_size={config.tokens_per_block}"
-        return nullcontext((f"sim://trtllm?{sizes}", TargetOptions()))
+        return super().cold(replace(config, enable_block_reuse=True))
 
 
 def chain(**changes: Any) -> Table:
@@ -43,7 +43,7 @@ def chain(**changes: Any) -> Table:
 
 
 def session(folder: Path, table: Table, rounds: int = 1, earlier: list[Row] | None = None) -> list[Row]:
-    return list(run_table(table, rounds, Simulated(), folder, earlier or []))
+    return list(run_table(table, rounds, Unswitched(), folder, earlier or []))
 
 
 def test_a_session_runs_every_arm_in_turn_and_goes_on_with_its_file(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def row_of(arm: str, wall: float, rate: float = 0.0, number: int = 1) -> Row:
         "wall_s": wall, "items": 2, "hit_rate": rate, "attainable_hit_rate": 0.8,
         "ttft_s": {"p50": wall / 4}, "latency_s": {"p50": wall / 2},
     }  # fmt: skip
-    of = {"kind": RUN, "table": "t", "case": "c", "round": number, "arm": arm, "in_flight": 2}
+    of = {"kind": RUN, "table": "t", "case": "c", "round": number, "arm": arm, "in_flight": 2, "timed": True}
     return of | {"metrics": metrics, "stages": [{"ttft_p50_s": 1.0}, {"ttft_p50_s": wall / 10}], "peak_blocks": 10}
 
 

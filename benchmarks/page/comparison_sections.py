@@ -1,0 +1,34 @@
+"""The sections on baselines and Charter side by side (`charter bench`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from page_parts import Rows, Section, conditions, table
+
+from charter_compiler.bench.rows import RUN, SESSION
+from charter_compiler.bench.show import HEADS, arm_lines, failure_lines, finding_lines
+from charter_compiler.bench.summary import CaseSummary, summarize
+
+
+def comparison(rows: Rows) -> str:
+    """Every case: its ratios, then the arms."""
+    sessions = [row for row in rows if row["kind"] == SESSION]
+    loads = [row["load_average"] for row in rows if row["kind"] == RUN and "load_average" in row]
+    first = {key: value for key, value in sessions[0].items() if key != "load_average"}
+    parts = [
+        f"{conditions(first)}; {len(sessions)} processes, load average {min(loads):.1f} to {max(loads):.1f}.",
+        *(part for case in summarize(rows) for part in _case(case)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _case(case: CaseSummary) -> Iterator[str]:
+    yield f"### {case.case}"
+    lines = [*finding_lines(case), *failure_lines(case)]
+    yield "\n".join(f"- {line}" for line in lines) if lines else "One way to run it alone: see its hit rate."
+    yield table(HEADS, arm_lines(case))
+
+
+def section(title: str, name: str, expected: str, why: str) -> Section:
+    return Section(title, f"charter bench {name}", (f"comparison/{name}.jsonl",), expected, comparison, why)
