@@ -32,3 +32,16 @@ def _case(case: CaseSummary) -> Iterator[str]:
 
 def section(title: str, name: str, expected: str, why: str) -> Section:
     return Section(title, f"charter bench {name}", (f"comparison/{name}.jsonl",), expected, comparison, why)
+
+
+def peers(rows: Rows) -> str:
+    """Linters and routers of the Python index."""
+    facts, *found = rows
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    head = ("peer", "on", "files", "files with findings", "findings", "rules")
+    lines = [
+        (row["peer"], row["what"], row.get("files", ""), row.get("files_with_findings", ""), row.get("findings", ""),
+         row.get("error") or ", ".join(row.get("rules", ())) or ("runs" if row.get("runs") else ""))
+        for row in found
+    ]  # fmt: skip
+    return f"{conditions(facts)}; {versions}.\n\n{table(head, lines)}"

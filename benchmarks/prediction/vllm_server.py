@@ -28,7 +28,8 @@ def convert(python: Path, gguf: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def serve(python: Path, weights: Path, *, block_size: int, blocks: int, reuse: bool = True) -> Iterator[str]:
-    """The target of a running server: prefix caching on (or off, without ``reuse``), greedy where a request does not say, cache resets allowed.
+    """The target of a running server: greedy where a request does not say, cache resets allowed; without ``reuse`` its
+    prefix caching is off.
 
     Raises:
         RuntimeError: it does not start; the message has the end of its log.

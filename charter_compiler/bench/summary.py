@@ -216,6 +216,13 @@ def findings(case: CaseSummary) -> tuple[Finding, ...]:
         if ratio is not None:
             found.append(Finding(text, Spread(tuple(1 - value for value in ratio.values))))
     throughput = case.ratio(AS_WRITTEN.name, charter)
+    if throughput is not None and len(throughput.values) > 1:
+        off = Spread((throughput.off,))
+        found.append(
+            Finding(
+                f"at most between a round's throughput ratio and the median of {len(throughput.values)} rounds", off
+            )
+        )
     if throughput is not None:
         found.append(Finding("times the throughput of the agent as written", throughput, percent=False))
     for text, value in (

@@ -102,6 +102,8 @@ def _table(args: argparse.Namespace) -> Table:
     if args.what is not None and ":" in args.what:
         found = _own(args)
     else:
+        if args.short and args.what is not None:
+            raise UsageError("--short is a table of its own", remedy=f"leave out {args.what}, or --short")
         tables, name = all_tables(), SHORT if args.short else args.what
         if name not in tables:
             what = "no table is named" if name is None else f"there is no table '{name}'"
