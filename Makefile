@@ -28,7 +28,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ bench-exact: platform $(RUNTIME) weights ## exact passes change neither prompts 
 
 bench-schedule: platform $(RUNTIME) weights ## what the chosen order of calls saves where the cache is small
 	$(BIN)/python benchmarks/schedule/measure.py -o benchmarks/schedule/results.jsonl $(BENCH_ARGS)
+
+bench-endpoints: platform $(RUNTIME) weights ## one, two and four servers: placement by prefix, in turn, one killed
+	$(BIN)/python benchmarks/endpoints/measure.py -o benchmarks/endpoints/results.jsonl $(BENCH_ARGS)
 
 bench-runtime: platform $(TEST) $(PEER) weights ## vLLM with and without Charter, the simulated target at 100,000 items, the scheduler
 	$(PEER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/prediction/peer-requirements.txt

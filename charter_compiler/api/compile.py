@@ -18,6 +18,7 @@ from charter_compiler.executor.inputs import InputRow, read_inputs
 from charter_compiler.executor.targets import LOCAL, check_target
 from charter_compiler.ir.nodes import Agent
 from charter_compiler.passes.pipeline import run_passes
+from charter_compiler.predict.grouping import group_fields
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 
@@ -58,6 +59,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         capacity_blocks=target.engine.capacity_blocks,
         layouts=() if layout is None else planned_layouts(layout),
     )
+    plan = replace(plan, group_by=group_fields(sent, [row.values for row in rows]))
     notes: list[str] = []
     local = request.target_options.model if request.target == LOCAL else None
     engine_target, engines = describe_engine_target(request.config, local, notes)

@@ -14,11 +14,13 @@ from socket import socket
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
 from charter_compiler.api.run_identity import is_cold, journal_store, run_identity, target_identity
-from charter_compiler.api.run_prediction import Predicted, PredictWhen, predict_request
+from charter_compiler.api.run_prediction import Placing, Predicted, PredictWhen, predict_request
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import CharterError, PlanError
 from charter_compiler.executor.call_log import CallLog, SeveralSpans
 from charter_compiler.executor.entry import Entry, load_entry
+from charter_compiler.executor.fleet.addresses import parse_targets
+from charter_compiler.executor.fleet.opening import open_endpoints
 from charter_compiler.executor.gateway.refusal import refusing
 from charter_compiler.executor.gateway.server import check_installed, listen, url_of
 from charter_compiler.executor.hinting import RunHints
@@ -33,13 +35,14 @@ from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.sdk_calls import HOST, sdk_environment, uses_sdk
-from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan, check_target, open_target
+from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan
 from charter_compiler.executor.tracing import TracedRun, exported_spans
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE
+from charter_compiler.predict.grouping import ItemWeights, group_fields
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import Analysis, analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.prediction import Prediction
@@ -62,6 +65,8 @@ ELSEWHERE = (
 )
 LENGTH_ROWS = 200
 """Rows that the layout looks at for the values' lengths."""
+GROUP_ROWS = 1024
+"""Rows that are looked at for values which several of them share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,7 @@ class RunRequest:
         inputs: JSON Lines.
         output: rows go there, ``OUTPUT.metrics.json`` and the journal beside it, with ``record`` the calls too.
         journal: the server that keeps the journal instead, so that any machine may resume the run.
-        target: as ``executor.targets`` names it.
+        target: as ``executor.targets`` names it; several with commas, or a file of them (``executor.fleet.addresses``).
         plan: the plan to follow; made for the target if there is none.
         limit: only so many rows from the start of the inputs.
         layout: send prompts in the order that the layout pass finds, in baseline mode too.
@@ -149,7 +154,7 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
         OutputError: the results cannot be written.
         MemoError: the shared memo store cannot be opened.
     """
-    check_target(request.target)
+    parse_targets(request.target)
     with _own_clients(request.entry) as listener:
         with nullcontext() if listener is None else refusing(listener):
             entry = load_entry(request.entry, needs_client=listener is None)
@@ -200,33 +205,37 @@ async def _run(
             remedy="compile it with --layout, or run without --layout",
         )
     observer.opening(request.target)
-    async with open_target(request.target, request.target_options) as target:
+    async with open_endpoints(request.target, request.target_options) as endpoints:
+        target = endpoints.common
         observer.opened(target)
         if request.plan is not None:
-            check_plan(request.plan, target)
+            for each in endpoints.targets:
+                check_plan(request.plan, each)
         planned, laid_out = _lay_out(request, calls)
         analysis = _analyse(laid_out, target)
         plan = request.plan or _plan(request.entry, analysis, planned, target)
         layouts = PromptLayouts(planned, calls)
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
+        placing = _placing(request, laid_out)
         observer.predicting(items)
         if listener is None:
             predicted = await predict_request(
-                request, entry, _rows(request), calls, laid_out, planned, target, warm_ups
+                request, entry, _rows(request), calls, laid_out, planned, endpoints.by_name, placing, warm_ups
             )
         else:
             schedule = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
             predicted = Predicted(None, schedule, notes=("no prediction: the agent constructs its own client",))
         request = replace(request, options=replace(request.options, schedule=predicted.schedule))
         if plan is not None:
-            plan = replace(plan, schedule=predicted.schedule, warms=plan.warms and predicted.warms)
+            warms = plan.warms and predicted.warms
+            plan = replace(plan, schedule=predicted.schedule, warms=warms, group_by=placing.group_by)
         if not predicted.warms:
             texts, warm_ups = (), ()
         notes = list(predicted.notes)
         if request.options.mode is Mode.OPTIMIZED:
-            notes = [*target.limits, *notes]
-        if target.facts.embedded and target.server is None:
+            notes = [*dict.fromkeys(limit for each in endpoints.targets for limit in each.limits), *notes]
+        if any(each.facts.embedded and each.server is None for each in endpoints.targets):
             notes = [*notes, WARM_SERVER]
         if target.facts.simulated:
             notes = [*notes, SIMULATED]
@@ -253,7 +262,9 @@ async def _run(
                 state,
                 listener=listener,
                 hints=hints,
-                patience=PATIENCE if target.server is None else 0.0,
+                group_by=placing.group_by,
+                weigh=placing.weigh,
+                patience=0.0 if all(each.server is not None for each in endpoints.targets) else PATIENCE,
                 on_progress=observer.progress,
                 on_interrupt=observer.interrupted,
             )
@@ -268,14 +279,21 @@ async def _run(
                 context.spans = SeveralSpans(context.spans, stack.enter_context(CallLog(request.log)))
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))
-            outcome = await run_agent(entry, _rows(request), target.client, RunFiles(rows, journal, recorder), context)
+            outcome = await run_agent(
+                entry,
+                _rows(request),
+                endpoints,
+                RunFiles(rows, journal, recorder),
+                context,
+            )
         observer.finished()
         made = outcome.tally.calls + outcome.tally.memoized
         if listener is not None and outcome.tally.items > outcome.tally.failed and not made:
             notes = [*notes, ELSEWHERE]
         if context.memo is not None:
             notes = [*notes, *memo_notes(context.memo)]
-        stopped = None if outcome.stopped is None else await asyncio.to_thread(target.explain, outcome.stopped)
+        notes = [*notes, *endpoints.notes]
+        stopped = None if outcome.stopped is None else await asyncio.to_thread(endpoints.explain, outcome.stopped)
     if layouts.counts.left:
         notes = [
             *notes,
@@ -295,6 +313,16 @@ def _lay_out(request: RunRequest, calls: Sequence[Call]) -> tuple[tuple[PlannedL
         return (), tuple(calls)
     found = lay_out_entry(request.entry, calls, tuple(islice(_rows(request), LENGTH_ROWS)), wording=request.wording)
     return planned_layouts(found), found.agent.calls
+
+
+def _placing(request: RunRequest, sent: Sequence[Call]) -> Placing:
+    """How items are placed on several endpoints: by the plan's fields, or those that the first rows show."""
+    fields = (
+        group_fields(sent, [row.values for row in islice(_rows(request), GROUP_ROWS)])
+        if request.plan is None
+        else request.plan.group_by
+    )
+    return Placing(fields, ItemWeights(sent, request.options.max_tokens))
 
 
 def _analyse(calls: Sequence[Call], target: OpenTarget) -> Analysis | None:
@@ -355,6 +383,7 @@ def _report(
         wall_s=outcome.wall_s,
         predicted_hit_rate=None if prediction is None else prediction.hit_rate,
         layout=layout,
+        predicted_endpoints={each.name: each.hit_rate for each in prediction.endpoints} if prediction else None,
     )
     write_json(metrics_path(request.output), metrics.to_json())
     return RunReport(

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.layout import PromptLayouts
+from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.executor.threads import in_daemon_thread
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout
+from charter_compiler.plan.placement import Placement
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
-from charter_compiler.predict.control_flow import trace_agent
+from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.effects import possible_effects
+from charter_compiler.predict.endpoints import share_out, together
+from charter_compiler.predict.grouping import ItemWeights
 from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
 from charter_compiler.predict.schedules import NEAR, choose_schedule, computed_tokens, reuses_enough
 from charter_compiler.predict.synthetic import SyntheticOutputs
@@ -27,6 +32,7 @@ from charter_compiler.predict.synthetic import SyntheticOutputs
 if TYPE_CHECKING:
     from charter_compiler.api.measured_run import RunRequest
 
+AS_IT_GOES = "no prediction: which endpoint has which call is decided as the run goes (--placement prefix)"
 UNSTATED = "no prediction: the target does not state its tokenizer, block size and capacity"
 PREDICTED_ROWS = 1_000
 """Of a longer run the first rows stand for the rest: a prediction takes milliseconds a call, and holds its prompts."""
@@ -39,6 +45,18 @@ class PredictWhen(StrEnum):
     """If no effect on the outside is seen in its code."""
     ALWAYS = "always"
     NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """What places the items of a run: the plan's fields, and the weights of rows."""
+
+    group_by: tuple[str, ...]
+    weigh: ItemWeights
+
+    def share_out(self, traces: Sequence[ItemTrace], endpoints: Iterable[str]) -> dict[str, list[ItemTrace]]:
+        """The items of each endpoint, as the run places them."""
+        return share_out(traces, endpoints, self.group_by, self.weigh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +77,21 @@ async def predict_request(
     calls: Sequence[Call],
     sent: Sequence[Call],
     layouts: Sequence[PlannedLayout],
-    target: OpenTarget,
+    targets: Mapping[str, OpenTarget],
+    placing: Placing,
     warm_ups: Sequence[GenerationRequest],
 ) -> Predicted:
-    """The prediction, and what it decides. Of ``rows`` the first ``PREDICTED_ROWS`` are predicted."""
-    tokenizer, engine = target.tokenizer, target.engine
+    """The prediction, and what it decides. Of ``rows`` the first ``PREDICTED_ROWS`` are predicted. ``targets``: the
+    endpoints by name."""
+    tokenizer = next(iter(targets.values())).tokenizer
+    engines = {name: target.engine for name, target in targets.items() if target.engine is not None}
     planned = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
     if request.predict is PredictWhen.NEVER:
         return Predicted(None, planned)
-    if tokenizer is None or engine is None:
+    if tokenizer is None or len(engines) < len(targets):
         return Predicted(None, planned, notes=(UNSTATED,))
+    if len(targets) > 1 and request.options.placed is not Placement.PREFIX:
+        return Predicted(None, planned, notes=(AS_IT_GOES,))
     if request.predict is PredictWhen.PURE:
         effects = possible_effects(entry.path.resolve(), entry.root)
         if effects:
@@ -81,18 +104,31 @@ async def predict_request(
         outputs, orders = SyntheticOutputs(tokenizer), PromptLayouts(layouts, calls)
         most = request.options.max_tokens
         traces = trace_agent(entry, predicted, outputs, max_tokens=most, calls=calls, layouts=orders)
-        simulation = Simulation(tokenizer, engine, request.options, profile=target.facts.engine)
+        shares = {next(iter(targets)): traces} if len(targets) == 1 else placing.share_out(traces, targets)
+        most_items = max(shares, key=lambda name: len(shares[name]))
+
+        def simulation(name: str, options: RunOptions, attainable: UnboundedCache | None = None) -> Simulation:
+            profile = targets[name].facts.engine
+            return Simulation(tokenizer, engines[name], options, profile=profile, attainable=attainable)
 
         def predict(schedule: Schedule, *, warms: bool = True) -> Prediction:
-            scheduled = replace(simulation, options=replace(request.options, schedule=schedule))
             used = warm_ups if warms else ()
-            return predict_traces(traces, predicted, scheduled, warm_ups=used, calls=calls, explained=request.explain)
+            options = replace(request.options, schedule=schedule)
+            attainable = UnboundedCache(engines[most_items].tokens_per_block)
+            found = {
+                name: predict_traces(
+                    share, predicted, simulation(name, options, attainable), warm_ups=used, calls=calls,
+                    explained=request.explain,
+                )
+                for name, share in shares.items()
+            }  # fmt: skip
+            return together(found) if len(found) > 1 else found[most_items]
 
         found = predict(planned)
         free = request.plan is None and request.options.mode is Mode.OPTIMIZED
         if not free or found.problem or reuses_enough(found):
             return found, planned, True
-        chosen = choose_schedule(simulation, traces, sent).schedule
+        chosen = choose_schedule(simulation(most_items, request.options), shares[most_items], sent).schedule
         found = found if chosen == planned else predict(chosen)
         cold = predict(chosen, warms=False) if warm_ups else found
         if computed_tokens(found) > (1 + NEAR) * computed_tokens(cold):

@@ -98,6 +98,8 @@ def report_of_runs(
         opportunities=() if analysis is None else analysis.opportunities,
         patterns=() if analysis is None else analysis.patterns,
         differences=() if comparison is None else (difference(runs[0][0], runs[1][0], comparison),),
+        endpoints=last.metrics.endpoints,
+        imbalance=last.metrics.imbalance,
         timelines=tuple(timeline(label, file) for label, _, file in recorded),
         notes=(*notes, *own_notes),
     )

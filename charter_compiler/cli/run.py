@@ -24,6 +24,7 @@ from charter_compiler.executor.redis_address import parse_redis
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
+from charter_compiler.plan.placement import Placement
 from charter_compiler.report.files import write_report_files
 from charter_compiler.report.savings import Pricing
 from charter_compiler.tokens.models import DEFAULT_MODEL
@@ -38,7 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--inputs", required=True, type=Path, metavar="F.jsonl", help="one JSON object a line")
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.jsonl", help="rows in input order")
     parser.add_argument("--plan", type=Path, metavar="DIR", help="follow this plan (default: made for the target)")
-    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="T",
+        help=f"{KNOWN_TARGETS} (default: {LOCAL}); for several endpoints: repeated, with commas, or a file of them",
+    )
+    parser.add_argument(
+        "--placement",
+        choices=[str(placement) for placement in Placement],
+        help="of items on several endpoints: by shared prefix (optimized), by load, or call by call in turn (baseline)",
+    )
     parser.add_argument(
         "--mode",
         choices=[str(mode) for mode in Mode],
@@ -62,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=positive,
         default=DEFAULT_CONCURRENCY,
         metavar="N",
-        help="items in flight (default: %(default)s)",
+        help="items in flight at each endpoint (default: %(default)s)",
     )
     parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens")
     parser.add_argument("--max-failures", type=natural, metavar="N", help="end the run when more items than N failed")
@@ -181,7 +192,7 @@ def make_request(args: argparse.Namespace) -> RunRequest:
         entry=args.entry,
         inputs=args.inputs,
         output=args.output,
-        target=args.target,
+        target=",".join(args.target or [LOCAL]),
         target_options=TargetOptions(
             fresh_server=args.fresh_server,
             model=args.model,
@@ -199,6 +210,7 @@ def make_request(args: argparse.Namespace) -> RunRequest:
             merge=not args.no_merge,
             merge_sampling=args.merge_sampling,
             budget=Budget(args.max_tokens_total, args.max_seconds, args.max_cost, args.prices),
+            placement=None if args.placement is None else Placement(args.placement),
         ),
         plan=None if args.plan is None else read_plan(args.plan, args.entry),
         predict=when,
@@ -251,7 +263,7 @@ def summary(report: RunReport) -> Table:
     """The figures of a run as a table."""
     metrics, prediction = report.metrics, report.prediction
     table = Table(title=f"{metrics.mode} on {metrics.target}", title_justify="left", show_header=False)
-    table.add_column()
+    table.add_column(overflow="fold")
     table.add_column(justify="right")
     failed = "" if not metrics.failed else f", {metrics.failed} failed"
     table.add_row("items", f"{metrics.items}{failed}")
@@ -264,6 +276,11 @@ def summary(report: RunReport) -> Table:
     table.add_row("hit rate, predicted", _percent(None if prediction is None else prediction.hit_rate, "no prediction"))
     table.add_row("hit rate, attainable", _percent(metrics.attainable_hit_rate))
     table.add_row("output tokens", _count(metrics.output_tokens))
+    for endpoint in metrics.endpoints:
+        figures = f"{endpoint.items} items, {_count(endpoint.tokens)} tokens, hit rate {_percent(endpoint.hit_rate)}"
+        table.add_row(endpoint.name, figures)
+    if metrics.endpoints:
+        table.add_row("load above the mean, at most", _percent(metrics.imbalance))
     table.add_row("latency p50 / p95", _seconds(metrics.latency_s))
     table.add_row("TTFT p50 / p95", _seconds(metrics.ttft_s))
     table.add_row("wall time", f"{metrics.wall_s:.2f} s")

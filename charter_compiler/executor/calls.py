@@ -48,7 +48,8 @@ class CallRecord:
     Times are seconds since the run began: ``submitted`` when the agent asked, ``sent`` when the scheduler let the
     request go; ``first_token`` is ``None`` where no token came. ``attainable_tokens`` are the prompt tokens that an
     unbounded cache would have held when the call was sent; ``None`` where blocks are not known. ``memoized``: not sent;
-    the answer came from the memo store, or is that of an equal request of this run.
+    the answer came from the memo store, or is that of an equal request of this run. ``endpoint``: which of several
+    answered; ``None`` where there is one, or where it was not sent.
     """
 
     item: int | None
@@ -62,6 +63,7 @@ class CallRecord:
     done: float
     attainable_tokens: int | None
     memoized: bool = False
+    endpoint: str | None = None
 
     @property
     def latency(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from charter_compiler.executor.calls import CallRecord
@@ -12,7 +12,7 @@ from charter_compiler.executor.quantiles import Quantiles
 @dataclass(frozen=True, slots=True)
 class CallFigures:
     """What is counted of one call. Tokens are ``None`` where the target does not report them; times in seconds.
-    ``memoized``: no engine was asked."""
+    ``memoized``: no engine was asked; ``endpoint``: which of several was."""
 
     prompt_tokens: int | None
     cached_tokens: int | None
@@ -21,6 +21,7 @@ class CallFigures:
     ttft: float | None
     attainable_tokens: int | None
     memoized: bool = False
+    endpoint: str | None = None
 
     @classmethod
     def of(cls, record: CallRecord) -> CallFigures:
@@ -33,6 +34,7 @@ class CallFigures:
             record.ttft,
             record.attainable_tokens,
             record.memoized,
+            record.endpoint,
         )
 
 
@@ -78,10 +80,20 @@ def _rate(cached: int | None, prompt: int | None) -> float | None:
 
 
 @dataclass(slots=True)
+class EndpointTally:
+    """Running totals of one of several endpoints: ``totals`` over its calls and warm-ups, ``calls`` of the agent,
+    ``items`` whose last call it answered."""
+
+    items: int = 0
+    calls: int = 0
+    totals: TokenTotals = field(default_factory=TokenTotals)
+
+
+@dataclass(slots=True)
 class Tally:
     """Running totals of a run, in bounded memory. ``totals`` are over the agent's calls and the warm-ups,
     ``warm_up_totals`` over the warm-ups alone; ``calls`` counts the agent's calls that were sent, ``latency`` and
-    ``ttft`` are theirs; ``memoized`` counts those answered without."""
+    ``ttft`` are theirs; ``memoized`` counts those answered without. ``endpoints`` is empty where there is only one."""
 
     calls: int = 0
     latency: Quantiles = field(default_factory=Quantiles)
@@ -92,12 +104,27 @@ class Tally:
     items: int = 0
     failed: int = 0
     memoized: int = 0
+    endpoints: dict[str, EndpointTally] = field(default_factory=dict)
+
+    def add_item(self, calls: Sequence[CallFigures]) -> None:
+        """A finished item, whose calls were added before."""
+        self.items += 1
+        last = next((call.endpoint for call in reversed(calls) if call.endpoint is not None), None)
+        if last is not None:
+            self.endpoints[last].items += 1
+
+    def _at_endpoint(self, figures: CallFigures, calls: int) -> None:
+        if figures.endpoint is not None:
+            there = self.endpoints.setdefault(figures.endpoint, EndpointTally())
+            there.calls += calls
+            there.totals.add(figures)
 
     def add_call(self, figures: CallFigures) -> None:
         if figures.memoized:
             self.memoized += 1
             return
         self.calls += 1
+        self._at_endpoint(figures, 1)
         self.latency.add(figures.latency)
         if figures.ttft is not None:
             self.ttft.add(figures.ttft)
@@ -105,6 +132,7 @@ class Tally:
 
     def add_warm_up(self, figures: CallFigures) -> None:
         self.warm_ups.append(figures)
+        self._at_endpoint(figures, 0)
         self.totals.add(figures)
         self.warm_up_totals.add(figures)
 
@@ -120,6 +148,34 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointMetrics:
+    """The figures of one of several endpoints; tokens with its warm-ups. ``predicted_hit_rate`` is of its own cache."""
+
+    name: str
+    items: int
+    calls: int
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    hit_rate: float | None
+    predicted_hit_rate: float | None
+    output_tokens: int | None
+
+    @property
+    def tokens(self) -> int | None:
+        """Prompt and output tokens: what load is balanced by."""
+        return _plus(self.prompt_tokens, self.output_tokens)
+
+
+def imbalance(loads: Sequence[float | None]) -> float | None:
+    """How far the largest load lies above the mean, as a share of it; ``None`` where one is unknown or there is
+    none."""
+    known = [load for load in loads if load is not None]
+    if len(known) < len(loads) or not sum(known):
+        return None
+    return max(known) * len(known) / sum(known) - 1
+
+
+@dataclass(frozen=True, slots=True)
 class RunMetrics:
     """The figures of a run; field by field the object in ``OUT.jsonl.metrics.json``.
 
@@ -127,7 +183,8 @@ class RunMetrics:
     the engine, and all other figures of calls are of them; ``memoized_calls`` are apart. The warm-ups are apart too,
     but their tokens count in ``prompt_tokens``, ``cached_tokens``, ``output_tokens`` and ``hit_rate``.
     ``latency_s`` and ``ttft_s`` are of the agent's calls, as the agent waited: Charter's own queue is included.
-    A resumed run has no ``attainable_hit_rate``.
+    A resumed run has no ``attainable_hit_rate``. ``endpoints`` and ``imbalance``, of their tokens, are of a run on
+    several endpoints; of others they are not in the file.
     """
 
     mode: str
@@ -148,9 +205,14 @@ class RunMetrics:
     items_per_s: float | None
     latency_s: Percentiles
     ttft_s: Percentiles
+    endpoints: tuple[EndpointMetrics, ...] = ()
+    imbalance: float | None = None
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        found = asdict(self)
+        if not self.endpoints:
+            del found["endpoints"], found["imbalance"]
+        return found
 
 
 def build_metrics(
@@ -161,8 +223,24 @@ def build_metrics(
     wall_s: float,
     predicted_hit_rate: float | None,
     layout: bool = False,
+    predicted_endpoints: Mapping[str, float | None] | None = None,
 ) -> RunMetrics:
-    """The metrics of a run that took ``wall_s`` seconds."""
+    """The metrics of a run that took ``wall_s`` seconds. ``predicted_endpoints``: the hit rate of
+    each endpoint."""
+    predicted = predicted_endpoints or {}
+    endpoints = tuple(
+        EndpointMetrics(
+            name,
+            at.items,
+            at.calls,
+            at.totals.prompt,
+            at.totals.cached,
+            _rate(at.totals.cached, at.totals.prompt),
+            predicted.get(name),
+            at.totals.output,
+        )
+        for name, at in sorted(tally.endpoints.items())
+    )
     return RunMetrics(
         mode=mode,
         target=target,
@@ -182,4 +260,6 @@ def build_metrics(
         items_per_s=tally.items / wall_s if wall_s > 0 else None,
         latency_s=Percentiles.of(tally.latency),
         ttft_s=Percentiles.of(tally.ttft),
+        endpoints=endpoints,
+        imbalance=imbalance([each.tokens for each in endpoints]),
     )

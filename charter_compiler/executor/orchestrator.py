@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from operator import attrgetter
 from typing import Any
 
@@ -19,8 +20,11 @@ from charter_compiler.executor.answered import AnsweredCalls
 from charter_compiler.executor.answers import RunAnswers
 from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.calls import CallRecord, CallSites
-from charter_compiler.executor.dispatch import Dispatcher
+from charter_compiler.executor.dispatch import Dispatcher, RunClock
 from charter_compiler.executor.entry import Entry
+from charter_compiler.executor.fleet.fleet import Endpoint, Fleet
+from charter_compiler.executor.fleet.lane import EndpointLostError, Lane
+from charter_compiler.executor.fleet.membership import Membership
 from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.item import invoke, row_error
@@ -35,8 +39,9 @@ from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.sdk_calls import of_item
 from charter_compiler.executor.threads import LoopThread
 from charter_compiler.executor.tracing import NoSpans, RunSpans
-from charter_compiler.executor.types import AsyncTarget, GenerationRequest, TargetFacts
+from charter_compiler.executor.types import GenerationRequest, TargetFacts
 from charter_compiler.ir.nodes import Call
+from charter_compiler.plan.placement import Placed, Placement, group_of
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.tokens.tokenizer import Tokenizer
 
@@ -47,11 +52,13 @@ DEFAULT_CONCURRENCY = 16
 class RunOptions:
     """How to run.
 
-    ``concurrency``: items in flight; ``max_tokens``: caps every call's; ``max_failures``: the run ends when more items
-    than that have failed, ``None`` for never; ``handle_interrupt``: Ctrl-C lets the running items finish, a second one
-    stops them (only in the main thread). ``merge``: in optimized mode, equal requests are answered once;
+    ``concurrency``: items in flight at each endpoint; ``max_tokens``: caps every call's; ``max_failures``: the run ends
+    when more items than that have failed, ``None`` for never; ``handle_interrupt``: Ctrl-C lets the running items
+    finish, a second one stops them (only in the main thread). ``merge``: in optimized mode, equal requests are answered
+    once;
     ``merge_sampling``: those with a temperature and no seed too. ``schedule`` is a plan's, for optimized mode;
-    ``budget``: what the run may use up.
+    ``budget``: what the run may use up; ``placement``: of items on several endpoints, by prefix in optimized mode and
+    calls in turn in baseline mode unless it is given.
     """
 
     mode: Mode = Mode.OPTIMIZED
@@ -63,6 +70,18 @@ class RunOptions:
     merge_sampling: bool = False
     schedule: Schedule = DEFAULT_SCHEDULE
     budget: Budget = field(default_factory=Budget)
+    placement: Placement | None = None
+
+    @property
+    def placed(self) -> Placement:
+        """How items are spread over several endpoints."""
+        default = Placement.ROUND_ROBIN if self.mode is Mode.BASELINE else Placement.PREFIX
+        return self.placement or default
+
+    @property
+    def scheduled(self) -> Mode:
+        """What orders the calls of an endpoint: with calls sent in turn nothing is known of its cache."""
+        return Mode.BASELINE if self.placed is Placement.ROUND_ROBIN else self.mode
 
     @property
     def merges(self) -> bool:
@@ -93,13 +112,14 @@ class RunOutcome:
 
 @dataclass(slots=True)
 class RunContext:
-    """What a run needs beside the agent and the target.
+    """What a run needs beside the agent and its endpoints. ``facts`` are what they all have in common.
 
     ``warm_ups`` are prompts that are computed before the items, in optimized mode, in a resumed run too; ``calls`` the
     agent's call sites in the IR, for ids; ``layouts`` the orders that prompts are sent in; ``resumed`` what an earlier
     run finished; ``memo`` answers calls that were made before; ``patience``: seconds that the target may be away;
     ``listener``: where the agent's own SDK clients send their requests, ``None`` for an agent that has none; ``hints``:
-    sent beside the calls; ``spans`` are told of items and calls; ``on_progress`` is told after each item and call,
+    sent beside the calls; ``group_by``: the plan's; ``weigh``: about how many tokens the item of a row takes, which
+    loads are balanced by; ``spans`` are told of items and calls; ``on_progress`` is told after each item and call,
     ``on_interrupt`` how often Ctrl-C was pressed.
     """
 
@@ -114,28 +134,31 @@ class RunContext:
     patience: float = 0.0
     listener: socket.socket | None = None
     hints: RunHints | None = None
+    group_by: tuple[str, ...] = ()
+    weigh: Callable[[Mapping[str, Any]], float] = lambda values: 1.0
     spans: RunSpans = field(default_factory=NoSpans)
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_interrupt: Callable[[int], None] = lambda times: None
 
 
 async def run_agent(
-    entry: Entry, rows: Iterator[InputRow], target: AsyncTarget, files: RunFiles, context: RunContext
+    entry: Entry, rows: Iterator[InputRow], endpoints: Membership, files: RunFiles, context: RunContext
 ) -> RunOutcome:
     """Run the agent once for each row; an item that fails does so alone.
 
     The agent of a row is a thread of its own if the entry is synchronous, else a task; each gets a client, and an
-    instance if the entry is a method, of its own. A server that is gone, and files that cannot be written, end the run:
-    that is ``RunOutcome.stopped``, and every row finished until then is kept.
+    instance if the entry is a method, of its own. An endpoint that is gone hands its items to the others; that none is
+    left, and files that cannot be written, end the run: that is ``RunOutcome.stopped``, and every row finished until
+    then is kept.
 
     Raises:
         InputsError, EntryError: a row is broken or does not fit the entry.
     """
-    return await _Run(entry, target, files, context).run(rows)
+    return await _Run(entry, endpoints, files, context).run(rows)
 
 
 class _Run:
-    def __init__(self, entry: Entry, target: AsyncTarget, files: RunFiles, context: RunContext) -> None:
+    def __init__(self, entry: Entry, endpoints: Membership, files: RunFiles, context: RunContext) -> None:
         options, facts = context.options, context.facts
         self._entry = entry
         self._files = files
@@ -146,13 +169,9 @@ class _Run:
         self._tally = Tally()
         for figures in context.resumed.warm_ups:
             self._tally.add_warm_up(figures)
-        self._scheduler = make_scheduler(
-            options.mode,
-            options.concurrency,
-            facts.capacity_blocks,
-            options.schedule,
-            items_return=len(context.calls) > 1 or any(call.in_loop for call in context.calls),
-        )
+        self._endpoints = endpoints
+        self._clock = RunClock()
+        self._fleet = Fleet(self._make_lane, options.placed, endpoints.lost)
         unbounded = None
         if context.resumed.resumed:
             # What the earlier part had left in a cache that never evicts is not known: then there is no such rate.
@@ -161,8 +180,8 @@ class _Run:
             unbounded = UnboundedCache(facts.tokens_per_block)
         self._answered = AnsweredCalls(files.journal, context.resumed, greedy_by_default=facts.greedy_by_default)
         self._dispatcher = Dispatcher(
-            target,
-            self._scheduler,
+            self._fleet,
+            self._clock,
             PromptTokens(context.tokenizer, facts.tokens_per_block),
             memo=context.memo,
             attainable=unbounded,
@@ -172,20 +191,20 @@ class _Run:
             answered=self._answered,
             on_record=self._on_record,
             on_resumed=self._on_resumed,
-            on_change=self._changed.set,
             on_fatal=self._stop,
             before_call=self._warmed,
-            patience=context.patience,
             hints=context.hints,
         )
         self._sites = CallSites(entry.root, context.calls)
         self._item_calls: dict[int, list[CallFigures]] = {}
         if context.hints is not None:
             context.hints.older = self._older
+        self._waiting: dict[int, InputRow] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._flushing = False
         self._other_loop: LoopThread | None = None
-        self._warming: asyncio.Task[None] | None = None
+        self._warming: dict[Lane, asyncio.Task[None]] = {}
+        self._warm_ups_kept = len(context.resumed.warm_ups)
         self._stopped: CharterError | None = None
         self._defect: BaseException | None = None
         self._spent: BudgetError | None = None
@@ -195,11 +214,15 @@ class _Run:
 
     @property
     def _elapsed(self) -> float:
-        return self._context.resumed.elapsed + self._dispatcher.elapsed
+        return self._context.resumed.elapsed + self._clock()
 
     async def run(self, rows: Iterator[InputRow]) -> RunOutcome:
+        watching = self._loop.create_task(self._endpoints.watch(self._join, self._fleet.leave))
+        watching.add_done_callback(self._on_task_done)
         with self._interruptible():
             try:
+                for endpoint in self._endpoints.first:
+                    self._fleet.join(endpoint)
                 self._watch_time()
                 self._take_over()  # first, so that their rows are written however early this run ends
                 if self._context.memo is None:
@@ -210,6 +233,8 @@ class _Run:
                     finally:
                         await self._cancel_all()
             finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
                 await self._cancel_all()
         if self._defect is not None:
             raise self._defect
@@ -228,7 +253,7 @@ class _Run:
         self._other_loop = LoopThread("charter-agents") if self._entry.is_async else None
         try:
             async with run_gateway(
-                listener, context.facts.model, self._dispatcher, self._scheduler, self._sites, context.layouts,
+                listener, context.facts.model, self._dispatcher, self._fleet, self._sites, context.layouts,
                 self._item_calls.__contains__, self._options.max_tokens,
             ):  # fmt: skip
                 yield
@@ -238,29 +263,67 @@ class _Run:
 
     async def _run_rows(self, rows: Iterator[InputRow]) -> None:
         schedule = DEFAULT_SCHEDULE if self._options.mode is Mode.BASELINE else self._options.schedule
-        for row in schedule.arrange(rows, attrgetter("values")):
-            if row.index in self._context.resumed.items:
-                continue
-            arguments = self._entry.bind(row.values, f"line {row.line} of the inputs")
-            if not await self._admitted():
-                self._left_out = True
-                break
-            self._scheduler.start_item(row.index)
-            task = self._loop.create_task(self._run_item(row, arguments))
-            self._tasks.add(task)
-            task.add_done_callback(self._on_task_done)
+        arranged = schedule.arrange(rows, attrgetter("values"))
+        coming = (row for row in arranged if row.index not in self._context.resumed.items)
+        self._read_ahead(coming)
+        while self._waiting and not self._ending:
+            item = self._fleet.next_item()
+            if item is None:
+                await self._next_change()
+            elif not self._spent_by_now():
+                self._start(self._waiting.pop(item))
+                self._read_ahead(coming)
+        self._left_out = bool(self._waiting)
         while self._tasks and not self._halted:
             await self._next_change()
 
+    # Endpoints
+
+    def _make_lane(self, endpoint: Endpoint) -> Lane:
+        options, facts, calls = self._options, endpoint.facts, self._context.calls
+        return Lane(
+            endpoint.name,
+            endpoint.target,
+            make_scheduler(
+                options.scheduled,
+                options.concurrency,
+                facts.capacity_blocks,
+                options.schedule,
+                items_return=len(calls) > 1 or any(call.in_loop for call in calls),
+            ),
+            PromptTokens(self._context.tokenizer, facts.tokens_per_block),
+            clock=self._clock,
+            on_change=self._changed.set,
+            on_fatal=self._stop,
+            on_lost=self._fleet.lost,
+            patience=self._context.patience,
+        )
+
+    def _join(self, endpoint: Endpoint) -> None:
+        """In mid-run, its cache cold."""
+        self._start_warm_up(self._fleet.join(endpoint))
+        self._changed.set()
+
     # Items
 
-    async def _admitted(self) -> bool:
-        """Wait until one more item may start; false if the run is ending."""
-        while not self._ending and not self._scheduler.may_start():
-            await self._next_change()
-        if not self._ending:
-            self._spent = self._options.budget.exceeded(self._tally.totals, self._elapsed)
-        return not self._ending
+    def _read_ahead(self, coming: Iterator[InputRow]) -> None:
+        """Rows until the endpoints have enough to choose from."""
+        rows = list(islice(coming, self._fleet.wants))
+        self._waiting.update((row.index, row) for row in rows)
+        group_by, weigh = self._context.group_by, self._context.weigh
+        self._fleet.add([Placed(row.index, group_of(row.values, group_by), weigh(row.values)) for row in rows])
+
+    def _start(self, row: InputRow) -> None:
+        arguments = self._entry.bind(row.values, f"line {row.line} of the inputs")
+        self._fleet.start_item(row.index)
+        task = self._loop.create_task(self._run_item(row, arguments))
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _spent_by_now(self) -> bool:
+        """Whether the budget is used up, so that no more items start."""
+        self._spent = self._options.budget.exceeded(self._tally.totals, self._elapsed)
+        return self._spent is not None
 
     def _watch_time(self) -> None:
         """Wake up when the time is over, so that nobody waits for an item to end."""
@@ -288,7 +351,7 @@ class _Run:
             error = row_error(raised, self._entry, client)  # this item's result, and no more
         finally:
             client.close()
-            self._scheduler.finish_item(row.index)
+            self._fleet.finish_item(row.index)
         del self._item_calls[row.index]
         self._context.spans.item_finished(row.index, self._dispatcher.elapsed, error)
         if not self._halted:  # else the item may have failed because the run did: --resume does it again
@@ -304,7 +367,7 @@ class _Run:
         for finished in self._context.resumed.items.values():
             for figures in finished.calls:
                 self._tally.add_call(figures)
-            self._tally.items += 1
+            self._tally.add_item(finished.calls)
             try:
                 self._files.rows.add(finished.row)
             except CharterError as error:
@@ -329,7 +392,7 @@ class _Run:
             self._stop(error)
             return
         self._answered.forget(finished.row.index)
-        self._tally.items += 1
+        self._tally.add_item(finished.calls)
         if finished.row.error is not None:
             self._count_failure(finished.row.index, finished.row.error)
         self._context.on_progress(self._tally)
@@ -367,28 +430,33 @@ class _Run:
     # Calls
 
     async def _warm_up(self) -> None:
-        self._start_warm_up()
+        for lane in self._fleet.lanes:
+            self._start_warm_up(lane)
         while self._tasks and not self._ending:
             await self._next_change()
 
-    async def _warmed(self) -> None:
+    async def _warmed(self, lane: Lane) -> None:
         """With a memo store, prefixes are warmed when a call needs the engine: perhaps none does."""
-        self._start_warm_up()
-        if self._warming is not None:
-            await asyncio.wait([self._warming])
+        self._start_warm_up(lane)
+        if lane in self._warming:
+            await asyncio.wait([self._warming[lane]])
 
-    def _start_warm_up(self) -> None:
-        if self._warming is not None or not self._options.mode.warms_up or not self._context.warm_ups or self._ending:
+    def _start_warm_up(self, lane: Lane) -> None:
+        if lane in self._warming or not self._options.scheduled.warms_up or not self._context.warm_ups or self._ending:
             return
-        self._warming = self._loop.create_task(self._send_warm_ups())
-        self._warming.add_done_callback(self._on_task_done)
-        self._tasks.add(self._warming)
+        task = self._warming[lane] = self._loop.create_task(self._send_warm_ups(lane))
+        task.add_done_callback(self._on_task_done)
+        self._tasks.add(task)
 
-    async def _send_warm_ups(self) -> None:
+    async def _send_warm_ups(self, lane: Lane) -> None:
         try:
-            await _gather(self._dispatcher.warm_up(n, request) for n, request in enumerate(self._context.warm_ups))
-            earlier = len(self._context.resumed.warm_ups)
-            await self._files.journal.warm_ups(self._tally.warm_ups[earlier:], self._elapsed)
+            requests = enumerate(self._context.warm_ups)
+            await _gather(self._dispatcher.warm_up(lane, number, request) for number, request in requests)
+            new = self._tally.warm_ups[self._warm_ups_kept :]
+            self._warm_ups_kept += len(new)
+            await self._files.journal.warm_ups(new, self._elapsed)
+        except EndpointLostError:
+            return  # it is warmed when it comes back
         except CharterError as error:
             self._stop(error)
 
@@ -442,6 +510,7 @@ class _Run:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._dispatcher.aclose()
+        self._fleet.close()
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

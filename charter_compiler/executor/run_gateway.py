@@ -12,11 +12,11 @@ from socket import socket
 from charter_compiler.diagnostics.errors import RequestCancelledError
 from charter_compiler.executor.calls import AgentCall, CallSite, CallSites
 from charter_compiler.executor.dispatch import Dispatcher
+from charter_compiler.executor.fleet.fleet import Fleet
 from charter_compiler.executor.gateway.calls import Caller, GatewayCalls, OnText
 from charter_compiler.executor.gateway.server import serving_on, url_of
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.observed import CallMetrics
-from charter_compiler.executor.scheduler import Scheduler
 from charter_compiler.executor.sdk_calls import HOST, marked_requests, site_of_header
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
@@ -31,7 +31,7 @@ class RunAnswerer:
 
     model: str
     dispatcher: Dispatcher
-    scheduler: Scheduler
+    fleet: Fleet
     layouts: PromptLayouts
     is_live: Callable[[int], bool]
     cap: int | None
@@ -48,11 +48,11 @@ class RunAnswerer:
         request = self.layouts.apply(site, request)
         if caller.item is None:
             item = next(self.strangers)
-            self.scheduler.start_item(item)
+            self.fleet.start_item(item)
             try:
                 return await self.dispatcher.acall(AgentCall(item, 0, site, request), on_text)
             finally:
-                self.scheduler.finish_item(item)
+                self.fleet.finish_item(item)
         if not self.is_live(caller.item):
             raise RequestCancelledError("the item is over; it can make no more calls")
         ordinal = next(self.ordinals[caller.item])
@@ -67,7 +67,7 @@ async def run_gateway(
     listener: socket,
     model: str,
     dispatcher: Dispatcher,
-    scheduler: Scheduler,
+    fleet: Fleet,
     sites: CallSites,
     layouts: PromptLayouts,
     is_live: Callable[[int], bool],
@@ -76,7 +76,7 @@ async def run_gateway(
     """While the context lasts, requests that reach ``listener`` are calls of the run."""
     counters: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
     strangers = itertools.count(-1, -1)
-    answerer = RunAnswerer(model, dispatcher, scheduler, layouts, is_live, cap, counters, strangers)
+    answerer = RunAnswerer(model, dispatcher, fleet, layouts, is_live, cap, counters, strangers)
     with marked_requests(url_of(listener, HOST), sites):
         async with serving_on(listener, GatewayCalls(answerer), HOST):
             yield

@@ -18,7 +18,7 @@ from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.plan.sources import SourceHash, check_sources, hash_sources
 from charter_compiler.tokens.blocks import cache_id
 
-VERSION = 5
+VERSION = 6
 """Grows with every change of the format; a plan of another version is refused, not guessed at."""
 
 
@@ -48,7 +48,8 @@ class ExecutionPlan:
     ``warms`` is false where the prediction showed that computing prefixes beforehand saves nothing. ``hints`` has one
     entry a call site, in the order of an item: what an engine may be told of the future. ``layouts``: the call sites
     whose prompts are sent in another order than written; empty unless a layout was asked for. ``schedule``: the order
-    of calls that was predicted to compute the least.
+    of calls that was predicted to compute the least. ``group_by``: fields of the inputs; items with the same values of
+    them share the start of a prompt, and go to the same endpoint (``plan.placement``), the first field's first.
     """
 
     entry: str
@@ -63,6 +64,7 @@ class ExecutionPlan:
     hints: tuple[CallHints, ...] = ()
     layouts: tuple[PlannedLayout, ...] = ()
     schedule: Schedule = DEFAULT_SCHEDULE
+    group_by: tuple[str, ...] = ()
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:

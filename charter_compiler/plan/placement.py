@@ -45,8 +45,10 @@ class Placed:
 
 
 def group_of(values: Mapping[str, Any], fields: Iterable[str]) -> Group:
-    """The group of a row of the inputs: its values of the fields that the plan groups by (``Schedule.group_by``)."""
-    return tuple(json.dumps(values.get(name), sort_keys=True, default=str) for name in fields)
+    """The group of a row of the inputs by the fields that the plan groups by (``ExecutionPlan.group_by``): for each one
+    a short hash of its value, since values may be whole documents."""
+    texts = (json.dumps(values.get(name), sort_keys=True, default=str) for name in fields)
+    return tuple(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest() for text in texts)
 
 
 def order_of(group: Group, endpoints: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import TokenizerError
 from charter_compiler.executor.answers import merge_key
 from charter_compiler.executor.entry import Entry
@@ -39,13 +40,27 @@ class SitePrediction:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointPrediction:
+    """One of several endpoints: the items that are placed there, and what its own cache reuses; warm-ups included."""
+
+    name: str
+    items: int
+    prompt_tokens: int
+    cached_tokens: int
+
+    @property
+    def hit_rate(self) -> float | None:
+        return self.cached_tokens / self.prompt_tokens if self.prompt_tokens else None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What a run is predicted to count, warm-ups included.
 
     ``problem`` says why every figure is ``None``: the agent failed on outputs that stand in for the model's. Calls that
     the engine would refuse (a prompt longer than the context) are not counted; ``refused`` says how many and why.
     ``explained`` and ``views`` are empty unless they were asked for; ``seconds`` is the wall time, where calibrated
-    costs were given.
+    costs were given. ``endpoints`` is empty for a run on one.
     """
 
     items: int
@@ -60,18 +75,21 @@ class Prediction:
     explained: tuple[CallExplanation, ...] = ()
     views: tuple[PromptView, ...] = ()
     seconds: float | None = None
+    endpoints: tuple[EndpointPrediction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
     """On what a traced run is simulated: the target's tokenizer and sizes, whose rules hold (``TargetFacts.engine``),
-    and how the run schedules. Without ``costs`` defaults decide which calls meet, and no seconds are predicted."""
+    and how the run schedules. Without ``costs`` defaults decide which calls meet, and no seconds are predicted.
+    ``attainable``: the unbounded cache that simulations of several endpoints share; ``None`` for one of its own."""
 
     tokenizer: Tokenizer
     engine: EngineConfig
     options: RunOptions
     costs: Costs | None = None
     profile: str | None = None
+    attainable: UnboundedCache | None = None
 
     def replay(self) -> Replay:
         options = self.options
@@ -87,6 +105,7 @@ class Simulation:
             self.profile,
             merge_key=key,
             schedule=options.schedule,
+            attainable=self.attainable,
         )
 
     def run(self, traces: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:

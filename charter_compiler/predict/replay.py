@@ -83,6 +83,7 @@ class Replay:
         profile: whose scheduler and cache rules hold: ``vllm``, else those of the embedded engine, TensorRT-LLM's.
         merge_key: what requests have in common that are answered once; ``None`` for one that is sent.
         schedule: the plan's order, in optimized mode.
+        attainable: the cache that never evicts; one of its own if not given.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Replay:
         profile: str | None = None,
         merge_key: Callable[[GenerationRequest], Hashable] = lambda request: None,
         schedule: Schedule = DEFAULT_SCHEDULE,
+        attainable: UnboundedCache | None = None,
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
@@ -110,7 +112,7 @@ class Replay:
         self._sent_until = 0
         self._events: list[tuple[int, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
-        self._attainable = UnboundedCache(engine.tokens_per_block)
+        self._attainable = UnboundedCache(engine.tokens_per_block) if attainable is None else attainable
         self._index = PrefixIndex(engine.tokens_per_block)
         self._keys = itertools.count()
         self._merge_key = merge_key

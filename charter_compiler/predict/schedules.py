@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.ir.nodes import Call, Param, walk
+from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 from charter_compiler.predict.control_flow import ItemTrace
+from charter_compiler.predict.grouping import shared_fields
 from charter_compiler.predict.prediction import Prediction, Simulation, summarize
 
 ENOUGH = 0.995
@@ -61,23 +61,10 @@ def reuses_enough(prediction: Prediction) -> bool:
 
 
 def fields_in_order(calls: Iterable[Call], rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The fields of the inputs in the order in which the item's first prompt holds them, up to the last one of which
-    two rows have the same value: items that are alike in these share the start of that prompt.
-
-    ``calls`` are as they are sent. Empty where prompts of different items share no value.
-    """
+    """The fields that items of the first call may be sorted by, see ``grouping.shared_fields``. ``calls`` are as they
+    are sent."""
     first = next(iter(engine_calls(calls)), None)
-    if first is None:
-        return ()
-    parts = (part for message in first.messages for part in walk(message.segments))
-    holes = [part.name for part in parts if isinstance(part, Param) and part.scope == "item"]
-    names = [name for name in dict.fromkeys(holes) if all(name in row for row in rows)]
-    while names:
-        values = [json.dumps([row[name] for name in names], sort_keys=True, default=str) for row in rows]
-        if len(set(values)) < len(values):
-            return tuple(names)
-        names.pop()
-    return ()
+    return () if first is None else shared_fields(first, rows)
 
 
 def schedules(fields: tuple[str, ...] = (), groups: int = 1) -> Iterator[Schedule]:

@@ -73,6 +73,7 @@ def _sections(data: ReportData) -> list[tuple[str, str]]:
         (savings(data.runs, data.pricing) or data.passes, "savings", "Savings"),
         (data.misses, "tokens", "Tokens"),
         (data.sites, "sites", "Call sites"),
+        (data.endpoints, "endpoints", "Endpoints"),
         (data.calls, "graph", "Graph"),
         (any(run.timings for run in data.timelines), "timeline", "Timeline"),
         (data.curve, "capacity", "Capacity"),

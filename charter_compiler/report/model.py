@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from charter_compiler.analysis.patterns import Pattern
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
+from charter_compiler.executor.metrics import EndpointMetrics
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.capacity import CapacityPoint
 from charter_compiler.predict.explain import SiteExplanation
@@ -92,6 +93,7 @@ class ReportData:
     counts the tokens of a text by itself, with the target's tokenizer. ``misses``, ``views`` and ``curve`` are of the
     planned run, as predicted, on a cache of ``capacity_blocks`` blocks of ``block_size`` tokens; ``sites`` are of the
     runs that were measured.
+    ``endpoints`` are those of the last run, where it had several, with how far the largest load lies above the mean.
     ``notes`` are sentences for the reader: what was not measured, what limits the figures.
     """
 
@@ -114,5 +116,7 @@ class ReportData:
     opportunities: tuple[PrefixOpportunity, ...] = ()
     patterns: tuple[Pattern, ...] = ()
     differences: tuple[OutputDifference, ...] = ()
+    endpoints: tuple[EndpointMetrics, ...] = ()
+    imbalance: float | None = None
     timelines: tuple[RunTimeline, ...] = ()
     notes: tuple[str, ...] = ()

@@ -32,6 +32,8 @@ def report_json(data: ReportData) -> dict[str, Any]:
         "tokens_by_site": [asdict(site) | {"wasted": site.wasted} for site in data.misses],
         "prompts": [asdict(view) for view in data.views],
         "call_sites": [asdict(site) | {"measured": site.measured} for site in data.sites],
+        "endpoints": [asdict(each) | {"tokens": each.tokens} for each in data.endpoints],
+        "imbalance": data.imbalance,
         "capacities": [asdict(point) for point in data.curve],
         "timelines": [asdict(timeline) for timeline in data.timelines],
         "differences": [asdict(difference) for difference in data.differences],

@@ -34,7 +34,11 @@ def run(*arguments: str, entry: str = "agent.py:process", inputs: str = "in.json
         ([], {"entry": "none.py:process"}, "none.py: there is no such file"),
         ([], {"entry": "agent.py:proces"}, "agent.py: there is no proces (did you mean process?)"),
         ([], {"inputs": "none.jsonl"}, "none.jsonl: cannot read the inputs"),
-        (["--target", "mystery"], {}, "there is no target 'mystery' (targets are local, triton://"),
+        (
+            ["--target", "mystery"],
+            {},
+            "there is no target 'mystery', and no file of that name (targets are local, triton://",
+        ),
         (["--target", "triton://"], {}, "'triton://' is not a Triton target (write triton://host:port/model)"),
         (["--target", "triton://h:abc/x"], {"inputs": "none.jsonl"}, "'triton://h:abc/x' is not a Triton target: Port"),
         (["--target", "triton://h:99999/x"], {"inputs": "none.jsonl"}, "'triton://h:99999/x' is not a Triton target: "),

@@ -68,7 +68,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     async def opened(*_: object) -> AsyncIterator[OpenTarget]:
         yield machine.target
 
-    monkeypatch.setattr("charter_compiler.api.measured_run.open_target", opened)
+    monkeypatch.setattr("charter_compiler.executor.fleet.opening.open_target", opened)
     return machine
 
 

@@ -13,6 +13,7 @@ from run_doubles import ScriptedTarget, facts, write_agent
 from charter_compiler.diagnostics.errors import BudgetError, TargetOverloadedError
 from charter_compiler.executor.budget import Budget, Prices
 from charter_compiler.executor.entry import load_entry
+from charter_compiler.executor.fleet.membership import OneEndpoint
 from charter_compiler.executor.in_flight import InFlightLimit
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal, JournalState
@@ -43,7 +44,9 @@ def run(tmp_path: Path) -> Callable[..., RunOutcome]:
             context = RunContext(RunOptions(**options), facts(), default_tokenizer(), resumed=state)  # type: ignore[arg-type]
             rows = iter([InputRow(n, n + 1, {"text": f"number {n}"}) for n in range(items)])
             with journal, RowWriter(tmp_path / "out.jsonl") as writer:
-                return await run_agent(entry, rows, target, RunFiles(writer, journal), context)
+                return await run_agent(
+                    entry, rows, OneEndpoint(target, context.facts), RunFiles(writer, journal), context
+                )
 
         return asyncio.run(main())
 
@@ -73,7 +76,7 @@ def test_calls_that_are_turned_away_are_sent_again_and_none_before_the_server_sa
 def test_a_target_that_turns_everything_away_fails_the_call(
     run: Callable[..., RunOutcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charter_compiler.executor.dispatch.OVERLOADS", 1)
+    monkeypatch.setattr("charter_compiler.executor.fleet.lane.OVERLOADS", 1)
     target = ScriptedTarget(lambda request: TargetOverloadedError("busy", retry_after=0.0))
     outcome = run(target, 2, concurrency=1)
     assert outcome.tally.failed == 2
@@ -172,7 +175,9 @@ async def test_a_budget_of_time_lets_the_running_items_finish(tmp_path: Path) ->
     context = RunContext(RunOptions(concurrency=1, budget=Budget(seconds=0.05)), facts(), default_tokenizer())
     rows = iter([InputRow(n, n + 1, {"text": f"number {n}"}) for n in range(3)])
     with Journal.create(JournalFile(tmp_path / "j"), {}) as journal, RowWriter(tmp_path / "o") as writer:
-        running = asyncio.ensure_future(run_agent(entry, rows, target, RunFiles(writer, journal), context))
+        running = asyncio.ensure_future(
+            run_agent(entry, rows, OneEndpoint(target, context.facts), RunFiles(writer, journal), context)
+        )
         await asyncio.sleep(0.1)
         assert not running.done()
         assert target.hold is not None

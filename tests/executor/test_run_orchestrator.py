@@ -20,6 +20,7 @@ from charter_compiler.diagnostics.errors import (
     UsageError,
 )
 from charter_compiler.executor.entry import load_entry
+from charter_compiler.executor.fleet.membership import OneEndpoint
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal, JournalState
 from charter_compiler.executor.journal_file import JournalFile
@@ -73,7 +74,9 @@ class Runner:
         )
         context = replace(self.context, resumed=state)
         with journal, RowWriter(self.out) as writer, Recorder(self.calls) as recorder:
-            return await run_agent(entry, rows, target, RunFiles(writer, journal, recorder), context)
+            return await run_agent(
+                entry, rows, OneEndpoint(target, context.facts), RunFiles(writer, journal, recorder), context
+            )
 
     def rows(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.out.read_text(encoding="utf-8").splitlines()]

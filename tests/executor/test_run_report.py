@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         engine = EngineConfig(tokens_per_block=BLOCK, capacity_blocks=200)
         yield OpenTarget("s", ScriptedTarget(), facts(), default_tokenizer(), engine)
 
-    monkeypatch.setattr("charter_compiler.api.measured_run.open_target", opened)
+    monkeypatch.setattr("charter_compiler.executor.fleet.opening.open_target", opened)
     return tmp_path
 
 

@@ -111,8 +111,11 @@ def test_a_full_endpoint_hands_its_groups_on() -> None:
 
 
 def test_the_group_of_a_row_is_its_values_of_the_plans_fields() -> None:
-    row = {"document": "text", "page": 2, "tags": {"b": 1, "a": 2}}
-    assert group_of(row, ("document", "tags", "none")) == ('"text"', '{"a": 2, "b": 1}', "null")
+    row = {"document": "a text " * 1000, "page": 2, "tags": {"b": 1, "a": 2}}
+    group = group_of(row, ("document", "tags", "none"))
+    assert group == group_of({"tags": {"a": 2, "b": 1}, "document": row["document"]}, ("document", "tags", "none"))
+    assert len(set(group)) == 3
+    assert all(len(part) == 16 for part in group)
     assert group_of(row, ()) == ()
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 from report_page import Page
 from rich.console import Console
 
+from charter_compiler.executor.metrics import EndpointMetrics
 from charter_compiler.report.files import write_report_files
 from charter_compiler.report.html import render_report
 from charter_compiler.report.model import ReportData
 from charter_compiler.report.notebook import notebook_html
+from charter_compiler.report.report_json import report_json
 from charter_compiler.report.savings import savings
 from charter_compiler.report.terminal import saving_lines, share_lines
 from charter_compiler.report.token_shares import HEAD, TAIL, shown_prompt, site_shares
@@ -76,3 +79,18 @@ def test_the_terminal_says_it_short(report_data: ReportData) -> None:
     assert lines[0].split() == ["process#1", "███████▒▒▒▒▒▒▒▒▒▒▒▒·····", *words]
     assert lines[4] == "  saved: 24,706 (-60%) prompt tokens computed (measured)"
     assert len(lines) == 3 + 1 + 4
+
+
+def test_the_endpoints_of_a_run_are_on_the_page_and_in_the_json(report_data: ReportData) -> None:
+    assert 'id="endpoints"' not in render_report(report_data)
+    endpoints = (
+        EndpointMetrics("triton://<a>:8001/m", 3, 9, 900, 450, 0.5, 0.51, 100),
+        EndpointMetrics("triton://b:8001/m", 2, 6, 700, None, None, None, 100),
+    )
+    data = replace(report_data, endpoints=endpoints, imbalance=1000 / 900 - 1)
+    page = Page(render_report(data))
+    assert page.problems == []
+    assert "The largest load lies 11.1% above the mean." in page.text
+    assert "triton://<a>:8001/m399001,00051.0%50.0%" in page.text
+    assert "triton://b:8001/m26700800not reportednot reported" in page.text
+    assert [each["tokens"] for each in report_json(data)["endpoints"]] == [1000, 800]

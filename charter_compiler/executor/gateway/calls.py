@@ -13,7 +13,8 @@ from typing import Protocol
 from charter_compiler.diagnostics.errors import CharterError
 from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.calls import AgentCall, CallRecord
-from charter_compiler.executor.dispatch import Dispatcher
+from charter_compiler.executor.dispatch import Dispatcher, OneLane, RunClock
+from charter_compiler.executor.fleet.lane import Lane
 from charter_compiler.executor.gateway.fair import FairRanks
 from charter_compiler.executor.gateway.stops import StopCutter
 from charter_compiler.executor.gateway.templates import SiteTemplates
@@ -140,18 +141,27 @@ class SharedTarget:
         self._layouts = layouts or PromptLayouts()
         self._log = log
         self._metrics = CallMetrics()
-        self._dispatcher = Dispatcher(
+        clock, prompts = RunClock(), PromptTokens(target.tokenizer, target.facts.tokens_per_block)
+        lane = Lane(
+            None,
             target.client,
             self._scheduler,
-            PromptTokens(target.tokenizer, target.facts.tokens_per_block),
-            memo=memo,
-            attainable=None,
-            on_record=self._record,
+            prompts,
+            clock=clock,
             on_change=_nobody,
             on_sent=self._ranks.sent,
             on_fatal=_ignore_error,
-            before_call=_at_once,
             overloads=0,  # the client hears of it, and when to come back
+        )
+        self._dispatcher = Dispatcher(
+            OneLane(lane),
+            clock,
+            prompts,
+            memo=memo,
+            attainable=None,
+            on_record=self._record,
+            on_fatal=_ignore_error,
+            before_call=_at_once,
         )
 
     @property
@@ -213,5 +223,5 @@ def _nobody() -> None:
     """No item waits to be admitted."""
 
 
-async def _at_once() -> None:
+async def _at_once(lane: Lane) -> None:
     """There is nothing to warm up."""
