@@ -1,7 +1,8 @@
 """One run on one, two and four real embedded servers, each with a small cache and one thread.
 
 64 items of a chain of three calls, 16 documents with four questions each. The servers together always have the same
-capacity. Hit rates and counts, no times: other work may go on. `make bench-endpoints` writes the raw results.
+capacity. Runs on four servers share them: the prompts of each begin with its own name, so that it finds nothing of the
+others. Hit rates and counts, no times: other work may go on. `make bench-endpoints` writes the raw results.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ BLOCKS = 160
 IN_FLIGHT = 8
 """Items, at all servers together."""
 DOCUMENTS = 16
-CHARACTERS = 420
+CHARACTERS = 300
 QUESTIONS = (
     "Which amounts are named?",
     "Which years does it cover?",
@@ -75,20 +78,22 @@ def main() -> None:
     parser.add_argument("--only", help="runs whose name holds this text")
     args = parser.parse_args()
     with args.output.open("w", encoding="utf-8") as results, tempfile.TemporaryDirectory() as folder:
-        inputs = write_inputs(Path(folder))
-        for run in RUNS:
-            if args.only is None or args.only in run.name:
-                line = measure(run, inputs, Path(folder))
-                print(json.dumps(line), file=results, flush=True)
-                print(*(line[key] for key in ("run", "predicted", "measured", "imbalance", "failed")), file=sys.stderr)
+        wanted = [run for run in RUNS if args.only is None or args.only in run.name]
+        for count, runs in groupby(wanted, key=attrgetter("servers")):
+            with servers(count) as started:
+                for run in runs:
+                    line = measure(run, started, write_inputs(run.name, Path(folder)), Path(folder))
+                    print(json.dumps(line), file=results, flush=True)
+                    shown = (line[key] for key in ("run", "predicted", "measured", "imbalance", "failed"))
+                    print(*shown, file=sys.stderr, flush=True)
 
 
-def write_inputs(folder: Path) -> Path:
+def write_inputs(name: str, folder: Path) -> Path:
     """All documents with the first question, then all with the second, and so on."""
     with DATA.open(encoding="utf-8") as file:
         texts = [json.loads(line)["document"][:CHARACTERS] for line, _ in zip(file, range(DOCUMENTS), strict=False)]
     path = folder / "in.jsonl"
-    rows = ({"document": text, "question": question} for question in QUESTIONS for text in texts)
+    rows = ({"run": name, "document": text, "question": question} for question in QUESTIONS for text in texts)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
 
@@ -150,22 +155,21 @@ class Interrupter(RunObserver):
             self.restart.start()
 
 
-def measure(run: Measured, inputs: Path, folder: Path) -> dict[str, Any]:
-    with servers(run.servers) as started:
-        targets = [f"triton://{handle.grpc_url}/ensemble" for handle in started.handles]
-        request = RunRequest(
-            entry=f"{HERE / 'document_desk.py'}:answer",
-            inputs=inputs,
-            output=folder / "out.jsonl",
-            target=",".join(targets),
-            options=RunOptions(concurrency=IN_FLIGHT // run.servers, placement=run.placement),
-        )
-        calls = 3 * DOCUMENTS * len(QUESTIONS)
-        interrupter = Interrupter(started, calls) if run.killed else None
-        report = measured_run(request, interrupter)
-        if interrupter is not None and interrupter.restart is not None:
-            interrupter.restart.join()
-        return figures(run, report, targets, answered_twice(request.output))
+def measure(run: Measured, started: Servers, inputs: Path, folder: Path) -> dict[str, Any]:
+    targets = [f"triton://{handle.grpc_url}/ensemble" for handle in started.handles]
+    request = RunRequest(
+        entry=f"{HERE / 'document_desk.py'}:answer",
+        inputs=inputs,
+        output=folder / "out.jsonl",
+        target=",".join(targets),
+        options=RunOptions(concurrency=IN_FLIGHT // run.servers, placement=run.placement),
+    )
+    calls = 3 * DOCUMENTS * len(QUESTIONS)
+    interrupter = Interrupter(started, calls) if run.killed else None
+    report = measured_run(request, interrupter)
+    if interrupter is not None and interrupter.restart is not None:
+        interrupter.restart.join()
+    return figures(run, report, targets, answered_twice(request.output))
 
 
 def answered_twice(output: Path) -> int:

@@ -17,6 +17,7 @@ from charter_compiler.api.details import Details
 from charter_compiler.api.environment import describe_environment
 from charter_compiler.config.engines import EngineConfigs, Evidence, overrides_template
 from charter_compiler.config.files import write_files
+from charter_compiler.config.routers.files import ROUTERS, router_files
 from charter_compiler.config.settings import OVERRIDES_FILE, read_overrides
 from charter_compiler.config.sizes import SIZES
 from charter_compiler.config.target import EngineName, EngineTarget
@@ -78,7 +79,7 @@ class Compilation:
     ``details``. ``notes`` are lines for the user: what was left out, and why. ``ran`` are the passes over calls;
     ``layout`` is what the layout pass did, ``None`` where none was asked for; ``rewrites`` are the sources that it
     changes. Configuration is written of ``engines``, for ``engine_target``, with the ``evidence`` of predicted
-    requests."""
+    requests; with several ``replicas``, what routers before them take too."""
 
     plan: ExecutionPlan
     root: Path
@@ -99,6 +100,7 @@ class Compilation:
     evidence: Evidence = field(default_factory=Evidence)
     details: Details | None = None
     pricing: Pricing = field(default_factory=Pricing)
+    replicas: int = 1
 
     def prediction_json(self) -> dict[str, Any]:
         """The object in ``DIR/prediction.json``."""
@@ -192,7 +194,10 @@ class Compilation:
         """Configuration of each engine, by path below ``folder``; values decided by hand there count."""
         overrides = read_overrides(folder, SIZES)
         made = EngineConfigs(self.plan, self.engine_target, self.evidence, overrides)
-        return {f"{engine}/{path}": text for engine in self.engines for path, text in made.files(engine).items()}
+        files = {f"{engine}/{path}": text for engine in self.engines for path, text in made.files(engine).items()}
+        if self.replicas > 1:
+            files |= {f"{ROUTERS}/{path}": text for path, text in router_files(made, self.replicas).items()}
+        return files
 
     def _remove_earlier(self, folder: Path, owned: Sequence[Path]) -> None:
         # A person may have put overrides.yaml there before the first compilation.

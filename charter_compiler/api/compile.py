@@ -82,6 +82,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         engine_target=engine_target,
         engines=engines,
         pricing=request.pricing,
+        replicas=request.replicas,
     )
     if prediction is None:
         planned = Rates(template_hit_rate(sent, analysis.opportunities, target.tokenizer))

@@ -24,6 +24,7 @@ class CompileRequest:
     labels of one value made one; see ``passes.layout``. ``call_options``: what is rewritten of the calls
     themselves. ``outputs_of``: the rows of an earlier run, whose recorded outputs stand in for the model's.
     ``sizing``: search for the cache's size too. ``pricing``: what the user pays, for the report.
+    ``replicas``: of the engine, for which files of routers and deployments are written too; 1 for none.
     """
 
     entry: str
@@ -42,3 +43,4 @@ class CompileRequest:
     outputs_of: Path | None = None
     sizing: SizingRequest | None = None
     pricing: Pricing = field(default_factory=Pricing)
+    replicas: int = 1

@@ -105,6 +105,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--kv-dtype", choices=[str(dtype) for dtype in KVDtype], help="with --size: how KV is stored (the model's own)"
     )
     add_price_arguments(parser)
+    parser.add_argument(
+        "--replicas",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="write what routers before N replicas of the engine take, and files that deploy them",
+    )
     parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
     parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
     parser.add_argument(
@@ -164,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
             outputs_of=args.outputs_of,
             sizing=SizingRequest(args.kv_dtype and KVDtype(args.kv_dtype)) if args.size else None,
             pricing=Pricing(args.price_per_hour, args.prices),
+            replicas=args.replicas,
         )
     )
     if args.verify:

@@ -53,9 +53,8 @@ def test_a_lost_endpoints_item_moves_and_its_groups_come_back() -> None:
     assert made.loads == {"b": 16.0}
     made.join("a")
     assert made.of(first) == "b", "a running item stays where its calls are"
-    fresh = queues("a", "b", groups=8, each=2)
-    assert fresh.next_of("a") == first
-    assert made.next_of("a") in {first % 8, first % 8 + 8} - {first} or made.loads["a"] > 0
+    assert made.loads == {"a": 8.0, "b": 8.0}
+    assert (first + 8) % 16 not in run_out(made, "a"), "what the moved item shares is computed at b"
 
 
 def test_nobody_else_to_move_to() -> None:
@@ -73,20 +72,16 @@ def test_an_endpoint_that_joins_takes_its_share_but_no_group_that_was_begun() ->
     assert 8 not in run_out(made, "b"), "item 8 shares what the running item 0 computes"
 
 
-def test_who_runs_out_takes_a_whole_group_of_the_busiest_if_that_helps() -> None:
-    made = ItemQueues()
-    made.join("a")
-    made.add([Placed(n, ("begun" if n < 4 else "waits",), 1.0) for n in range(7)])
-    made.start(0)
-    made.leave("a")  # so that joining b leaves everything at a
-    made.join("a")
-    made = queues("a", "b", groups=2, each=3, placement=Placement.PREFIX)
-    shares = {name: made.loads[name] for name in ("a", "b")}
-    assert sum(shares.values()) == 6
-    if min(shares.values()) == 0:  # one of them was given both groups: the other takes one over
-        idle = min(shares, key=lambda name: shares[name])
-        assert made.next_of(idle) is not None
-        assert made.loads["a"] == made.loads["b"] == 3
+def test_who_runs_out_takes_whole_groups_of_the_busiest_and_none_that_was_begun() -> None:
+    made = queues("a", "b", groups=8, each=2)
+    assert made.loads == {"a": 8.0, "b": 8.0}
+    begun = made.next_of("a")
+    assert begun is not None
+    made.start(begun)
+    done = run_out(made, "b")
+    assert len(done) == 8 + 6, "until what is left at the other is no more than one group"
+    assert all((item + 8) % 16 in done for item in done), "both items of a group"
+    assert {begun, (begun + 8) % 16} == set(range(16)) - set(done)
 
 
 def test_items_wait_while_there_is_no_endpoint() -> None:

@@ -139,14 +139,16 @@ class ItemQueues:
     def start(self, item: int) -> str:
         """The item begins where it waits; gives that endpoint."""
         name, desk = next((name, desk) for name, desk in self._desks.items() if item in desk.waiting)
-        started = desk.waiting[item]
-        desk.put(started, desk.running)  # first, so that its group does not count as over
-        desk.take(item, desk.waiting)
+        self._run(desk.waiting[item], desk)
+        desk.take(item, desk.waiting)  # only now, so that its group does not count as over
         del self._line[item]
-        if started.group:
-            desk.begun.add(started.group)
         self._at[item] = name
         return name
+
+    def _run(self, item: Placed, desk: _Desk) -> None:
+        desk.put(item, desk.running)
+        if item.group:
+            desk.begun.add(item.group)
 
     def begin(self, item: int) -> str:
         """An item that nobody added, such as a request that is of no row, begins where the least is to be done."""
@@ -162,7 +164,7 @@ class ItemQueues:
         desk = self._desk(name)
         moved = desk.take(item, desk.running)
         home = place([moved], others, by_group=self._by_group)[item]
-        self._desks[home].put(moved, self._desks[home].running)
+        self._run(moved, self._desks[home])
         self._at[item] = home
         return home
 
