@@ -95,7 +95,7 @@ def rayservice_yaml(header: str, config: dict[str, Any], target: EngineTarget, r
     }
     return (
         comment(f"{header} KubeRay's RayService, Ray {RAY_VERSION}. For: kubectl apply -f rayservice.yaml. CPUs and "
-                "memory are a start; mount the weights where model_source says.")
+                "memory are a start, and the image's tag is to be looked up; weights lie where model_source says.")
         + _yaml(resource)
     )  # fmt: skip
 
