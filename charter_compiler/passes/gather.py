@@ -39,13 +39,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A module as LibCST reads it, its model calls by their nodes, and the names that other code may change while a
-    function waits (``statements.changing_names``)."""
+    """A module as LibCST reads it, its model calls by their nodes, and what ``statements`` finds of it: the names that
+    other code may change while a function waits, and the built-in functions that are other functions there."""
 
     cst: Any
     module: Any
     calls: Mapping[Any, Call]
     changing: frozenset[str]
+    shadowed: frozenset[str]
 
     def step(self, statement: Any) -> Step | None:
         """A statement that binds one name to what is computed or to what a model call returns; ``None`` for others."""
@@ -57,8 +58,12 @@ class Source:
                 if isinstance(value, cst.Await):
                     call = self.model_call(value.expression)
                     return None if call is None else Step(statement, target, value.expression, call)
-                return Step(statement, target, value) if computes(cst, value) else None
+                return Step(statement, target, value) if self.computes(value) else None
         return None
+
+    def computes(self, node: Any) -> bool:
+        """Whether an expression only computes."""
+        return computes(self.cst, node) and not reads(self.cst, node) & self.shadowed
 
     def model_call(self, node: Any) -> Call | None:
         """The model call that a node is, if it does nothing else and its arguments only compute; one that gives the
@@ -67,7 +72,7 @@ class Source:
         if call is None or call.kind != "root" or call.effects or any(map(_gives_tools, call.settings)):
             return None
         parts = [node.func, *(arg.value for arg in node.args)]
-        return call if all(computes(self.cst, part) for part in parts) else None
+        return call if all(map(self.computes, parts)) else None
 
     def uses(self, node: Any) -> set[str]:
         """Names that an expression reads, and its attributes with a dot."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.gather import INDENT, Source
-from charter_compiler.passes.statements import computes, first_use, names, reads, walk
+from charter_compiler.passes.statements import first_use, names, reads, walk
 
 WIDTH = 88
 """Characters of a line beyond which what is written anew is parted, as common formatters do."""
@@ -66,7 +66,7 @@ def find_loop(source: Source, statement: Any) -> Asking | None:
     uses = source.uses(node)
     if filled in uses | reads(cst, statement.iter) or call.id in call.depends_on:
         raise LeftError("a turn uses what an earlier one was answered", call)
-    if not computes(cst, statement.iter):
+    if not source.computes(statement.iter):
         raise LeftError("what the loop goes over is not only computed", call)
     if (uses | {filled}) & source.changing:
         raise LeftError("other code may change what the prompt is made from between two turns", call)
@@ -104,8 +104,13 @@ def written_loop(source: Source, found: Asking, loop: Any, before: Any | None) -
     starts = before is not None and _is_empty_list(source.cst, before, found.filled)
     head = f"for {source.code(loop.target, 0)} in {source.code(loop.iter, 0)}"
     opened, closed = (f"{found.filled} = list(", ")") if starts else (f"{found.filled}.extend(", ")")
-    above = [*(before.leading_lines if before is not None and starts else ()), *loop.leading_lines]
-    above += [line for each in loop.body.body for line in each.leading_lines if line.comment is not None]
+    replaced = [before] if before is not None and starts else []
+    above = [line for each in (*replaced, loop) for line in each.leading_lines]
+    behind = [*(each.trailing_whitespace.comment for each in replaced), loop.body.header.comment]
+    for each in loop.body.body:
+        behind += [*(line.comment for line in each.leading_lines), each.trailing_whitespace.comment]
+    behind += [line.comment for line in loop.body.footer]
+    above += [source.cst.EmptyLine(comment=comment) for comment in behind if comment is not None]
     made = source.parsed(_gathered(source, opened, closed, found.node, head))
     return made.with_changes(leading_lines=above), starts
 
@@ -141,7 +146,7 @@ def comprehension(source: Source, node: Any) -> tuple[Any, Call] | None:
         case _:
             return None
     parts = [node.for_in.iter, *(each.test for each in node.for_in.ifs)]
-    if call is None or not all(computes(cst, part) for part in parts) or source.uses(asked) & source.changing:
+    if call is None or not all(map(source.computes, parts)) or source.uses(asked) & source.changing:
         return None
     text = _gathered(source, "list(", ")", asked, source.code(node.for_in, 0).strip())
     return cst.parse_expression(text, config=source.module.config_for_parsing), call

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from charter_compiler.analysis.prompt_text import engine_calls
@@ -21,7 +21,7 @@ from charter_compiler.passes.order import arrange, can_say_above, keeps_order
 from charter_compiler.passes.render import MessageOrder, render
 from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate, ways
 from charter_compiler.passes.template import message_layout
-from charter_compiler.passes.values import AGENT, CONSTANT, ITEM, LOOP, RESULT, Values
+from charter_compiler.passes.values import AGENT, CONSTANT, GROUP, ITEM, LOOP, RESULT, Values
 from charter_compiler.passes.wording import Wording, find_wordings
 
 MODES = ("as written", "constants first", "shared values first")
@@ -37,10 +37,12 @@ ROUNDS = 3
 class LayoutOptions:
     """``wording``: labels of one value that differ in wording or white space are made one ("Source document:" and
     "Document:"), and "the document below" becomes "the document above" where the document moved up. ``length``: tokens
-    of a value, where something is known of the inputs."""
+    of a value, where something is known of the inputs. ``grouped``: fields of the inputs that many items have in
+    common, and how many values each has."""
 
     wording: bool = True
     length: Length = assumed_length
+    grouped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ class _Program:
 
     def __init__(self, agent: Agent, options: LayoutOptions) -> None:
         self._options = options
-        self._values = Values(agent.calls)
+        self._values = Values(agent.calls, options.grouped)
         self._calls = {call.id: call for call in engine_calls(agent.calls)}
         self._blocks: dict[str, tuple[Blocks | None, ...]] = {
             call.id: tuple(split_message(message) for message in call.messages) for call in self._calls.values()
@@ -266,6 +268,9 @@ class _Program:
             return (2.0, RESULT + 0.5, 0.0) if shared_first and alone else (0.0, float(life), 0.0)
         names = [self._values.name(blocks.flat.holes[hole], call) for hole in block.holes]
         sharing = min((self._shared.get(name, 0) for name in names), default=0)
+        if sharing < 2 and life == GROUP:
+            fields = [getattr(blocks.flat.holes[hole], "name", "") for hole in block.holes]
+            return (2.0, float(GROUP), float(max(self._options.grouped.get(name, 0) for name in fields)))
         if sharing < 2:
             # Alone, a value gains nothing from another that stays as long within the item, or within the turn.
             return (2.0, float(LOOP if call.in_loop and life >= LOOP else ITEM), 0.0)

@@ -20,7 +20,7 @@ from charter_compiler.passes.independent_calls import IndependentCalls
 from charter_compiler.passes.literals import libcst
 from charter_compiler.passes.pass_base import PassNote
 from charter_compiler.passes.shapes import plain
-from charter_compiler.passes.statements import changing_names
+from charter_compiler.passes.statements import changing_names, shadowed_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,9 @@ def _source(text: str, agent: Agent) -> tuple[Source, Any]:
         span = Span(agent.name, place.start.line, place.start.column + 1, place.end.line, place.end.column + 1)
         if isinstance(node, cst.Call) and span in by_span:
             calls[node] = by_span[span]
-    return Source(cst, wrapper.module, calls, frozenset(changing_names(cst, wrapper.module))), wrapper
+    module = wrapper.module
+    changing, shadowed = changing_names(cst, module), shadowed_names(cst, module)
+    return Source(cst, module, calls, frozenset(changing), frozenset(shadowed)), wrapper
 
 
 def _same_calls(before: Sequence[Call], after: Sequence[Call], gone: Sequence[str] = ()) -> bool:

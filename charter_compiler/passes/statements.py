@@ -13,14 +13,14 @@ _COMPUTING = """
 str repr len int float bool round range enumerate zip sorted reversed list tuple dict set min max sum
 """
 _READING = """
-format join strip lstrip rstrip lower upper title capitalize replace split splitlines removeprefix removesuffix get
-items keys values copy
+format strip lstrip rstrip lower upper title capitalize split splitlines removeprefix removesuffix items keys values
 """
 _CHANGING = """
 append extend insert pop clear remove add update setdefault discard sort reverse
 """
 FUNCTIONS, METHODS = frozenset(_COMPUTING.split()), frozenset(_READING.split())
-"""Built-in functions and methods of built-in types that only compute."""
+"""Built-in functions and methods of built-in types that only compute; names that other objects give to what acts on
+the outside (``get``, ``replace``) are left out."""
 MUTATORS = frozenset(_CHANGING.split())
 """Methods of built-in types that change their object."""
 _LEAVES = ("Name", "SimpleString", "Integer", "Float", "Ellipsis")
@@ -75,8 +75,9 @@ def computes(cst: Any, node: Any) -> bool:
         match node.func:
             case cst.Name(value=name) if name in FUNCTIONS:
                 return all(computes(cst, part) for part in parts)
-            case cst.Attribute(value=value, attr=cst.Name(value=name)) if name in METHODS:
-                return all(computes(cst, part) for part in (value, *parts))
+            case cst.Attribute(value=value, attr=cst.Name(value=name)):
+                joins = name == "join" and isinstance(value, cst.SimpleString)
+                return (joins or name in METHODS) and all(computes(cst, part) for part in (value, *parts))
         return False
     if kind not in _WHOLES or (kind == "CompFor" and node.asynchronous is not None):
         return False
@@ -86,11 +87,26 @@ def computes(cst: Any, node: Any) -> bool:
     return all(computes(cst, part) for part in parts)
 
 
+def shadowed_names(cst: Any, module: Any) -> set[str]:
+    """The built-in functions whose names the module gives to something else."""
+    bound: set[str] = set()
+    for node in walk(module):
+        match node:
+            case cst.FunctionDef(name=cst.Name(value=name)) | cst.ClassDef(name=cst.Name(value=name)):
+                bound.add(name)
+            case cst.Param(name=cst.Name(value=name)) | cst.AssignTarget(target=cst.Name(value=name)):
+                bound.add(name)
+            case cst.ImportAlias():
+                bound.add(node.evaluated_alias or node.evaluated_name)
+    return bound & FUNCTIONS
+
+
 def changing_names(cst: Any, module: Any) -> set[str]:
     """Names that other code may change while a function waits: attributes that are assigned or changed outside a
-    constructor, prefixed with a dot, and what is declared global or nonlocal."""
+    constructor, prefixed with a dot; what is declared global or nonlocal; and what a function within a function
+    changes."""
     found: set[str] = set()
-    for function, node in _with_function(cst, module, ""):
+    for function, depth, node in _with_function(cst, module, "", 0):
         if isinstance(node, cst.NameItem):
             found.add(node.name.value)
         if function in ("__init__", "__post_init__"):
@@ -100,15 +116,18 @@ def changing_names(cst: Any, module: Any) -> set[str]:
             found |= {f".{name}" for name in attributes(cst, target)}
         if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value in MUTATORS:
             found |= {f".{name}" for name in attributes(cst, node.func.value)}
+            if depth > 1:
+                found |= reads(cst, node.func.value)
     return found
 
 
-def _with_function(cst: Any, node: Any, function: str) -> Iterator[tuple[str, Any]]:
-    """Every node with the name of the innermost function that it stands in."""
-    yield function, node
-    inner = node.name.value if isinstance(node, cst.FunctionDef) else function
+def _with_function(cst: Any, node: Any, function: str, depth: int) -> Iterator[tuple[str, int, Any]]:
+    """Every node with the name of the innermost function that it stands in, and in how many it does."""
+    yield function, depth, node
+    if isinstance(node, cst.FunctionDef):
+        function, depth = node.name.value, depth + 1
     for child in node.children:
-        yield from _with_function(cst, child, inner)
+        yield from _with_function(cst, child, function, depth)
 
 
 def first_use(cst: Any, statements: Iterable[Any], name: str) -> str:

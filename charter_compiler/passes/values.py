@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Container, Hashable, Iterable
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
 
-CONSTANT, AGENT, ITEM, RESULT, LOOP, TURN_RESULT, CALL = range(7)
-"""How long a text stays the same, longest first: for ever; the whole run; an item; an item, but known only once an
-earlier call has answered; a turn of a loop; a turn, after a call in it; not from call to call."""
+CONSTANT, AGENT, GROUP, ITEM, RESULT, LOOP, TURN_RESULT, CALL = range(8)
+"""How long a text stays the same, longest first: for ever; the whole run; items that a run can put together; an item;
+an item, but known only once an earlier call has answered; a turn of a loop; a turn, after a call in it; not from call
+to call."""
 
 _SCOPES = {"agent": AGENT, "item": ITEM, "loop": LOOP, "call": CALL}
 
@@ -17,7 +18,9 @@ _SCOPES = {"agent": AGENT, "item": ITEM, "loop": LOOP, "call": CALL}
 class Values:
     """Names and lifetimes of the values in the prompts of one agent's calls."""
 
-    def __init__(self, calls: Iterable[Call]) -> None:
+    def __init__(self, calls: Iterable[Call], grouped: Container[str] = ()) -> None:
+        """``grouped``: names of fields of the inputs that many items have in common."""
+        self._grouped = grouped
         self._looped = frozenset(call.id for call in calls if call.in_loop)
 
     def name(self, segment: Segment, call: Call) -> Hashable:
@@ -41,8 +44,8 @@ class Values:
         match segment:
             case Const():
                 return CONSTANT
-            case Param(scope=scope):
-                return _SCOPES[scope]
+            case Param(name=name, scope=scope):
+                return GROUP if scope == "item" and name in self._grouped else _SCOPES[scope]
             case CallRef(id=name, derived=derived):
                 # What is derived may be one part of a result after the other, a turn each.
                 return TURN_RESULT if call.in_loop and (derived or name in self._looped) else RESULT

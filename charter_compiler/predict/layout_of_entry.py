@@ -18,7 +18,8 @@ def lay_out_entry(entry: str, calls: Sequence[Call], rows: Sequence[InputRow] = 
     Raises:
         VerificationError: the pass made illegal IR: a defect of Charter.
     """
-    found = layout(Agent(entry, tuple(calls)), LayoutOptions(wording, value_length(calls, rows)))
+    options = LayoutOptions(wording, value_length(calls, rows), grouped_fields(rows))
+    found = layout(Agent(entry, tuple(calls)), options)
     verify(found.agent)
     return found
 
@@ -34,6 +35,18 @@ def planned_layouts(found: Layout) -> tuple[PlannedLayout, ...]:
             messages.append(one)
         planned.append(PlannedLayout(site.call.id, tuple(messages)))
     return tuple(planned)
+
+
+def grouped_fields(rows: Sequence[InputRow]) -> dict[str, int]:
+    """The fields of text or numbers that have at most half as many values as there are rows, and how many: a run can
+    put the items with the same value together (``plan.schedule``), so that their prompts begin alike."""
+    found = {}
+    for key in dict.fromkeys(key for row in rows for key in row.values):
+        values = [value for row in rows if isinstance(value := row.values.get(key), str | int | float)]
+        count = len(set(values))
+        if len(values) == len(rows) and count <= len(rows) // 2:
+            found[key] = count
+    return found
 
 
 def value_length(calls: Sequence[Call], rows: Sequence[InputRow] = ()) -> Length:

@@ -408,6 +408,20 @@ def test_diff_and_rewritten_agent_send_what_the_plan_sends(folder: Path, capsys:
     assert (again / "agent/document_processor.py").read_bytes() == (out / "agent/document_processor.py").read_bytes()
 
 
+def test_a_field_that_rows_have_in_common_is_laid_out_first(folder: Path) -> None:
+    entry = write_agent(
+        "def process(note, policy, llm):\n"
+        '    return llm.generate(f"Note: {note}\\nPolicy: {policy}\\n\\nAnswer:", max_tokens=4)\n'
+    )
+    rows = [
+        {"note": f"note {n} of a clerk", "policy": f"{n % 2} " + "Pay what is owed at once. " * 30} for n in range(8)
+    ]
+    Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    laid = prediction_in(compiled("--layout", "--inputs", "in.jsonl", entry=entry))
+    assert laid["as_written"]["hit_rate"] < 0.1
+    assert laid["planned"]["hit_rate"] > 0.6
+
+
 def test_calls_are_rewritten_when_told_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     entry = write_agent(
         "async def process(document, llm):\n"

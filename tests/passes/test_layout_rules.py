@@ -7,10 +7,12 @@ import re
 import pytest
 from layout_cases import shown
 
+from charter_compiler.executor.inputs import InputRow
 from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.parser.ast_parser import AgentASTParser
 from charter_compiler.passes.layout import LayoutOptions, _Program, layout
 from charter_compiler.passes.source_layout import rewrite_source
+from charter_compiler.predict.layout_of_entry import grouped_fields
 
 
 def laid_out(prompt: str) -> str:
@@ -236,3 +238,18 @@ def test_of_choices_of_equal_worth_the_one_that_moves_less_is_taken(monkeypatch:
     assert laid_out(prompt) != prompt
     monkeypatch.setattr("charter_compiler.passes.layout._MIN_GAIN", 1e9)
     assert laid_out(prompt) == prompt
+
+
+def test_fields_that_items_have_in_common_come_before_those_that_are_new_with_each() -> None:
+    source = (
+        "def process(name, place, kind, llm):\n"
+        '    return llm.generate(f"Name: {name}\\nPlace: {place}\\nKind: {kind}\\n\\n'
+        'Write one line only.\\n\\nLine:")\n'
+    )
+    agent = AgentASTParser().parse_source(source, "a.py").agent
+    rows = [InputRow(n, n + 1, {"name": f"n{n}", "place": f"p{n % 4}", "kind": f"k{n % 2}"}) for n in range(8)]
+    assert grouped_fields(rows) == {"place": 4, "kind": 2}
+    (call,) = layout(agent, LayoutOptions(grouped=grouped_fields(rows))).agent.calls
+    assert shown(call, [call]) == "Write one line only.\n\nKind: {kind}\n\nPlace: {place}\nName: {name}\n\nLine:"
+    assert grouped_fields(rows[:4]) == {"kind": 2}
+    assert grouped_fields([]) == {}
