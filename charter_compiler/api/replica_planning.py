@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -45,7 +45,7 @@ WINDOW = 96
 class ReplicaRequest:
     """What to plan for. ``replicas``: the most; ``deadline_s``: seconds that the run may take; ``price_per_hour``: of
     one replica; ``costs``: a calibration that another machine wrote, for a target of that kind; ``plan`` brings its
-    layouts. The others as in ``CompileRequest``."""
+    layouts and schedule. The others as in ``CompileRequest``."""
 
     entry: str
     inputs: Path
@@ -145,7 +145,10 @@ def prepare(request: ReplicaRequest, on_step: Callable[[str], None] = lambda ste
     if not calls:
         raise EntryError("no model call was found in the file of the entry", place=request.entry)
     target = describe_target(_as_compile_request(request))
-    simulation = Simulation(target.tokenizer, target.engine, request.options, _costs(request, target), target.profile)
+    options = request.options
+    if request.plan is not None:
+        options = replace(options, schedule=request.plan.schedule)
+    simulation = Simulation(target.tokenizer, target.engine, options, _costs(request, target), target.profile)
     first = [row.values for row in islice(read_inputs(request.inputs), min(FIRST_ROWS, request.limit or FIRST_ROWS))]
     fields = fields_in_order(calls, first)
     on_step("reading the inputs")

@@ -7,6 +7,7 @@ import math
 import re
 
 from charter_compiler.executor.budget import Prices
+from charter_compiler.tokens.models import DEFAULT_MODEL
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+)m)?")
 MEMO_HELP = "the memo store: redis://host:port/database, shared by machines, or a folder (default: this user's)"
@@ -86,6 +87,21 @@ def prices(text: str) -> Prices:
     if not all(value >= 0 and math.isfinite(value) for value in (prompt, cached, output)):
         raise argparse.ArgumentTypeError(f"'{text}' holds a price below 0")
     return Prices(prompt, cached, output)
+
+
+def add_predicted_target_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a prediction may be told of its target, and whether it may run the agent's code."""
+    parser.add_argument("--block-size", type=positive, metavar="N", help="tokens per block instead of the target's")
+    parser.add_argument("--capacity-blocks", type=positive, metavar="N", help="KV blocks instead of the target's")
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL.name, metavar="NAME|PATH", help="a local target's (%(default)s)"
+    )
+    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
+    parser.add_argument(
+        "--allow-effects",
+        action="store_true",
+        help="run the agent for it though its code may act on the outside",
+    )
 
 
 def add_price_arguments(parser: argparse.ArgumentParser) -> None:

@@ -25,7 +25,7 @@ from charter_compiler.api.layout_gate import (
 from charter_compiler.api.layout_metrics import BUILT_IN
 from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.prediction_details import SizingRequest
-from charter_compiler.cli.arguments import add_price_arguments, natural, positive
+from charter_compiler.cli.arguments import add_predicted_target_arguments, add_price_arguments, natural, positive
 from charter_compiler.cli.details import print_details
 from charter_compiler.config.target import EngineName
 from charter_compiler.diagnostics.errors import UsageError
@@ -39,7 +39,6 @@ from charter_compiler.report.savings import Pricing, savings
 from charter_compiler.report.terminal import comparison_table, saving_lines, share_lines
 from charter_compiler.report.token_shares import site_shares
 from charter_compiler.tokens.kv_shape import KVDtype
-from charter_compiler.tokens.models import DEFAULT_MODEL
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,15 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="items in flight in the run that is predicted (default: %(default)s)",
     )
     parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens in that run")
-    parser.add_argument("--block-size", type=positive, metavar="N", help="tokens per block instead of the target's")
-    parser.add_argument("--capacity-blocks", type=positive, metavar="N", help="KV blocks instead of the target's")
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL.name, metavar="NAME|PATH", help="a local target's (%(default)s)"
-    )
-    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
-    parser.add_argument(
-        "--allow-effects", action="store_true", help="predict even if the agent's code may act on the outside"
-    )
+    add_predicted_target_arguments(parser)
     parser.add_argument(
         "--engine",
         action="append",

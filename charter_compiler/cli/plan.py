@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.table import Table
 
 from charter_compiler.api.replica_planning import WINDOW, ReplicaPlan, ReplicaRequest, plan_replicas
-from charter_compiler.cli.arguments import amount, hours, positive
+from charter_compiler.cli.arguments import add_predicted_target_arguments, amount, hours, positive
 from charter_compiler.cli.run import read_plan
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
 from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.predict.replicas import ReplicaCount
-from charter_compiler.tokens.models import DEFAULT_MODEL
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replicas", required=True, type=positive, metavar="N", help="the most that are thought of")
     parser.add_argument("--deadline", type=hours, metavar="T", help="find the cheapest that is done by then: 3h, 90m")
     parser.add_argument("--price", type=amount, metavar="P", help="of one replica for an hour")
-    parser.add_argument("--plan", type=Path, metavar="DIR", help="the plan whose layouts the run will follow")
+    parser.add_argument("--plan", type=Path, metavar="DIR", help="the plan that the run will follow")
     parser.add_argument("--target", default=LOCAL, metavar="T", help=f"one replica: {KNOWN_TARGETS} (%(default)s)")
     parser.add_argument(
         "--costs",
@@ -53,20 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="items of a simulated stretch (%(default)s)",
     )
-    parser.add_argument("--block-size", type=positive, metavar="N", help="tokens per block instead of the target's")
-    parser.add_argument("--capacity-blocks", type=positive, metavar="N", help="KV blocks instead of the target's")
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL.name, metavar="NAME|PATH", help="a local target's (%(default)s)"
-    )
-    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
-    parser.add_argument(
-        "--allow-effects", action="store_true", help="plan even if the agent's code may act on the outside"
-    )
+    add_predicted_target_arguments(parser)
     parser.add_argument("--format", choices=["text", "json"], default="text")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan and show. Returns 1 where no number of replicas meets the deadline; raises what ``plan_replicas`` does."""
+    """Plan and show. Raises what ``plan_replicas`` does, and UsageError where no number of replicas meets the
+    deadline."""
     deadline = None if args.deadline is None else args.deadline * 3600
     request = ReplicaRequest(
         entry=args.entry,

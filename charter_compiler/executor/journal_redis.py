@@ -77,8 +77,11 @@ class RedisJournal:
     @property
     def caution(self) -> str | None:
         """What the user should know of the server, ``None`` for nothing."""
-        with self._errors():
-            persistence = self._redis.info("persistence")
+        try:
+            with self._errors():
+                persistence = self._redis.info("persistence")
+        except OutputError as error:
+            return f"it is not known whether {self._address} keeps an append-only file: {error.message}"
         if persistence.get("aof_enabled"):
             return None
         return f"{self._address} keeps no append-only file: a journal may be lost with it (appendonly yes)"

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,12 +18,16 @@ from charter_compiler.cli.main import main
 from charter_compiler.diagnostics.errors import MemoError, OutputError, UsageError
 from charter_compiler.executor.journal import Journal, check_journal
 from charter_compiler.executor.journal_redis import RedisJournal
+from charter_compiler.executor.memo.keys import MemoKeys
+from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.memo.redis_claims import RedisClaims
 from charter_compiler.executor.memo.redis_keys import CLAIM, ENTRY
 from charter_compiler.executor.memo.redis_store import ENTRY_OVERHEAD, RedisMemoStore
 from charter_compiler.executor.memo.store import CorruptEntryError, MemoEntry, MemoLimits
 from charter_compiler.executor.redis_address import RedisAddress, parse_redis
+from charter_compiler.executor.types import GenerationResult
 
+KEYS = MemoKeys({"model": "m"}, greedy_by_default=True)
 pytestmark = [pytest.mark.system, pytest.mark.timeout(120)]
 
 
@@ -162,6 +167,31 @@ async def test_a_living_holder_keeps_its_claim_and_a_dead_ones_expires(address: 
     while not await waiter.take(key(1)):
         assert time.monotonic() - began < 5
     await waiter.close()
+
+
+async def test_a_run_does_not_begin_without_the_server_that_was_asked_for(address: RedisAddress) -> None:
+    nobody = parse_redis("redis://127.0.0.1:1")
+    for place, claims in ((nobody, RedisClaims(address)), (address, RedisClaims(nobody))):
+        memo = Memo(lambda place=place: RedisMemoStore(place), KEYS, "m", claims)  # type: ignore[misc]
+        with pytest.raises(MemoError, match=r"^redis://127"):
+            await memo.__aenter__()
+
+
+async def test_a_store_that_goes_away_in_mid_run_is_left_alone(tmp_path: Path) -> None:
+    with running_redis(tmp_path) as url:
+        address = parse_redis(url)
+        memo = Memo(lambda: RedisMemoStore(address), KEYS, "m", RedisClaims(address))
+        await memo.__aenter__()
+        async with memo.turn(key(1)) as stored:
+            assert stored is None
+            await memo.put(key(1), GenerationResult("yes", 0.1, None, 1, None, 1))
+        async with memo.turn(key(1)) as stored:
+            assert stored is not None
+            assert stored.text == "yes"
+    async with memo.turn(key(2)) as stored:
+        assert stored is None, "computed here"
+    assert memo.problem is not None
+    await memo.__aexit__()
 
 
 def test_without_a_server_the_store_is_an_error_that_shows_no_password(address: RedisAddress) -> None:

@@ -45,10 +45,13 @@ class Memo:
     async def __aenter__(self) -> Memo:
         self._store = await self._try(self._open_store)
         if self._claims is not None:
-            if self.problem is not None:
-                self._thread.shutdown()
-                raise self.problem
-            await self._claims.open()
+            try:
+                if self.problem is not None:
+                    raise self.problem
+                await self._claims.open()
+            except BaseException:
+                await self.__aexit__()
+                raise
         return self
 
     async def __aexit__(self, *exception: object) -> None:

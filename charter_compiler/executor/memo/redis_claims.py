@@ -91,7 +91,10 @@ class RedisClaims:
 
     def release(self, key: bytes) -> None:
         """See ``Claims``."""
-        releasing = asyncio.create_task(self._let_go(key, self._held.pop(key)))
+        token = self._held.pop(key, None)
+        if token is None:
+            return  # lost with its lease, and since then claimed and let go by another call of this run
+        releasing = asyncio.create_task(self._let_go(key, token))
         self._releases.add(releasing)
         releasing.add_done_callback(self._releases.discard)
 
