@@ -14,12 +14,14 @@ import cache_sections
 import compiler_sections
 import engine_sections
 import schedule_sections
+import vllm_sections
 from page_parts import Rows
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "benchmarks"
 PAGE = ROOT / "BENCHMARKS.md"
 SECTIONS = (
+    *vllm_sections.SECTIONS,
     *engine_sections.SECTIONS,
     *cache_sections.SECTIONS,
     *schedule_sections.SECTIONS,
