@@ -92,7 +92,7 @@ def rewrite_calls(
         except UsageError as error:
             notes.append(f"the sources are not rewritten: {error}")
             return tuple(rewrites), {}
-        except (UnicodeDecodeError, OSError) as error:
+        except (SourceError, UnicodeDecodeError, OSError) as error:
             notes.append(f"{path} is not rewritten: {error}")
             continue
         if rewrite.after != rewrite.before:

@@ -76,13 +76,8 @@ def literals_of(text: str, file: str) -> list[Literal]:
         UsageError: LibCST is not installed.
     """
     cst, metadata = libcst()
-    try:
-        module = cst.parse_module(text)
-    except cst.ParserSyntaxError as error:
-        raise SourceError(f"cannot be parsed: {error.message}", place=f"{file}:{error.raw_line}") from error
-    if module.code != text:
-        raise SourceError("would not be printed as it is written", place=file)
-    wrapper = metadata.MetadataWrapper(module, unsafe_skip_copy=True)
+    wrapper = read_module(text, file)
+    module = wrapper.module
     ranges = wrapper.resolve(metadata.PositionProvider)
     source = SourceText(text)
     found: list[Literal] = []
@@ -109,6 +104,23 @@ def literals_of(text: str, file: str) -> list[Literal]:
 
     visit(module)
     return found
+
+
+def read_module(text: str, file: str) -> Any:
+    """A file as LibCST reads it, in the wrapper that knows where each node stands.
+
+    Raises:
+        SourceError: LibCST cannot parse the file, or would not print it as it is.
+        UsageError: LibCST is not installed.
+    """
+    cst, metadata = libcst()
+    try:
+        module = cst.parse_module(text)
+    except cst.ParserSyntaxError as error:
+        raise SourceError(f"cannot be parsed: {error.message}", place=f"{file}:{error.raw_line}") from error
+    if module.code != text:
+        raise SourceError("would not be printed as it is written", place=file)
+    return metadata.MetadataWrapper(module, unsafe_skip_copy=True)
 
 
 def libcst() -> tuple[Any, Any]:

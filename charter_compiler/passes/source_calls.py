@@ -17,7 +17,7 @@ from charter_compiler.passes.dead_calls import dead_calls
 from charter_compiler.passes.gather import Source
 from charter_compiler.passes.import_asyncio import is_free, with_import
 from charter_compiler.passes.independent_calls import IndependentCalls
-from charter_compiler.passes.literals import libcst
+from charter_compiler.passes.literals import libcst, read_module
 from charter_compiler.passes.pass_base import PassNote
 from charter_compiler.passes.shapes import plain
 from charter_compiler.passes.statements import changing_names, shadowed_names
@@ -37,6 +37,7 @@ def drop_dead(text: str, file: str) -> CallRewrite:
     """The file without the calls whose answers nobody reads, where their statements do nothing else.
 
     Raises:
+        SourceError: LibCST cannot parse the file.
         UsageError: LibCST is not installed.
     """
     agent = _agent(text, file)
@@ -59,6 +60,7 @@ def ask_at_once(text: str, file: str) -> CallRewrite:
     """The file with awaited calls that do not need each other in one ``asyncio.gather``.
 
     Raises:
+        SourceError: LibCST cannot parse the file.
         UsageError: LibCST is not installed.
     """
     agent = _agent(text, file)
@@ -98,7 +100,7 @@ def _agent(text: str, file: str) -> Agent:
 def _source(text: str, agent: Agent) -> tuple[Source, Any]:
     """The module with its calls, and LibCST's wrapper, which visits it."""
     cst, metadata = libcst()
-    wrapper = metadata.MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+    wrapper = read_module(text, agent.name)
     by_span = {call.span: call for call in agent.calls}
     calls = {}
     for node, place in wrapper.resolve(metadata.PositionProvider).items():
