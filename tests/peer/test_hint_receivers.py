@@ -15,6 +15,7 @@ import pytest
 from config_cases import CASES, files_of, known
 
 from charter_compiler.config.hints.openai_fields import SESSION_HEADER, dynamo_fields
+from charter_compiler.config.routers.files import router_files
 from charter_compiler.config.settings import Overrides
 from charter_compiler.config.target import EngineName
 
@@ -32,6 +33,19 @@ def run(script: str, path: Path) -> list[dict[str, Any]]:
     ended = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, env=environment)
     assert ended.returncode == 0, ended.stderr[-2000:]
     return [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+
+
+def test_the_parser_of_sglangs_router_takes_the_arguments(tmp_path: Path) -> None:
+    words = [shlex.split(router_files(CASES[case](), 3)["sglang_router.args"], comments=True) for case in CASES]
+    path = tmp_path / "arguments.json"
+    path.write_text(json.dumps([*words, ["--cache-share", "0.3"]]), encoding="utf-8")
+    *found, refused = run("sglang_router_peer.py", path)
+    assert "unrecognized arguments: --cache-share" in refused["error"]
+    for answer in found:
+        parsed = answer["parsed"]
+        assert (parsed["policy"], parsed["host"]) == ("cache_aware", "127.0.0.1")
+        assert parsed["worker_urls"] == [f"http://replica-{number}:30000" for number in range(3)]
+        assert {"cache_threshold", "balance_abs_threshold", "balance_rel_threshold"} <= parsed.keys()
 
 
 def test_sglangs_parser_takes_the_arguments(tmp_path: Path) -> None:
