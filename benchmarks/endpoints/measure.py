@@ -75,12 +75,15 @@ RUNS = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="F.jsonl")
-    parser.add_argument("--only", help="runs whose name holds this text")
+    parser.add_argument("--only", default="", help="runs whose name holds this text")
+    parser.add_argument(
+        "--sim", action="store_true", help="on the engine's model in place of servers, which nobody kills: seconds"
+    )
     args = parser.parse_args()
     with args.output.open("w", encoding="utf-8") as results, tempfile.TemporaryDirectory() as folder:
-        wanted = [run for run in RUNS if args.only is None or args.only in run.name]
+        wanted = [run for run in RUNS if args.only in run.name and not (args.sim and run.killed)]
         for count, runs in groupby(wanted, key=attrgetter("servers")):
-            with servers(count) as started:
+            with simulated(count) if args.sim else servers(count) as started:
                 for run in runs:
                     line = measure(run, started, write_inputs(run.name, Path(folder)), Path(folder))
                     print(json.dumps(line), file=results, flush=True)
@@ -107,6 +110,11 @@ class Servers:
         self._options = ServerOptions(find_model(model), model, engine=engine, threads=1, start_timeout=600)
         self._stack = ExitStack()
         self.handles = [self._start(self._options) for _ in range(count)]
+
+    @property
+    def targets(self) -> list[str]:
+        """As ``charter run`` names them."""
+        return [f"triton://{handle.grpc_url}/ensemble" for handle in self.handles]
 
     def _start(self, options: ServerOptions) -> ServerHandle:
         handle = start_server(options)
@@ -137,6 +145,19 @@ def servers(count: int) -> Iterator[Servers]:
         started.close()
 
 
+class Simulated:
+    """The same sizes on the engine's model: a stand-in that computes nothing."""
+
+    def __init__(self, count: int) -> None:
+        sizes = f"blocks={BLOCKS // count}&block_size={BLOCK_SIZE}&context=512"
+        self.targets = [f"sim://trtllm?{sizes}"] * count
+
+
+@contextmanager
+def simulated(count: int) -> Iterator[Simulated]:
+    yield Simulated(count)
+
+
 class Interrupter(RunObserver):
     """Kills a server and brings it back, by the number of answered calls."""
 
@@ -155,21 +176,20 @@ class Interrupter(RunObserver):
             self.restart.start()
 
 
-def measure(run: Measured, started: Servers, inputs: Path, folder: Path) -> dict[str, Any]:
-    targets = [f"triton://{handle.grpc_url}/ensemble" for handle in started.handles]
+def measure(run: Measured, started: Servers | Simulated, inputs: Path, folder: Path) -> dict[str, Any]:
     request = RunRequest(
         entry=f"{HERE / 'document_desk.py'}:answer",
         inputs=inputs,
         output=folder / "out.jsonl",
-        target=",".join(targets),
+        target=",".join(started.targets),
         options=RunOptions(concurrency=IN_FLIGHT // run.servers, placement=run.placement),
     )
     calls = 3 * DOCUMENTS * len(QUESTIONS)
-    interrupter = Interrupter(started, calls) if run.killed else None
+    interrupter = Interrupter(started, calls) if run.killed and isinstance(started, Servers) else None
     report = measured_run(request, interrupter)
     if interrupter is not None and interrupter.restart is not None:
         interrupter.restart.join()
-    return figures(run, report, targets, answered_twice(request.output))
+    return figures(run, report, isinstance(started, Simulated), answered_twice(request.output))
 
 
 def answered_twice(output: Path) -> int:
@@ -179,12 +199,12 @@ def answered_twice(output: Path) -> int:
     return sum(count - 1 for count in asked.values())
 
 
-def figures(run: Measured, report: RunReport, targets: list[str], twice: int) -> dict[str, Any]:
+def figures(run: Measured, report: RunReport, is_simulated: bool, twice: int) -> dict[str, Any]:
     metrics, prediction = report.metrics, report.prediction
     assert report.stopped is None, report.stopped
-    numbers = {name: number for number, name in enumerate(targets)}
     return {
         "run": run.name,
+        "engine": "simulated" if is_simulated else "embedded server",
         "servers": run.servers,
         "placement": run.placement,
         "blocks_each": BLOCKS // run.servers,
@@ -202,7 +222,6 @@ def figures(run: Measured, report: RunReport, targets: list[str], twice: int) ->
         "imbalance": metrics.imbalance,
         "endpoints": [
             {
-                "server": numbers[each.name],
                 "items": each.items,
                 "calls": each.calls,
                 "tokens": each.tokens,
