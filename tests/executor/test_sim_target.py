@@ -122,3 +122,22 @@ def test_a_run_on_it_says_so_and_keeps_no_answers(tmp_path: Path, memo_folder: P
     assert metrics.hit_rate > 0.8
     assert any("nothing was computed" in note for note in report.notes)
     assert not memo_folder.exists()
+
+
+def test_the_last_items_begin_when_those_that_had_the_room_are_over(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "async def ask(text, llm):\n"
+        "    first = await llm.agenerate(text + ' What is it about?', max_tokens=4)\n"
+        "    return await llm.agenerate(text + first + ' And why?', max_tokens=4)\n",
+        encoding="utf-8",
+    )
+    inputs = tmp_path / "in.jsonl"
+    # The second text is far longer than the first, by which the run admits items: it has to wait for all the room.
+    texts = ["A short text. " * 20, "A long text, which needs most of the cache. " * 50, "Another long text. " * 100]
+    inputs.write_text("".join(f"{json.dumps({'text': text})}\n" for text in texts), encoding="utf-8")
+    request = RunRequest(
+        f"{agent}:ask", inputs, tmp_path / "out.jsonl", target="sim://trtllm?blocks=20", predict=PredictWhen.NEVER
+    )
+    report = measured_run(request)
+    assert (report.metrics.items, report.metrics.failed, report.metrics.calls) == (3, 0, 6)

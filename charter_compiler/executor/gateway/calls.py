@@ -142,7 +142,7 @@ class SharedTarget:
         self._log = log
         self._metrics = CallMetrics()
         clock, prompts = RunClock(), PromptTokens(target.tokenizer, target.facts.tokens_per_block)
-        lane = Lane(
+        self._lane = Lane(
             None,
             target.client,
             self._scheduler,
@@ -154,7 +154,7 @@ class SharedTarget:
             overloads=0,  # the client hears of it, and when to come back
         )
         self._dispatcher = Dispatcher(
-            OneLane(lane),
+            OneLane(self._lane),
             clock,
             prompts,
             memo=memo,
@@ -190,7 +190,7 @@ class SharedTarget:
                 self._log.failed(error)
             raise
         finally:
-            self._scheduler.finish_item(number)
+            self._lane.finish_item(number)
             self._metrics.open -= 1
 
     def _record(self, record: CallRecord) -> None:
