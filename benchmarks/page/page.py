@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import cache_sections
+import comparison_sections
 import compiler_sections
 import engine_sections
 import schedule_sections
@@ -22,6 +23,7 @@ DATA = ROOT / "benchmarks"
 PAGE = ROOT / "BENCHMARKS.md"
 SECTIONS = (
     *vllm_sections.SECTIONS,
+    *comparison_sections.SECTIONS,
     *engine_sections.SECTIONS,
     *cache_sections.SECTIONS,
     *schedule_sections.SECTIONS,

@@ -43,7 +43,8 @@ def output(*command: str | Path) -> str:
     """
     run = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=LIMIT, check=False)
     if run.returncode not in (0, 1) or (run.returncode and not run.stdout):
-        raise RuntimeError((run.stderr.strip() or f"exit status {run.returncode}").splitlines()[-1])
+        last = (run.stderr.strip() or f"exit status {run.returncode}").splitlines()[-1]
+        raise RuntimeError(last.removeprefix(f"{command[0]}: "))  # no path of this machine in the results
     return run.stdout
 
 
