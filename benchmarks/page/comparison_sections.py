@@ -91,7 +91,7 @@ SECTIONS = (
         peers,
         "*Bad* and *good* are the examples on the pages of Charter's own findings, so that the counts favour Charter: "
         "pcdlint looks for other things (values of the clock, JSON with unsorted keys). sglang-router was not there: "
-        "pip was still fetching its dependencies into this environment after half an hour. `make test-peer` has it, and "
+        "pip was still fetching its dependencies into it after half an hour. `make test-peer` has it, and "
         "reads Charter's arguments with its own parser; its routing was not compared here. The order of tables beside "
         "GGR, and the cache model beside vLLM's own manager, have sections of their own.",
     ),
