@@ -161,11 +161,13 @@ def prepare(request: ReplicaRequest, on_step: Callable[[str], None] = lambda ste
 
 
 def choose(counts: list[ReplicaCount], deadline_s: float | None, price_per_hour: float | None) -> ReplicaCount | None:
-    """The cheapest that meets the deadline, of equally cheap ones, or without a price, the one with the fewest
-    replicas; ``None`` where none does."""
+    """The cheapest that meets the deadline with twice the standard error of its time added, of equally cheap ones, or
+    without a price, the one with the fewest replicas; ``None`` where none does."""
     if deadline_s is None:
         return None
-    good = [count for count in counts if count.seconds is not None and count.seconds <= deadline_s]
+    good = [
+        count for count in counts if count.seconds is not None and count.seconds * (1 + 2 * count.error) <= deadline_s
+    ]
     return min(good, key=lambda count: (count.price(price_per_hour) or 0.0, count.replicas), default=None)
 
 

@@ -89,7 +89,7 @@ def measure(
         "timed": engines.timed,
         "need_blocks": prepared.need_blocks,
         "capacity_blocks": prepared.capacity_blocks,
-        "setting": _setting(case),
+        "setting": setting(case),
     }
     try:
         with closing(watch), engines.cold(prepared.engine(reuse=arm.reuse)) as (target, options):
@@ -137,7 +137,7 @@ def _what(prepared: Prepared, arm: Arm) -> tuple[str, Path]:
     return REPLAY, inputs
 
 
-def _setting(case: Case) -> dict[str, Any]:
+def setting(case: Case) -> dict[str, Any]:
     """The case as JSON values; the agent by its name."""
     return asdict(case) | {"agent": case.agent.name, "concurrency": case.in_flight}
 

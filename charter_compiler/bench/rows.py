@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeAlias
 
-from charter_compiler.diagnostics.errors import InputsError
+from charter_compiler.diagnostics.errors import InputsError, UsageError
 from charter_compiler.executor.recording import read_recording
 from charter_compiler.executor.results import unwritable
 
@@ -52,6 +52,20 @@ def append_row(path: Path, row: Row) -> None:
 def of_case(rows: Iterable[Row], table: str, case: str, kind: str = RUN) -> list[Row]:
     """The rows of one case of one kind."""
     return [row for row in rows if (row["kind"], row.get("table"), row.get("case")) == (kind, table, case)]
+
+
+def check_same(earlier: Iterable[Row], table: str, case: str, conditions: Mapping[str, Any]) -> None:
+    """Refuse to go on with rows of a case that were measured otherwise: medians would mix them.
+
+    Raises:
+        UsageError: one of the ``conditions`` (engine, capacity, setting) was another.
+    """
+    wanted = json.loads(json.dumps(conditions))
+    for row in (row for kind in (SEARCH, RUN) for row in of_case(earlier, table, case, kind)):
+        differing = [name for name, value in wanted.items() if row.get(name) != value]
+        if differing:
+            name = differing[0].replace("_", " ")
+            raise UsageError(f"the file has runs of {case!r} with another {name}", remedy="give another -o")
 
 
 def stages(recording: Path) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from charter_compiler.bench.arms import AS_WRITTEN, EXACT, Arm
 from charter_compiler.bench.cases import Case, Table
 from charter_compiler.bench.conditions import conditions
 from charter_compiler.bench.engines import Engines
-from charter_compiler.bench.measure import Prepared, measure, prepare
-from charter_compiler.bench.rows import RUN, SEARCH, SESSION, Row, of_case
+from charter_compiler.bench.measure import Prepared, measure, prepare, setting
+from charter_compiler.bench.rows import RUN, SEARCH, SESSION, Row, check_same, of_case
 from charter_compiler.plan.execution_plan import ExecutionPlan
 
 SEED = 0
@@ -27,7 +27,7 @@ def run_table(table: Table, rounds: int, engines: Engines, folder: Path, earlier
         earlier: rows of sessions before: rounds are counted on, and a concurrency that was found there is used.
 
     Raises:
-        UsageError, InputsError, EntryError: a case cannot be prepared.
+        UsageError, InputsError, EntryError: a case cannot be prepared, or was measured otherwise before.
     """
     session = {"session": uuid.uuid4().hex[:12]}
     facts = {"table": table.name, "about": table.about, "arms": [arm.name for arm in table.arms]}
@@ -35,6 +35,12 @@ def run_table(table: Table, rounds: int, engines: Engines, folder: Path, earlier
     cases = [prepare(case, folder / str(number)) for number, case in enumerate(table.cases)]
     tuned = {}
     for prepared in cases:
+        as_now = {
+            "engine": engines.name,
+            "capacity_blocks": prepared.capacity_blocks,
+            "setting": setting(prepared.case),
+        }
+        check_same(earlier, table.name, prepared.case.label, as_now)
         found = of_case(earlier, table.name, prepared.case.label, SEARCH)
         if any(arm.tuned for arm in table.arms):
             for row in () if found else _search(prepared, engines):

@@ -148,7 +148,7 @@ def _bound(rows: dict[str, Row]) -> float | None:
 
 def _gain_share(rows: dict[str, Row]) -> float | None:
     bound, written, laid_out = _bound(rows), wall(rows[AS_WRITTEN.name]), wall(rows[LAYOUT.name])
-    if bound is None or written is None or laid_out is None or bound >= written:
+    if bound is None or written is None or laid_out is None or bound >= written:  # then there is nothing to gain
         return None
     return (written - laid_out) / (written - bound)
 
@@ -225,10 +225,16 @@ def findings(case: CaseSummary) -> tuple[Finding, ...]:
         )
     if throughput is not None:
         found.append(Finding("times the throughput of the agent as written", throughput, percent=False))
-    for text, value in (
-        ("of the gain that the bound allows", case.gain_share),
-        ("of the attainable hit rate", case.reached(charter)),
-    ):
-        if value is not None:
-            found.append(Finding(text, value))
+    gained, rounds = case.gain_share, len(case.of(charter))
+    if gained is not None:
+        of = (
+            ""
+            if len(gained.values) == rounds
+            else f", in the {len(gained.values)} of {rounds} rounds that have a bound"
+        )
+        found.append(Finding(f"of the gain that the bound allows{of}", gained))
+    reached = case.reached(charter)
+    # Partial reuse takes tokens that the attainable rate, of whole blocks, does not count.
+    if reached is not None and reached.median <= 1:
+        found.append(Finding("of the attainable hit rate", reached))
     return tuple(found)

@@ -20,6 +20,9 @@ from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptio
 from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
 from charter_compiler.predict.replicas import ReplicaCount
 
+LEAST_WINDOW = 8
+"""Items of a stretch of which some lie between its lead-in and its end."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The run that is planned, and what it may take."""
@@ -59,6 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan and show. Raises what ``plan_replicas`` does, and UsageError where no number of replicas meets the
     deadline."""
+    if args.window < LEAST_WINDOW:
+        raise UsageError(f"a stretch of {args.window} items shows no pace", remedy=f"give {LEAST_WINDOW} or more")
     deadline = None if args.deadline is None else args.deadline * 3600
     request = ReplicaRequest(
         entry=args.entry,
@@ -87,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     if deadline is not None and plan.chosen is None:
         best = min(count.seconds or 0.0 for count in plan.counts)
         raise UsageError(
-            f"no number of replicas up to {args.replicas} meets the deadline; the fastest takes {duration(best)}",
+            f"no number of replicas up to {args.replicas} meets the deadline; the fastest takes about {duration(best)}",
             remedy="allow more replicas, or more time",
         )
     return 0

@@ -76,6 +76,12 @@ def test_a_session_runs_every_arm_in_turn_and_goes_on_with_its_file(tmp_path: Pa
     assert [cells[0] for cells in arm_lines(case)][-1] == "bound"
 
 
+def test_rows_that_were_measured_otherwise_are_not_gone_on_with(tmp_path: Path) -> None:
+    row = {"kind": SEARCH, "table": "chain", "case": "short", "engine": "vllm", "in_flight": 1}
+    with pytest.raises(UsageError, match="'short' with another engine"):
+        session(tmp_path, chain(), earlier=[row])
+
+
 def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     rows = session(tmp_path, chain(blocks=2))
     runs = [row for row in rows if row["kind"] == RUN]
@@ -107,7 +113,9 @@ def test_the_bound_and_what_was_gained_of_it() -> None:
     assert reached is not None
     assert reached.values == pytest.approx((0.95, 1.0))
     assert reached.off == pytest.approx(0.025 / 0.975)
-    assert "90.0% of the gain that the bound allows" in list(finding_lines(case))
+    assert "90.0% of the gain that the bound allows, in the 1 of 2 rounds that have a bound" in list(
+        finding_lines(case)
+    )
     assert case.of("tuned") == {}, "there was no search"
 
 
