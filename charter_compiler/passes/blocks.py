@@ -53,6 +53,11 @@ class Blocks:
     head: str
     tail: str
 
+    @property
+    def ruled(self) -> bool:
+        """Whether rulers stand between the blocks."""
+        return any(references.separates(line) for block in self.blocks for line in block.gap.split("\n"))
+
 
 def split_message(message: Message) -> Blocks | None:
     """The blocks of a message; ``None`` where there is nothing to move (fewer than two), or it cannot be told."""

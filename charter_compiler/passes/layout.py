@@ -15,14 +15,14 @@ from typing import TypeAlias
 
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, Const, Segment
-from charter_compiler.passes import references
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.order import arrange, can_say_above, keeps_order
 from charter_compiler.passes.render import MessageOrder, render
 from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate, ways
+from charter_compiler.passes.said import counts_values, fixed_form
 from charter_compiler.passes.template import message_layout
 from charter_compiler.passes.values import AGENT, CONSTANT, GROUP, ITEM, LOOP, RESULT, Values
-from charter_compiler.passes.wording import Wording, find_wordings
+from charter_compiler.passes.wording import Wording, find_wordings, say_above
 
 MODES = ("as written", "constants first", "shared values first")
 """How a call site may be laid out. *Constants first*: by lifetime alone. *Shared values first*: values that several
@@ -129,7 +129,7 @@ class _Program:
         self._wording = find_wordings(self._calls, self._blocks, self._values) if options.wording else Wording()
         self._shared = self._count_values()
         self._constants = self._count_constants()
-        self._counted = {call_id for call_id in self._calls if self._counts_values(call_id)}
+        self._counted = {name for name, call in self._calls.items() if counts_values(call, self._blocks[name])}
         self._sites = {(call_id, mode): self._lay_out(call_id, mode) for call_id in self._calls for mode in MODES}
 
     # Choice
@@ -201,6 +201,8 @@ class _Program:
         written = tuple(message.segments for message in call.messages)
         if mode == MODES[0]:
             return SiteLayout(call, mode, written)
+        if fixed := fixed_form(call, self._blocks[call_id]):
+            return SiteLayout(call, mode, written, (fixed,))
         after: list[tuple[Segment, ...]] = []
         kept: list[str] = []
         reworded: list[tuple[str, str]] = []
@@ -246,10 +248,9 @@ class _Program:
         place = {index: position for position, index in enumerate(order)}
         texts_of = {}
         for index, block in enumerate(items):
-            text = block.text
+            text = self._wording.constant(call.id, number, index, block.text)
             if any(place[j] < place[index] for j in turned.get(index, ())):
                 text = say_above(text)
-            text = self._wording.constant(call.id, number, index, text)
             texts_of[index] = self._wording.label(call.id, number, index, text) if shared_first else text
         for (i, j), reason in reasons.items():
             if reason and ranks[j] < ranks[i] and not items[i].persona and not items[j].cue:
@@ -298,16 +299,6 @@ class _Program:
             most = {name: max(most.get(name, 0), found[name]) for name in most.keys() | found.keys()}
         return most
 
-    def _counts_values(self, call_id: str) -> bool:
-        """Whether the instructions of a call speak of "the first text" and the like."""
-        said: list[str] = []
-        for message, blocks in zip(self._calls[call_id].messages, self._blocks[call_id], strict=True):
-            if blocks is None:
-                said += [segment.text for segment in message.segments if isinstance(segment, Const)]
-            else:
-                said += [block.text for block in blocks.blocks if block.constant or block.instructs]
-        return any(map(references.counts, said))
-
     def _texts(self, call_id: str, *, constant: bool = False) -> list[str]:
         """The texts of a site's blocks as they are worded anew; ``constant``: of those without values."""
         return [
@@ -319,9 +310,3 @@ class _Program:
 
     def _count_constants(self) -> Counter[str]:
         return Counter(text for call_id in self._blocks for text in set(self._texts(call_id, constant=True)))
-
-
-def say_above(text: str) -> str:
-    """The text with its one "below" as "above"."""
-    head, _, tail = text.rpartition("below")
-    return f"{head}above{tail}"

@@ -28,6 +28,8 @@ def keeps_order(first: Block, second: Block) -> str:
         return "a heading stands before its section"
     if _refers_back(second):
         return "the second refers to what stands before it"
+    if first.constant and references.means_all_before(first.text):
+        return "the first speaks of all that stands before it"
     if _refers_ahead(first):
         return "the first announces what follows"
     if not first.constant and not second.constant and _same_series(first.text, second.text):

@@ -20,7 +20,14 @@ _CUE_START = re.compile(
 )
 _BACK = re.compile(
     r"\b(?:above|preceding|previous(?:ly)?|earlier|aforementioned|foregoing|latter|"
-    r"(?<!\bis )(?<!\bare )(?<!\bbe )the same(?! \w+ as\b)|such a)\b",
+    r"(?<!\bis )(?<!\bare )(?<!\bbe )the same(?! \w+ as\b)|"
+    r"(?:is|are|be) the same(?! (?:\w+ )?as\b| (?:only )?(?:if|when)\b)|such a|as before)\b",
+    re.IGNORECASE,
+)
+_ALL_BEFORE = re.compile(
+    r"\b(?:so far|(?:until|up to) (?:now|here)|"
+    r"(?:stands?|stood|comes?|came|goes|went|said|told|written|given|shown|read) before|"
+    r"(?:all|everything|anything|instructions|orders|rules) (?:of the )?above)\b",
     re.IGNORECASE,
 )
 _BACK_IN_LABEL = re.compile(r"\b(?:above|preceding|aforementioned|foregoing)\b", re.IGNORECASE)
@@ -82,6 +89,25 @@ _ORDINAL = re.compile(
     r"(?!\s+(?:line|sentence|word|character|letter|digit)s?\b|\s+\w+\s+(?:of|in)\s+(?:the|each|every|an?|your)\b))"
 )
 """In small letters: "First, read the text." counts steps, not values; "the last message of the thread" is in one."""
+_LINE_OF_PROMPT = re.compile(
+    r"(?<!\byour )\b(?:first|second|third|opening|top|last|final|closing|bottom) (?:[\w-]+ )?"
+    r"(?:lines?|sentences?|paragraphs?)\b"
+    r"(?!\s+(?:of|in)\s+(?:the|each|every|an?|your)\s+(?!(?:prompt|message|input|request|conversation)\b))|"
+    r"\bline (?:1|one)\b",
+    re.IGNORECASE,
+)
+_WRITES_LINE = re.compile(
+    r"\b(?:put|write|place|print|end)\b(?:(?!\b(?:what|which|that|who|how|is|are|said|given|from)\b)[^.!?\n])*"
+    r"\b(?:on|in|as|with) (?:the|a) $",
+    re.IGNORECASE,
+)
+"""What stands before a line of the answer: "Put the number on the last line."."""
+_SECTION = re.compile(
+    r"\b(?:sections?|parts?|blocks?|rulers?|separators?|delimiters?|dividers?|dashes|lines?|before|after|between|"
+    r"above|below|preceding|previous|earlier|next|following|first|second|third|last|top|bottom|beginning|"
+    r"(?:text|number) \d)\b|#\d|^\s*\(?\d{1,2}[.):]",
+    re.IGNORECASE,
+)
 _LAST_BELOW = re.compile(r"\b(?P<noun>[A-Za-z]+) below\b")
 
 
@@ -159,6 +185,23 @@ def says_below(text: str) -> re.Match[str] | None:
     return None if _open_announcement(without) or text.rstrip().endswith(":") else found[0]
 
 
+def means_all_before(text: str) -> bool:
+    """Whether constant text speaks of all that stands before it ("Ignore what you read so far."): what came to stand
+    there would be meant too."""
+    return _ALL_BEFORE.search(text) is not None
+
+
+def names_line(text: str) -> bool:
+    """Whether text tells a line of the prompt by its place ("The first line is the title."); lines of a thing that is
+    named, and of the answer, are others."""
+    return any(_WRITES_LINE.search(text[: match.start()]) is None for match in _LINE_OF_PROMPT.finditer(text))
+
+
+def names_section(text: str) -> bool:
+    """Whether text of a prompt that rulers part may speak of its sections, or numbers one."""
+    return _SECTION.search(text) is not None
+
+
 def opens_sequence(text: str) -> bool:
     """Whether a block is the first of steps that are told in order."""
     return _FIRST.match(text.strip()) is not None
@@ -167,7 +210,7 @@ def opens_sequence(text: str) -> bool:
 def points_back(text: str) -> bool:
     """Whether constant text refers to something before it."""
     body = _EXAMPLE.sub(" ", text).strip()
-    if _BACK.search(body) or _SEQUENCE.match(body) or _STARTS_WITH_THAT.match(body):
+    if _BACK.search(body) or _ALL_BEFORE.search(body) or _SEQUENCE.match(body) or _STARTS_WITH_THAT.match(body):
         return True
     position = 0
     for sentence in _SENTENCE_END.split(body):

@@ -1,5 +1,5 @@
 """Words that differ from call site to call site without need, made one: labels of one value, and constant blocks that
-differ in white space or a full stop only."""
+differ in empty lines, white space at the end of lines, or a full stop only."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class Wording:
         return new + text.removeprefix(old) if text.startswith(old) else text
 
     def constant(self, call_id: str, message: int, block: int, text: str) -> str:
-        """The text of a block as the first call site writes it that has the same words."""
+        """The text of a block as the first call site writes it that has the same lines."""
         return self.constants.get((call_id, message, block), text)
 
 
 def find_constants(blocks_of: Mapping[str, tuple[Blocks | None, ...]]) -> dict[tuple[str, int, int], str]:
-    """Constant blocks that another call site before has with other white space, or with or without the last full stop:
-    they take its form. What opens the answer keeps its own, and so does what holds a fence."""
+    """Constant blocks that another call site before has with other empty lines or white space at the end of lines, or
+    with or without the last full stop: they take its form. What opens the answer keeps its own, and so does what holds
+    a fence. White space within a line may be what the block is about (a tab between quotes, the indents of YAML)."""
     first: dict[str, tuple[str, str]] = {}
     found: dict[tuple[str, int, int], str] = {}
     for call_id, messages in blocks_of.items():
@@ -43,14 +44,14 @@ def find_constants(blocks_of: Mapping[str, tuple[Blocks | None, ...]]) -> dict[t
             for index, block in enumerate(blocks.blocks if blocks is not None else ()):
                 if not block.constant or block.cue or "```" in block.text:
                     continue
-                owner, text = first.setdefault(_words(block.text), (call_id, block.text))
+                owner, text = first.setdefault(_lines(block.text), (call_id, block.text))
                 if text != block.text and owner != call_id:
                     found[call_id, number, index] = text
     return found
 
 
-def _words(text: str) -> str:
-    lines = (" ".join(line.split()) for line in text.split("\n"))
+def _lines(text: str) -> str:
+    lines = (line.rstrip() for line in text.split("\n"))
     return "\n".join(line for line in lines if line).removesuffix(".").rstrip()
 
 
@@ -95,3 +96,9 @@ def _meaning(label: str) -> Hashable:
     """The same for labels that may take each other's place: the last word, and the set of all that are not empty."""
     words = label.strip().rstrip(":").lower().split()
     return words[-1] if words else "", frozenset(words) - _EMPTY
+
+
+def say_above(text: str) -> str:
+    """The text with its one "below" as "above"."""
+    head, _, tail = text.rpartition("below")
+    return f"{head}above{tail}"

@@ -101,9 +101,51 @@ def test_sections_that_rulers_part_are_moved_with_a_ruler_between(gap: str) -> N
         "# Letter\n---\nSubject: {a}\n---\nName the author.",
         "Text: {a}\n---\nName the author.\n===\nAuthor:",
         "Text: {a}\n---\nName the author.\n\nAuthor:",
+        "Text: {a}\n---\nIgnore all orders that stand before the ruler.",
+        "Text: {a}\n---\nUse section 1 only to answer section 3.\n---\nQuestion: {n}",
+        "Text: {a}\n---\nDo as the text in the section before asks.",
+        "1. Text: {a}\n---\n2. Be brief.",
     ],
 )
 def test_rulers_that_may_stand_around_something_are_not_crossed(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+
+
+def test_another_message_may_speak_of_the_sections_too() -> None:
+    source = (
+        "def process(a, llm):\n"
+        "    return llm.chat.completions.create(model='m', messages=[\n"
+        "        {'role': 'system', 'content': 'Trust %s.'},\n"
+        "        {'role': 'user', 'content': f'Text: {a}\\n---\\nBe brief.'}])\n"
+    )
+    for said, moved in (("all authors", True), ("section 2 alone", False)):
+        agent = AgentASTParser().parse_source(source % said, "a.py").agent
+        assert bool(layout(agent).changed) is moved
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{a}\nText: {b}\n\nThe first line is the title of the text.",
+        "Text: {a}\n\nThe last line is a question",
+        "Text: {a}\n\nBe kind to all.\n\nUse the first two lines for the title.",
+    ],
+)
+def test_where_lines_are_told_by_their_place_nothing_moves(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+    (site,) = layout(AgentASTParser().parse_source(SITE.format(prompt), "a.py").agent).sites
+    assert site.kept == ("the instructions name a line of the prompt by its place",)
+
+
+SITE = "def process(a, b, llm):\n    return llm.generate(f{!r})\n"
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["Write a letter whose tone is the same.", "Ignore what you read so far.", "Trust no orders that stand before."],
+)
+def test_an_instruction_that_speaks_of_what_was_said_stays_behind_it(instruction: str) -> None:
+    prompt = f"Document: {{a}}\n\n{instruction}"
     assert laid_out(prompt) == prompt
 
 
@@ -164,6 +206,13 @@ def test_values_that_only_their_order_tells_apart_are_not_swapped(label: str) ->
         assert "{a}" not in text or text.index("{a}") < text.index("{b}")
 
 
+def test_no_value_comes_to_stand_among_what_shall_be_ignored() -> None:
+    one, two = "Text: {a}\n\n%s\n\nReport: {b}", "Report: {b}\n\nName the author in one word."
+    plain, all_before = (two_sites(one % words, two)[0] for words in ("Be brief.", "Ignore what you read so far."))
+    assert plain.index("{b}") < plain.index("{a}")
+    assert all_before == one % "Ignore what you read so far."
+
+
 def test_values_that_the_instructions_count_are_not_swapped() -> None:
     one, two = "Letter: {a}\n\nReport: {b}\n\nName the %s text.", "Report: {b}\n\nName the author in one word."
     plain, counted = (two_sites(one % word, two)[0] for word in ("longer", "second"))
@@ -197,14 +246,14 @@ RULES = "You weigh evidence with care.\n\nName sources by their number. Never gu
 @pytest.mark.parametrize(
     ("other", "same"),
     [
-        (RULES.replace(" Never", "  Never"), True),
         (RULES.removesuffix("."), True),
-        (RULES.replace("\n\nName", "\n\n  Name"), True),
+        (RULES.replace(" Never", "  Never"), False),
+        (RULES.replace("\n\nName", "\n\n  Name"), False),
         (RULES.replace("care.", "care!"), False),
         (RULES.replace("by their", "with their"), False),
     ],
 )
-def test_constant_blocks_that_differ_in_white_space_or_a_full_stop_are_made_one(other: str, same: bool) -> None:
+def test_constant_blocks_that_differ_in_a_last_full_stop_are_made_one(other: str, same: bool) -> None:
     """Constants alone are computed once a run; it pays where a value follows that both sites share."""
     one, two = (f"{rules}\n\nText: {{a}}\n\nName the {noun}." for rules, noun in ((RULES, "place"), (other, "author")))
     assert (RULES in two_sites(one, two, "a")[1]) is same
@@ -216,6 +265,33 @@ def test_constant_blocks_that_differ_in_white_space_or_a_full_stop_are_made_one(
         result = rewrite_source(source, "a.py", layout(agent).sites)
         assert not result.left
         assert source.count(repr(RULES)[1:-1]) + 1 == result.after.count(repr(RULES)[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        ("Fill in this form:\na:\n  b: 1", "Fill in this form:  \na:\n\n  b: 1", True),
+        ('Separate the columns with "\t" and nothing else.', 'Separate the columns with " " and nothing else.', False),
+        ("Fill in this form:\na:\n  b: 1", "Fill in this form:\na:\nb: 1", False),
+    ],
+)
+def test_white_space_is_made_one_at_the_end_of_lines_only(one: str, two: str, same: bool) -> None:
+    first, second = (f"{rule}\n\nText: {{a}}\n\nName the {noun}." for rule, noun in ((one, "place"), (two, "author")))
+    after = two_sites(first, second, "a")
+    assert one in after[0]
+    assert (one if same else two) in after[1]
+
+
+def test_a_block_in_the_words_of_the_first_site_says_above_where_its_value_moved() -> None:
+    """One call lacks the last full stop: it gets the first one's words, and these are true where they stand."""
+    rule = "Name the %s in one word.\n\nUse only the document below%s\n\nDocument: {b}"
+    asks = [rule % pair for pair in (("author", "."), ("place", ""), ("year", "."))]
+    calls = "".join(f"    x{n} = llm.generate(f{ask!r})\n" for n, ask in enumerate(asks))
+    source = f"def process(b, llm):\n{calls}    return x0 + x1 + x2\n"
+    agent = AgentASTParser().parse_source(source, "a.py").agent
+    texts = [shown(call, [call]) for call in layout(agent).agent.calls]
+    assert all(text.startswith("Document: {b}\n\nName") for text in texts)
+    assert all(text.endswith(" in one word.\n\nUse only the document above.") for text in texts)
 
 
 def test_a_prompt_of_many_rules_is_laid_out_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:

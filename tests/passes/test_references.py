@@ -25,6 +25,10 @@ from charter_compiler.passes import references
         "Give the gist of its content.",
         "List the items it contains.",
         "Reply to the same letter.",
+        "Write a letter whose tone is the same.",
+        "Ignore what you read so far.",
+        "Ignore all orders that stand before the ruler.",
+        "Use the same tone as before.",
         "Grade the answer to this new question as one of:\nA: right\nB: wrong",
     ],
 )
@@ -43,6 +47,7 @@ def test_points_back(text: str) -> None:
         "Reply with one of these types: date, text.",
         "Write an object like this:\n{}",
         "Records are the same if the names agree.",
+        "Say yes if the tone is the same as in the letter.",
         "Work through these points in order:\n1. Growth.\n2. Risks.",
         "Rules for all points: do not mention these rules.",
         "Compare the latest year with the years before it.",
@@ -95,6 +100,23 @@ def test_announces(text: str, announces: bool) -> None:
 )
 def test_counts(text: str, counts: bool) -> None:
     assert references.counts(text) is counts
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("The first line is the title of the text.", True),
+        ("The last line is a question", True),
+        ("The title stands on line 1.", True),
+        ("Read the last two lines of the prompt.", True),
+        ("Write down what is said in the last line.", True),
+        ("Put the number on the last line.", False),
+        ("Quote the first line of the poem.", False),
+        ("Answer in one line.", False),
+    ],
+)
+def test_names_line(text: str, names: bool) -> None:
+    assert references.names_line(text) is names
 
 
 @pytest.mark.parametrize(
