@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.passes.pass_base import PassNote, PassResult
+from charter_compiler.passes.stateless import kept_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,15 @@ class DeadCalls:
         return "dead-calls"
 
     def run(self, agent: Agent) -> PassResult:
-        dead = dead_calls(agent)
+        unread, keeps = dead_calls(agent), kept_state(agent.calls)
+        dead = tuple(call for call in unread if call.id not in keeps)
         text = "nothing reads the answer" + (": the call is taken out" if self.remove else "; it is sent all the same")
-        notes = tuple(PassNote(call.span, text, self.remove) for call in dead)
+        notes = tuple(
+            PassNote(call.span, text, self.remove)
+            if call in dead
+            else PassNote(call.span, f"nothing reads the answer, but {keeps[call.id]}", changed=False)
+            for call in unread
+        )
         if not (self.remove and dead):
             return PassResult(agent, notes)
         return PassResult(replace(agent, calls=tuple(call for call in agent.calls if call not in dead)), notes)

@@ -6,12 +6,12 @@ them, or anything else, which ends a group. Comments go with their statements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from charter_compiler.ir.nodes import Call
-from charter_compiler.passes.statements import attributes, computes, reads
+from charter_compiler.passes.statements import attributes, computes, consumes, is_still, reads
 
 INDENT = "    "
 
@@ -40,13 +40,15 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Source:
     """A module as LibCST reads it, its model calls by their nodes, and what ``statements`` finds of it: the names that
-    other code may change while a function waits, and the built-in functions that are other functions there."""
+    other code may change while a function waits, the built-in functions that are other functions there, and the names
+    that nothing changes but the statements of the function that is read (``local``)."""
 
     cst: Any
     module: Any
     calls: Mapping[Any, Call]
     changing: frozenset[str]
     shadowed: frozenset[str]
+    local: frozenset[str] = frozenset()
 
     def step(self, statement: Any) -> Step | None:
         """A statement that binds one name to what is computed or to what a model call returns; ``None`` for others."""
@@ -58,12 +60,22 @@ class Source:
                 if isinstance(value, cst.Await):
                     call = self.model_call(value.expression)
                     return None if call is None else Step(statement, target, value.expression, call)
-                return Step(statement, target, value) if self.computes(value) else None
+                movable = self.computes(value) and self.is_still(value) and not consumes(cst, value)
+                return Step(statement, target, value) if movable else None
         return None
 
     def computes(self, node: Any) -> bool:
         """Whether an expression only computes."""
         return computes(self.cst, node) and not reads(self.cst, node) & self.shadowed
+
+    def is_still(self, *nodes: Any, more: Iterable[str] = ()) -> bool:
+        """Whether expressions that compute come to the same whenever they do; ``more``: further names of that kind."""
+        known = self.local.union(more) - self.changing
+        return all(is_still(self.cst, node, known) for node in nodes)
+
+    def has_still_arguments(self, node: Any, more: Iterable[str] = ()) -> bool:
+        """Whether a call sends the same whenever it is made."""
+        return self.is_still(*(arg.value for arg in node.args), more=more)
 
     def model_call(self, node: Any) -> Call | None:
         """The model call that a node is, if it does nothing else and its arguments only compute; one that gives the
@@ -125,7 +137,7 @@ def find_group(source: Source, statements: Sequence[Any]) -> Group | None:
             (after if uses & late else before).append(step)
             continue
         asked = {each.call.id for each in calls if each.call is not None}
-        if uses & late or asked & {*step.call.depends_on}:
+        if uses & late or asked & {*step.call.depends_on} or (calls and not source.has_still_arguments(step.value)):
             break
         calls.append(step)
         if len(calls) > 1:

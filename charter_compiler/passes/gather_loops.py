@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.gather import INDENT, Source
-from charter_compiler.passes.statements import first_use, names, reads, walk
+from charter_compiler.passes.statements import first_use, inner_names, names, plain_targets, reads, walk
 
 WIDTH = 88
 """Characters of a line beyond which what is written anew is parted, as common formatters do."""
@@ -44,6 +43,7 @@ def find_loop(source: Source, statement: Any) -> Asking | None:
     *body, last = statement.body.body
     filled, value = _appended(cst, last)
     steps = [source.step(each) for each in body]
+    bound = plain_targets(cst, statement.target)
     if isinstance(value, cst.Await):
         node = value.expression
     elif steps and steps[-1] is not None and isinstance(value, cst.Name) and value.value == steps[-1].target:
@@ -66,19 +66,32 @@ def find_loop(source: Source, statement: Any) -> Asking | None:
     uses = source.uses(node)
     if filled in uses | reads(cst, statement.iter) or call.id in call.depends_on:
         raise LeftError("a turn uses what an earlier one was answered", call)
+    targets = {step.target for step in map(source.step, body) if step is not None}
+    made = {name for step in steps if step is not None for name in reads(cst, step.value)}
+    if (uses | made | reads(cst, statement.iter)) & targets:
+        raise LeftError("a turn uses a name that an earlier one bound", call)
+    if bound is None:
+        raise LeftError("the loop sets more than names", call)
     if not source.computes(statement.iter):
         raise LeftError("what the loop goes over is not only computed", call)
-    if (uses | {filled}) & source.changing:
-        raise LeftError("other code may change what the prompt is made from between two turns", call)
-    targets = [step.target for step in map(source.step, body) if step is not None]
-    return Asking(filled, node, call, frozenset({*reads(cst, statement.target), *targets}))
+    still = source.is_still(statement.iter) and source.has_still_arguments(node, bound)
+    if not still or (uses | {filled}) & source.changing:
+        raise LeftError("other code may change what the prompts are made from between two turns", call)
+    return Asking(filled, node, call, frozenset(bound | targets))
 
 
-def check_names(source: Source, found: Asking, behind: Sequence[Any]) -> None:
-    """Raises LeftError where a name that the loop binds may be read in the statements behind it."""
+def check_names(source: Source, found: Asking, function: Any, index: int) -> None:
+    """Raises LeftError where the loop, the statement of that index of the function, and what stands around it share
+    more than the list, which must be a new one that nobody else has seen."""
+    cst, body = source.cst, function.body.body
+    inner = inner_names(cst, function)
     for name in sorted(found.bound):
-        if first_use(source.cst, behind, name) == "read":
-            raise LeftError(f"{name} may be read behind the loop", found.call)
+        if name in inner or first_use(cst, body[index + 1 :], name) == "read":
+            raise LeftError(f"{name} may be read behind the loop, or in a function within", found.call)
+    places = [each for each in body[: index + 1] for name in names(cst, each) if name.value == found.filled]
+    if len(places) != 2 or not _creates(cst, places[0], found.filled):
+        text = f"{found.filled} is not a list that is made new in the same block, and not touched until the loop"
+        raise LeftError(text, found.call)
 
 
 def _appended(cst: Any, statement: Any) -> tuple[str, Any]:
@@ -128,6 +141,14 @@ def _gathered(source: Source, opened: str, closed: str, node: Any, head: str) ->
     return "\n".join(next(short, [opened, f"{one}await asyncio.gather(", *parted, f"{one})", closed]))
 
 
+def _creates(cst: Any, statement: Any, name: str) -> bool:
+    """Whether a statement makes the list, with or without its type."""
+    match statement:
+        case cst.SimpleStatementLine(body=[cst.AnnAssign(target=cst.Name(value=target), value=cst.List(elements=[]))]):
+            return bool(target == name)
+    return _is_empty_list(cst, statement, name)
+
+
 def _is_empty_list(cst: Any, statement: Any, name: str) -> bool:
     match statement:
         case cst.SimpleStatementLine(
@@ -138,15 +159,27 @@ def _is_empty_list(cst: Any, statement: Any, name: str) -> bool:
 
 
 def comprehension(source: Source, node: Any) -> tuple[Any, Call] | None:
-    """``[await ask(part) for part in parts]`` without a wait between the calls; ``None`` for another expression."""
+    """``[await ask(part) for part in parts]`` without a wait between the calls; ``None`` for another expression.
+
+    Raises:
+        LeftError: it is such a list, and yet its calls may not be asked at once.
+    """
     cst = source.cst
     match node:
         case cst.ListComp(elt=cst.Await(expression=asked), for_in=cst.CompFor(inner_for_in=None, asynchronous=None)):
             call = source.model_call(asked)
         case _:
             return None
-    parts = [node.for_in.iter, *(each.test for each in node.for_in.ifs)]
-    if call is None or not all(map(source.computes, parts)) or source.uses(asked) & source.changing:
+    if call is None:
         return None
+    bound, tests = plain_targets(cst, node.for_in.target), [each.test for each in node.for_in.ifs]
+    if any(isinstance(each, cst.Comment) for each in walk(node)):
+        raise LeftError("comments stand in the list", call)
+    if bound is None or not all(map(source.computes, [node.for_in.iter, *tests])):
+        raise LeftError("what the list goes over is not only computed", call)
+    still = source.is_still(node.for_in.iter) and source.is_still(*tests, more=bound)
+    if not (still and source.has_still_arguments(asked, bound)) or source.uses(asked) & source.changing:
+        raise LeftError("other code may change what the prompts are made from between two of the calls", call)
     text = _gathered(source, "list(", ")", asked, source.code(node.for_in, 0).strip())
-    return cst.parse_expression(text, config=source.module.config_for_parsing), call
+    made = cst.parse_expression(text, config=source.module.config_for_parsing)
+    return made.with_changes(lpar=node.lpar, rpar=node.rpar), call

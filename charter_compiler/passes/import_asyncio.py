@@ -5,14 +5,21 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from charter_compiler.passes.statements import reads
+from charter_compiler.passes.statements import walk
 
 _NAME = "asyncio"
 
 
 def is_free(cst: Any, module: Any) -> bool:
-    """Whether ``asyncio`` means the module wherever the name stands: it is imported at the top, or nowhere used."""
-    return _is_imported(cst, module) or _NAME not in reads(cst, module)
+    """Whether ``asyncio`` means the module wherever the name stands: it is nowhere in the file, or imported at the top
+    and otherwise only asked for its attributes."""
+    if not _is_imported(cst, module):
+        return _NAME not in {each.value for each in walk(module) if isinstance(each, cst.Name)}
+    owners = {id(each.value) for each in walk(module) if isinstance(each, cst.Attribute)}
+    imports = {id(each.name) for line in module.body for each in walk(line) if _is_plain_import(cst, each)}
+    return all(
+        id(each) in owners | imports for each in walk(module) if isinstance(each, cst.Name) and each.value == _NAME
+    )
 
 
 def with_import(cst: Any, module: Any) -> Any:
@@ -41,7 +48,19 @@ def with_import(cst: Any, module: Any) -> Any:
 
 
 def _is_imported(cst: Any, module: Any) -> bool:
-    return any(_import(cst, statement) == ("import", _NAME) for statement in module.body)
+    lines = [line for line in module.body if isinstance(line, cst.SimpleStatementLine)]
+    return any(
+        _is_plain_import(cst, alias)
+        for line in lines
+        for part in line.body
+        if isinstance(part, cst.Import)
+        for alias in part.names
+    )
+
+
+def _is_plain_import(cst: Any, node: Any) -> bool:
+    """Whether a node is the ``asyncio`` of ``import asyncio``."""
+    return isinstance(node, cst.ImportAlias) and node.asname is None and node.evaluated_name == _NAME
 
 
 def _import(cst: Any, statement: Any) -> tuple[str, str]:

@@ -8,6 +8,9 @@ from itertools import pairwise
 from charter_compiler.analysis.prompt_text import engine_calls, engine_edges
 from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.passes.pass_base import PassNote, PassResult
+from charter_compiler.passes.stateless import kept_state
+
+AT_ONCE = "both could be asked at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,14 @@ class IndependentCalls:
         return "independent-calls"
 
     def run(self, agent: Agent) -> PassResult:
+        keeps = kept_state(agent.calls)
         edges = engine_edges(agent.calls)
         notes = []
         for one, other in pairwise(engine_calls(agent.calls)):
             if _in_a_row(one, other) and one.id not in _all_before(other.id, edges):
-                text = f"uses nothing of the call at line {one.span.line}: both could be asked at once"
+                why = keeps.get(other.id) or keeps.get(one.id)
+                end = f": {AT_ONCE}" if why is None else f" in its prompt, but {why}"
+                text = f"uses nothing of the call at line {one.span.line}{end}"
                 notes.append(PassNote(other.span, text, False))
         return PassResult(agent, tuple(notes))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Choice, Param, Repeat, Segment, Unknown
 from charter_compiler.passes.pass_base import PassNote, PassResult, is_repeatable, proviso
+from charter_compiler.passes.stateless import kept_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,17 @@ class InvariantCalls:
 
     def run(self, agent: Agent) -> PassResult:
         sent = {call.id for call in engine_calls(agent.calls)}
+        keeps = kept_state(agent.calls)
         looped = {call.id: call.loops for call in agent.calls}
         calls: list[Call] = []
         notes: list[PassNote] = []
         for call in agent.calls:
             hoisted = call
             if call.id in sent and call.loops and not call.again and _is_invariant(call, looped):
-                if is_repeatable(call, sampling=self.sampling):
+                if call.id in keeps:
+                    text = f"no turn of its loop changes the request, but {keeps[call.id]}"
+                    notes.append(PassNote(call.span, text, False))
+                elif is_repeatable(call, sampling=self.sampling):
                     hoisted = replace(call, loops=call.loops[:-1], loop_depth=len(call.loops) - 1)
                     text = (
                         f"no turn of its loop changes the request: it is sent once, {proviso(sampling=self.sampling)}"

@@ -21,6 +21,9 @@ append extend insert pop clear remove add update setdefault discard sort reverse
 FUNCTIONS, METHODS = frozenset(_COMPUTING.split()), frozenset(_READING.split())
 """Built-in functions and methods of built-in types that only compute; names that other objects give to what acts on
 the outside (``get``, ``replace``) are left out."""
+_THROUGH = "list tuple dict set sorted sum min max enumerate zip reversed join extend"
+_CONSUMING = frozenset(_THROUGH.split())
+"""Functions and methods that go through an iterator, or hold one that does."""
 MUTATORS = frozenset(_CHANGING.split())
 """Methods of built-in types that change their object."""
 _LEAVES = ("Name", "SimpleString", "Integer", "Float", "Ellipsis")
@@ -74,7 +77,7 @@ def computes(cst: Any, node: Any) -> bool:
         parts = [arg.value for arg in node.args]
         match node.func:
             case cst.Name(value=name) if name in FUNCTIONS:
-                return all(computes(cst, part) for part in parts)
+                return not _has_key(cst, node) and all(computes(cst, part) for part in parts)
             case cst.Attribute(value=value, attr=cst.Name(value=name)):
                 joins = name == "join" and isinstance(value, cst.SimpleString)
                 return (joins or name in METHODS) and all(computes(cst, part) for part in (value, *parts))
@@ -85,6 +88,95 @@ def computes(cst: Any, node: Any) -> bool:
         child for child in node.children if isinstance(child, cst.BaseExpression) or type(child).__name__ in _WHOLES
     ]
     return all(computes(cst, part) for part in parts)
+
+
+def _has_key(cst: Any, node: Any) -> bool:
+    """Whether a call gives ``key=``, a function that ``sorted``, ``min`` and ``max`` call."""
+    return any(arg.keyword is not None and arg.keyword.value == "key" for arg in node.args)
+
+
+def consumes(cst: Any, node: Any) -> bool:
+    """Whether an expression may take items out of an iterator, which is empty afterwards."""
+    return any(
+        isinstance(each, cst.BaseComp | cst.StarredElement | cst.StarredDictElement)
+        or (isinstance(each, cst.Arg) and bool(each.star))
+        or (
+            isinstance(each, cst.Comparison)
+            and any(isinstance(part.operator, cst.In | cst.NotIn) for part in each.comparisons)
+        )
+        or (isinstance(each, cst.Call) and _last_name(cst, each.func) in _CONSUMING)
+        for each in walk(node)
+    )
+
+
+def _last_name(cst: Any, node: Any) -> str:
+    return str(node.attr.value if isinstance(node, cst.Attribute) else getattr(node, "value", ""))
+
+
+def is_still(cst: Any, node: Any, local: frozenset[str]) -> bool:
+    """Whether an expression that computes comes to the same whenever it does: it reads nothing but literals and the
+    names of ``local``, and takes no attribute but methods of built-in types."""
+    methods = {id(each.func) for each in walk(node) if isinstance(each, cst.Call)}
+    taken = any(isinstance(each, cst.Attribute) and id(each) not in methods for each in walk(node))
+    return not taken and reads(cst, node) <= local | FUNCTIONS | {"True", "False", "None"}
+
+
+def local_names(cst: Any, function: Any) -> set[str]:
+    """The names that a function binds, or is given, and that no function within it mentions."""
+    inner = inner_names(cst, function)
+    found = {each.name.value for each in walk(function.params) if isinstance(each, cst.Param)}
+    for node in walk(function.body):
+        if isinstance(node, cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For):
+            found |= plain_targets(cst, node.target) or set()
+    return found - inner
+
+
+def plain_targets(cst: Any, target: Any) -> set[str] | None:
+    """The names that a target binds; ``None`` if it sets anything else than names."""
+    match target:
+        case cst.Name(value=name):
+            return {name}
+        case cst.Tuple(elements=elements) | cst.List(elements=elements):
+            found = [plain_targets(cst, each.value) for each in elements]
+            return None if None in found else {name for each in found if each is not None for name in each}
+    return None
+
+
+def inner_names(cst: Any, function: Any) -> set[str]:
+    """The names that stand in functions and classes within a function."""
+    return {name for each in _inner(cst, function) for name in _all_names(cst, each)}
+
+
+def _inner(cst: Any, function: Any) -> list[Any]:
+    return [each for each in walk(function.body) if isinstance(each, cst.FunctionDef | cst.Lambda | cst.ClassDef)]
+
+
+def _all_names(cst: Any, node: Any) -> set[str]:
+    return {each.value for each in walk(node) if isinstance(each, cst.Name)}
+
+
+def constants(cst: Any, module: Any) -> set[str]:
+    """Names that the module binds once, at its top, to a text or number."""
+    bound: list[str] = []
+    for node in walk(module):
+        match node:
+            case cst.AssignTarget() | cst.AnnAssign() | cst.AugAssign() | cst.For() | cst.NamedExpr() | cst.Del():
+                bound += sorted(_all_names(cst, node.target))
+            case cst.AsName() | cst.NameItem() | cst.FunctionDef() | cst.ClassDef():
+                bound += sorted(_all_names(cst, node.name))
+            case cst.ImportAlias():
+                bound.append(node.evaluated_alias or node.evaluated_name)
+    found = set()
+    for statement in module.body:
+        match statement:
+            case cst.SimpleStatementLine(
+                body=[
+                    cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=name))], value=value)
+                    | cst.AnnAssign(target=cst.Name(value=name), value=value)
+                ]
+            ) if isinstance(value, cst.BaseString | cst.Integer | cst.Float):
+                found.add(name)
+    return {name for name in found if bound.count(name) == 1}
 
 
 def shadowed_names(cst: Any, module: Any) -> set[str]:

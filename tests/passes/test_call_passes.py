@@ -95,6 +95,20 @@ def test_calls_of_equal_settings_are_merged() -> None:
     assert ids(CommonCalls().run(agent).agent) == ["1", "3"]
 
 
+def test_messages_of_a_conversation_are_neither_merged_nor_dead_nor_invariant() -> None:
+    made = "from google import genai\nchat = genai.Client().chats.create(model='m')\n"
+    kinds: list[tuple[str, Pass, str]] = [
+        (TWICE, CommonCalls(), "asks the same as line 5"),
+        (UNREAD, DeadCalls(remove=True), "nothing reads the answer"),
+        (LOOP, InvariantCalls(), "no turn of its loop changes the request"),
+    ]
+    for text, each, said in kinds:
+        agent = agent_of(made + text.replace("llm.generate", "chat.send_message"))
+        result = each.run(agent)
+        assert result.agent == agent
+        assert [note.text for note in result.notes] == [f"{said}, but its client may keep a conversation or a state"]
+
+
 def test_sampling_calls_are_merged_when_told_to() -> None:
     agent = agent_of(TWICE.replace("max_tokens=9", "max_tokens=9, temperature=0.8"))
     result = CommonCalls(sampling=True).run(agent)

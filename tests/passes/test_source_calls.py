@@ -91,6 +91,21 @@ def test_ids_after_calls_were_taken_out() -> None:
     assert renumbered("a text #", gone) == "a text #"
 
 
+def test_a_function_whose_calls_would_be_others_is_left_by_itself() -> None:
+    other = """
+async def other(parts, llm):
+    answers = []
+    for part in parts:
+        stop = [part]
+        answers.append(await llm.generate(f"About the part: {part}", stop=stop))
+    return answers
+"""
+    code = cases("at_once")[1].values[1]
+    result = ask_at_once(code + other, "agent.py")
+    assert result.text == ask_at_once(code, "agent.py").text + other
+    assert [note.text for note in result.notes if not note.changed] == ["left: other calls, or no Python, would result"]
+
+
 def test_a_file_without_calls_comes_back_as_it_is() -> None:
     odd = "x = 1 ;y= 2   # odd\r\n"
     assert ask_at_once(odd, "a.py") == drop_dead(odd, "a.py") == CallRewrite(odd)
