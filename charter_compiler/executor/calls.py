@@ -86,7 +86,7 @@ class CallSites:
 
     def __init__(self, root: Path, calls: Iterable[Call] = ()) -> None:
         self._root = root.resolve()
-        self._calls = list(calls)
+        self.calls = tuple(calls)
         self._own: dict[str, bool] = {}
         self._found: dict[tuple[str, int], CallSite] = {}
 
@@ -112,7 +112,7 @@ class CallSites:
 
     def _id_at(self, file: str, line: int) -> str | None:
         """The call that spans the line: the smallest one, should they be nested."""
-        spanning = [c for c in self._calls if Path(c.span.file).resolve() == Path(file) and _spans(c, line)]
+        spanning = [c for c in self.calls if Path(c.span.file).resolve() == Path(file) and _spans(c, line)]
         return min(spanning, key=lambda c: c.span.end_line - c.span.line).id if spanning else None
 
 

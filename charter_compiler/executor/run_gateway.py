@@ -15,6 +15,7 @@ from charter_compiler.executor.dispatch import Dispatcher
 from charter_compiler.executor.fleet.fleet import Fleet
 from charter_compiler.executor.gateway.calls import Caller, GatewayCalls, OnText
 from charter_compiler.executor.gateway.server import serving_on, url_of
+from charter_compiler.executor.gateway.templates import SiteTemplates
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.observed import CallMetrics
 from charter_compiler.executor.sdk_calls import HOST, marked_requests, site_of_header
@@ -37,6 +38,7 @@ class RunAnswerer:
     cap: int | None
     ordinals: defaultdict[int, Iterator[int]]
     strangers: Iterator[int]
+    templates: SiteTemplates
     metrics: CallMetrics | None = None
 
     async def answer(self, request: GenerationRequest, caller: Caller, on_text: OnText | None) -> GenerationResult:
@@ -44,7 +46,8 @@ class RunAnswerer:
         if self.cap is not None:
             request = replace(request, max_tokens=min(request.max_tokens, self.cap))
         said = site_of_header(caller.site)
-        site = None if said is None else CallSite("", said["line"], said["label"])
+        # Under asyncio.gather a request is made in a task of its own: no line of the agent is on the stack.
+        site = self.templates.site_of(request) if said is None else CallSite("", said["line"], said["label"])
         request = self.layouts.apply(site, request)
         if caller.item is None:
             item = next(self.strangers)
@@ -76,7 +79,9 @@ async def run_gateway(
     """While the context lasts, requests that reach ``listener`` are calls of the run."""
     counters: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
     strangers = itertools.count(-1, -1)
-    answerer = RunAnswerer(model, dispatcher, fleet, layouts, is_live, cap, counters, strangers)
+    answerer = RunAnswerer(
+        model, dispatcher, fleet, layouts, is_live, cap, counters, strangers, SiteTemplates(sites.calls)
+    )
     with marked_requests(url_of(listener, HOST), sites):
         async with serving_on(listener, GatewayCalls(answerer), HOST):
             yield

@@ -132,6 +132,24 @@ def test_an_unchanged_agent_runs_and_its_calls_are_its_items(
     assert any("own client" in note for note in report.notes)
 
 
+def test_calls_asked_at_once_are_known_by_their_text(tmp_path: Path) -> None:
+    source = """
+import asyncio
+from openai import AsyncOpenAI
+
+async def answer(question):
+    async with AsyncOpenAI() as client:
+        replies = await asyncio.gather(
+            client.completions.create(model="any", prompt=f"Names in: {question}", max_tokens=2),
+            client.completions.create(model="any", prompt=f"Dates in: {question}", max_tokens=2),
+        )
+    return [reply.choices[0].text for reply in replies]
+"""
+    recorded = list(read_recording(recording_path(run(tmp_path, source, items=1).rows)))
+    assert sorted(call["line"] for call in recorded) == [8, 9]
+    assert all(call["call"].rpartition("#")[2] in "12" for call in recorded)
+
+
 def test_an_agent_may_use_both_clients_in_its_own_loop(tmp_path: Path) -> None:
     report = run(tmp_path, BOTH, items=12)
     assert (report.metrics.items, report.metrics.failed) == (12, 0)
