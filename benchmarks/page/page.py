@@ -13,6 +13,7 @@ from pathlib import Path
 import cache_sections
 import comparison_sections
 import compiler_sections
+import endpoints_sections
 import engine_sections
 import schedule_sections
 import vllm_sections
@@ -25,6 +26,7 @@ SECTIONS = (
     *vllm_sections.SECTIONS,
     *comparison_sections.SECTIONS,
     *engine_sections.SECTIONS,
+    *endpoints_sections.SECTIONS,
     *cache_sections.SECTIONS,
     *schedule_sections.SECTIONS,
     *compiler_sections.SECTIONS,
