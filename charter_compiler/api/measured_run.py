@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from socket import socket
 
-from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of
+from charter_compiler.api.memo import MemoOptions, keep_no_more, memo_notes, memo_of
 from charter_compiler.api.run_identity import is_cold, journal_store, run_identity, target_identity
 from charter_compiler.api.run_prediction import Placing, Predicted, PredictWhen, predict_request
 from charter_compiler.api.run_report import RunReport
@@ -271,6 +272,7 @@ async def _run(
             # What a simulated model says is no answer to keep.
             if request.memo is not None and request.options.mode is Mode.OPTIMIZED and not target.facts.simulated:
                 context.memo = await stack.enter_async_context(memo_of(target, request.memo))
+                endpoints.on_stranger = partial(keep_no_more, context.memo)
             tracer = stack.enter_context(exported_spans())
             if tracer is not None:
                 system = target.facts.engine or ("tensorrt_llm" if target.facts.embedded else "unknown")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from charter_compiler.diagnostics.errors import MemoError
 from charter_compiler.executor.memo.keys import MemoKeys
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.memo.redis_claims import RedisClaims
@@ -44,6 +45,13 @@ def memo_of(target: OpenTarget, options: MemoOptions) -> Memo:
     keys = MemoKeys(target.identity, greedy_by_default=target.facts.greedy_by_default, sampled=options.sampled)
     claims = RedisClaims(options.place) if isinstance(options.place, RedisAddress) else None
     return Memo(lambda: open_store(options.place, options.limits), keys, target.facts.model, claims)
+
+
+def keep_no_more(memo: Memo, endpoint: str) -> None:
+    """The run is joined by an endpoint that is not known to be what the memo's keys say: nothing of it is kept."""
+    memo.problem = memo.problem or MemoError(
+        "it may answer otherwise than the endpoints that the run began with", place=f"endpoint {endpoint} joined"
+    )
 
 
 def memo_notes(memo: Memo) -> list[str]:

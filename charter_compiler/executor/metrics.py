@@ -113,9 +113,13 @@ class Tally:
         if last is not None:
             self.endpoints[last].items += 1
 
+    def add_endpoint(self, name: str) -> EndpointTally:
+        """One of several: it counts in the balance of loads even if it is given nothing to do."""
+        return self.endpoints.setdefault(name, EndpointTally())
+
     def _at_endpoint(self, figures: CallFigures, calls: int) -> None:
         if figures.endpoint is not None:
-            there = self.endpoints.setdefault(figures.endpoint, EndpointTally())
+            there = self.add_endpoint(figures.endpoint)
             there.calls += calls
             there.totals.add(figures)
 

@@ -281,6 +281,8 @@ class _Run:
 
     def _make_lane(self, endpoint: Endpoint) -> Lane:
         options, facts, calls = self._options, endpoint.facts, self._context.calls
+        if endpoint.name is not None:
+            self._tally.add_endpoint(endpoint.name)
         return Lane(
             endpoint.name,
             endpoint.target,

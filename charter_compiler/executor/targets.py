@@ -100,8 +100,10 @@ class OpenTarget:
         return (f"calls that share a prefix are not held back: the target does not state its {' and '.join(missing)}",)
 
     def explain(self, error: CharterError) -> CharterError:
-        """The error, or why the server that was started for this target has ended, if it has."""
-        if self.server is None or self.server.wait(0) is None:
+        """The error; or, where it says that this target is away, why the server that was started for it has ended, if
+        it has."""
+        away = isinstance(error, TargetUnavailableError) and error.place == self.facts.target
+        if not away or self.server is None or self.server.wait(0) is None:
             return error
         return TargetUnavailableError(
             f"the embedded server ended in mid-run: {self.server.failure()}",

@@ -13,7 +13,13 @@ from run_doubles import ScriptedTarget, facts, write_agent
 
 from charter_compiler.api.measured_run import RunObserver, RunRequest, measured_run
 from charter_compiler.api.run_prediction import PredictWhen
-from charter_compiler.diagnostics.errors import TargetUnavailableError, UsageError
+from charter_compiler.diagnostics.errors import (
+    AuthenticationError,
+    TargetError,
+    TargetUnavailableError,
+    UnknownModelError,
+    UsageError,
+)
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.fleet import lane, opening
 from charter_compiler.executor.fleet.addresses import parse_targets
@@ -21,7 +27,7 @@ from charter_compiler.executor.fleet.fleet import Endpoint
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal
 from charter_compiler.executor.journal_file import JournalFile
-from charter_compiler.executor.metrics import Tally
+from charter_compiler.executor.metrics import Tally, build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.results import RowWriter
 from charter_compiler.executor.scheduler import Mode
@@ -48,7 +54,7 @@ class Members:
     def first(self) -> Sequence[Endpoint]:
         return [Endpoint(name, target, facts()) for name, target in self._targets.items()]
 
-    def lost(self, name: str) -> None:
+    def lost(self, name: str, why: TargetError) -> None:
         self.gone.append(name)
 
     async def watch(self, joined: Callable[[Endpoint], None], left: Callable[[str], bool]) -> None:
@@ -166,6 +172,21 @@ def test_an_endpoint_that_comes_back_is_given_its_documents_again(run: Callable[
     assert (outcome.stopped, outcome.tally.items, outcome.tally.failed) == (None, 24, 0)
     assert documents(targets["a"]).keys() & documents(undisturbed["a"]).keys()
     assert len(targets["a"].sent) > 6
+
+
+@pytest.mark.parametrize("error", [UnknownModelError("unloaded"), AuthenticationError("401")])
+def test_an_endpoint_of_no_use_is_lost_alone_and_counts_as_idle(
+    run: Callable[..., RunOutcome], error: TargetError
+) -> None:
+    targets = {"a": ScriptedTarget(lambda request: error), "b": ScriptedTarget()}
+    members = Members(targets)
+    outcome = run(members, concurrency=1)
+    assert (outcome.stopped, outcome.tally.items, outcome.tally.failed) == (None, 24, 0)
+    assert members.gone == ["a"]
+    metrics = build_metrics(outcome.tally, mode="optimized", target="a,b", wall_s=1.0, predicted_hit_rate=None)
+    assert [(each.name, each.items, each.calls) for each in metrics.endpoints] == [("a", 0, 0), ("b", 24, 48)]
+    assert metrics.imbalance == 1.0
+    assert run(Members({name: ScriptedTarget(lambda request: error) for name in "ab"})).stopped is error
 
 
 def test_the_last_endpoint_is_waited_for_and_then_the_run_ends(

@@ -57,6 +57,30 @@ def letters(tmp_path: Path) -> Path:
     return path
 
 
+class Ended:
+    """A server that was started for a target and has ended; of it only this is asked."""
+
+    grpc_url = "h:1"
+
+    def wait(self, timeout: float) -> int:
+        return -9
+
+    def failure(self) -> str:
+        return "killed"
+
+
+def test_only_its_own_absence_is_explained_by_a_server_that_ended() -> None:
+    target = replace(TARGET, server=Ended())  # type: ignore[arg-type]
+    for error in (
+        errors.BudgetError("the budget is used up"),
+        errors.UnknownModelError("unloaded", place=FACTS.target),
+        errors.TargetUnavailableError("refused", place="triton://other:1/ensemble"),
+    ):
+        assert target.explain(error) is error
+    explained = target.explain(errors.TargetUnavailableError("refused", place=FACTS.target))
+    assert "ended in mid-run: killed" in str(explained)
+
+
 def test_the_models_file_gives_the_tokenizer_where_it_is_the_servers(letters: Path) -> None:
     fingerprint = targets.load_tokenizer(letters).fingerprint
     assert fingerprint != default_tokenizer().fingerprint

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from charter_compiler.diagnostics.errors import TargetError
 from charter_compiler.executor.fleet.lane import Lane
 from charter_compiler.executor.fleet.queues import ItemQueues
 from charter_compiler.executor.types import AsyncTarget, TargetFacts
@@ -30,14 +31,14 @@ class Fleet:
     Args:
         make_lane: the lane of an endpoint, with a scheduler of its own.
         placement: how items, and with ``ROUND_ROBIN`` calls, are spread.
-        on_lost: told of an endpoint that went away while others answer.
+        on_lost: told of an endpoint that went away or cannot be used, while others answer, and why.
     """
 
     def __init__(
         self,
         make_lane: Callable[[Endpoint], Lane],
         placement: Placement = Placement.PREFIX,
-        on_lost: Callable[[str], None] = lambda name: None,
+        on_lost: Callable[[str, TargetError], None] = lambda name, why: None,
     ) -> None:
         self._make_lane = make_lane
         self._in_turn = placement is Placement.ROUND_ROBIN
@@ -82,9 +83,9 @@ class Fleet:
             self._queues.leave(name)
         return bool(others)
 
-    def lost(self, lane: Lane) -> bool:
-        """A call found the endpoint away. True if there are others: then it is given nothing more, and its calls are
-        to be sent to them."""
+    def lost(self, lane: Lane, why: TargetError) -> bool:
+        """A call found the endpoint away or of no use. True if there are others: then it is given nothing more, and
+        its calls are to be sent to them."""
         name, given = _name(lane.name), self._queues.endpoints
         if lane in self._lost:
             return True
@@ -94,7 +95,7 @@ class Fleet:
         lane.abandon()
         if name in given:
             self._queues.leave(name)
-            self._on_lost(name)
+            self._on_lost(name, why)
         return True
 
     def close(self) -> None:

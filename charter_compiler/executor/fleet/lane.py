@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from charter_compiler.diagnostics.errors import (
     AuthenticationError,
     CharterError,
+    TargetError,
     TargetOverloadedError,
     TargetProtocolError,
     TargetUnavailableError,
@@ -20,8 +21,8 @@ from charter_compiler.executor.retry import RetryPolicy
 from charter_compiler.executor.scheduler import ScheduledCall, Scheduler
 from charter_compiler.executor.types import AsyncTarget, GenerationRequest, GenerationResult
 
-FATAL = (TargetUnavailableError, AuthenticationError, UnknownModelError)
-"""Errors that would meet every other call as well (the client has retried by then): they end the run."""
+UNUSABLE = (AuthenticationError, UnknownModelError)
+"""Errors that would meet every other call there as well, and that waiting does not mend."""
 
 OUTAGE_PROBE = 1.0
 """Seconds between two tries of a target that is away; a client's own retries come on top."""
@@ -55,7 +56,8 @@ class Lane:
         on_change: told whenever the scheduler's state changed, so that one more item may be admissible.
         on_sent: told of the rank of each call that goes to the target, of those that have one of their own.
         on_fatal: told of an error that ends the run.
-        on_lost: told that the target is away; true if other endpoints answer, and then calls are left to them.
+        on_lost: told that the target is away or cannot be used, and why; true if other endpoints answer, and then calls
+            are left to them.
         patience: seconds that the target may be away before that is an error.
         overloads: how often a call may be turned away before that is one; ``OVERLOADS`` if not given.
     """
@@ -71,7 +73,7 @@ class Lane:
         on_change: Callable[[], None],
         on_fatal: Callable[[CharterError], None],
         on_sent: Callable[[float], None] = lambda rank: None,
-        on_lost: Callable[[Lane], bool] = lambda lane: False,
+        on_lost: Callable[[Lane, TargetError], bool] = lambda lane, why: False,
         patience: float = 0.0,
         overloads: int | None = None,
     ) -> None:
@@ -156,7 +158,7 @@ class Lane:
             try:
                 return await self._stream(key, request, None if on_text is None else _both(heard.append, on_text))
             except TargetUnavailableError as error:
-                if self._on_lost(self):
+                if self._on_lost(self, error):
                     if heard:
                         raise
                     raise EndpointLostError from error
@@ -175,9 +177,13 @@ class Lane:
                 self._pause(min(wait or error.retry_after or 0.0, LONGEST_PAUSE))
                 if wait is None:
                     raise
-            except FATAL as error:
-                self._on_fatal(error)
-                raise
+            except UNUSABLE as error:
+                if not self._on_lost(self, error):
+                    self._on_fatal(error)
+                    raise
+                if heard:
+                    raise
+                raise EndpointLostError from error
             go = self._waiting[key] = self._loop.create_future()
             self._pump()
             await go

@@ -112,9 +112,9 @@ class Memo:
         )
 
     async def put(self, key: bytes, result: GenerationResult) -> None:
-        """Keep an answer."""
+        """Keep an answer, unless there is a ``problem`` by now."""
         store = self._store
-        if store is not None:
+        if store is not None and self.problem is None:
             entry = MemoEntry(result.text, result.finish_reason, result.prompt_tokens, result.output_tokens)
             await self._try(lambda: store.put(key, self._model, entry))
 
