@@ -17,7 +17,7 @@ from charter_compiler.executor.calls import AgentCall, CallRecord, CallSite
 from charter_compiler.executor.encoding import PromptEncoder
 from charter_compiler.executor.fleet.lane import EndpointLostError, Lane
 from charter_compiler.executor.hinting import RunHints
-from charter_compiler.executor.memo.memo import Memo
+from charter_compiler.executor.memo.memo import AnsweredElsewhereError, Memo, MemoTurn
 from charter_compiler.executor.metrics import CallFigures
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
@@ -65,6 +65,7 @@ class _Sending:
     on_text: Callable[[str], None] | None = None
     rank: Callable[[], float] | None = None
     attainable: int | None = None
+    turn: MemoTurn | None = None
 
 
 class Dispatcher:
@@ -176,11 +177,16 @@ class Dispatcher:
         key = None if memo is None else memo.key(call.request, tokens)
         if memo is None or key is None:
             return await self._ask(call, asked, tokens, submitted, on_text)
-        async with memo.turn(key) as stored:
-            if stored is None:
-                result = await self._ask(call, asked, tokens, submitted, on_text)
+        turn = memo.turn(key)
+        while (stored := await turn.stored()) is None:
+            try:
+                result = await self._ask(call, asked, tokens, submitted, on_text, turn)
                 await memo.put(key, result)
                 return result
+            except AnsweredElsewhereError:
+                continue
+            finally:
+                turn.release()
         stored = replace(stored, latency=self.elapsed - submitted, cache_id=call.request.cache_id)
         self._report_memoized(call, stored, submitted)
         return stored
@@ -192,9 +198,12 @@ class Dispatcher:
         tokens: list[int] | None,
         submitted: float,
         on_text: Callable[[str], None] | None,
+        turn: MemoTurn | None = None,
     ) -> GenerationResult:
-        """From the target."""
-        sending = _Sending(call.item, call.ordinal, call.site, call.request, tokens, submitted, on_text, call.rank)
+        """From the target. Raises AnsweredElsewhereError where ``turn`` does."""
+        sending = _Sending(
+            call.item, call.ordinal, call.site, call.request, tokens, submitted, on_text, call.rank, turn=turn
+        )
         record = await self._send_until_answered(sending, call.item)
         await self._keep(asked, record)
         return record.result
@@ -248,7 +257,8 @@ class Dispatcher:
                 await self._before_call(lane)
                 return await self._send(lane, sending)
             except EndpointLostError:
-                continue
+                if sending.turn is not None:
+                    sending.turn.release()
 
     async def _send(self, lane: Lane, sending: _Sending) -> CallRecord:
         self._check_open()
@@ -259,7 +269,7 @@ class Dispatcher:
         scheduled = lane.scheduled(sending.item, sending.ordinal, tokens, request.max_tokens, rank)
         self._open.add(task)
         try:
-            answer = await lane.send(scheduled, lambda: self._at_its_turn(sending), sending.on_text)
+            answer = await lane.send(scheduled, lambda: self._at_its_turn(sending), sending.on_text, sending.turn)
         finally:
             self._open.discard(task)
         result = answer.result

@@ -16,6 +16,7 @@ from charter_compiler.diagnostics.errors import (
     TargetUnavailableError,
     UnknownModelError,
 )
+from charter_compiler.executor.memo.memo import MemoTurn
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.retry import RetryPolicy
 from charter_compiler.executor.scheduler import ScheduledCall, Scheduler
@@ -107,20 +108,21 @@ class Lane:
         call: ScheduledCall,
         request: Callable[[], GenerationRequest],
         on_text: Callable[[str], None] | None = None,
+        turn: MemoTurn | None = None,
     ) -> Answer:
-        """Wait for its turn, and send it; ``request`` is asked for what is sent when the turn has come.
+        """Wait for its turn, and send it; ``request`` is asked for what is sent when the turn has come. ``turn`` is
+        claimed then, and let go while the call waits once more; after an answer or an error the caller releases it.
 
         Raises:
+            AnsweredElsewhereError: the call's turn has come, but another run computes it.
             EndpointLostError: the endpoint went away, and others are there.
             TargetError: what the target answered; also told to ``on_fatal`` where it would meet every other call.
         """
         self.scheduler.submit(call)
-        go = self._waiting[call.key] = self._loop.create_future()
-        self._pump()
         try:
-            await go
+            await self._until_its_turn(call.key, turn)
             sent = self._clock()
-            result, first_token = await self._until_taken(call.key, request(), on_text)
+            result, first_token = await self._until_taken(call.key, request(), on_text, turn)
             return Answer(result, sent, first_token, self._clock())
         finally:
             self._waiting.pop(call.key, None)
@@ -146,8 +148,15 @@ class Lane:
         if self._timer is not None:
             self._timer.cancel()
 
+    async def _until_its_turn(self, key: int, turn: MemoTurn | None) -> None:
+        go = self._waiting[key] = self._loop.create_future()
+        self._pump()
+        await go
+        if turn is not None:
+            await turn.claim()
+
     async def _until_taken(
-        self, key: int, request: GenerationRequest, on_text: Callable[[str], None] | None
+        self, key: int, request: GenerationRequest, on_text: Callable[[str], None] | None, turn: MemoTurn | None
     ) -> tuple[GenerationResult, float | None]:
         """Send the call, and again while the target turns it away or is away: not before its time, nor any other call.
 
@@ -184,9 +193,9 @@ class Lane:
                 if heard:
                     raise
                 raise EndpointLostError from error
-            go = self._waiting[key] = self._loop.create_future()
-            self._pump()
-            await go
+            if turn is not None:
+                turn.release()
+            await self._until_its_turn(key, turn)
 
     def _wait_for_return(self) -> float | None:
         """Seconds until a target that is away is asked again; ``None`` where it is not."""

@@ -17,11 +17,13 @@ LEASE = 10.0
 
 _TAKE = """
 local holder = redis.call('HGET', KEYS[1], 'holder')
-if not holder or holder == ARGV[1] then
-  redis.call('HSET', KEYS[1], 'holder', ARGV[1])
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
-  return -1
-end
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'holder', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+_WAIT = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 redis.call('HSET', KEYS[1], 'awaited', 1)
 return redis.call('PTTL', KEYS[1])
 """
@@ -51,7 +53,7 @@ class RedisClaims:
     def __init__(self, address: RedisAddress, lease: float = LEASE) -> None:
         self._address = address
         self._lease = lease
-        self._held: dict[bytes, str] = {}
+        self._held: dict[str, bytes] = {}  # tokens and their keys
         self._waiting: defaultdict[bytes, set[asyncio.Future[None]]] = defaultdict(set)
         self._background: tuple[asyncio.Task[None], ...] = ()
         self._releases: set[asyncio.Task[None]] = set()
@@ -62,39 +64,46 @@ class RedisClaims:
     async def open(self) -> None:
         """See ``Claims``."""
         self._redis, self._listener = self._address.connect_async(), self._address.connect_async(waits=True)
-        self._take, self._renew, self._release = (
-            self._redis.register_script(text) for text in (_TAKE, _RENEW, _RELEASE)
+        self._take, self._wait, self._renew, self._release = (
+            self._redis.register_script(text) for text in (_TAKE, _WAIT, _RENEW, _RELEASE)
         )
         self._channel = self._listener.pubsub(ignore_subscribe_messages=True)
         with self._errors():
             await self._channel.subscribe(RELEASED)
         self._background = (asyncio.create_task(self._listen()), asyncio.create_task(self._keep_alive()))
 
-    async def take(self, key: bytes) -> bool:
+    async def take(self, key: bytes) -> str | None:
         """See ``Claims``."""
         token = uuid.uuid4().hex
+        with self._errors():
+            if not await self._take(keys=[CLAIM + key.hex()], args=[token, int(self._lease * 1000)]):
+                return None
+        self._held[token] = key
+        return token
+
+    async def wait(self, key: bytes) -> bool:
+        """See ``Claims``."""
         told = asyncio.get_running_loop().create_future()
         self._waiting[key].add(told)  # before the question, so that no release falls between the two
         try:
             with self._errors():
-                left = await self._take(keys=[CLAIM + key.hex()], args=[token, int(self._lease * 1000)])
+                left = await self._wait(keys=[CLAIM + key.hex()])
             if left < 0:
-                self._held[key] = token
-                return True
+                return False
             with suppress(TimeoutError):
                 await asyncio.wait_for(told, left / 1000)
-            return False
+            return True
         finally:
             self._waiting[key].discard(told)
             if not self._waiting[key]:
                 del self._waiting[key]
 
-    def release(self, key: bytes) -> None:
+    def release(self, claim: str) -> None:
         """See ``Claims``."""
-        token = self._held.pop(key, None)
-        if token is None:
-            return  # lost with its lease, and since then claimed and let go by another call of this run
-        releasing = asyncio.create_task(self._let_go(key, token))
+        key = self._held.pop(claim, None)
+        if key is None:
+            return  # let go by ``close``
+        releasing = asyncio.create_task(self._let_go(key, claim))
         self._releases.add(releasing)
         releasing.add_done_callback(self._releases.discard)
 
@@ -102,8 +111,8 @@ class RedisClaims:
         """See ``Claims``."""
         if self._redis is None:
             return
-        for key in list(self._held):
-            self.release(key)
+        for claim in list(self._held):
+            self.release(claim)
         await asyncio.gather(*self._releases)
         for task in self._background:
             task.cancel()
@@ -119,10 +128,13 @@ class RedisClaims:
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(self._lease / 3)
-            if self._held:
-                keys = [CLAIM + key.hex() for key in self._held]
-                with suppress(MemoError), self._errors():  # the next turn may reach it
-                    await self._renew(keys=keys, args=[int(self._lease * 1000), *self._held.values()])
+            await self._renew_held()
+
+    async def _renew_held(self) -> None:
+        if self._held:
+            keys = [CLAIM + key.hex() for key in self._held.values()]
+            with suppress(MemoError), self._errors():  # the next turn may reach it
+                await self._renew(keys=keys, args=[int(self._lease * 1000), *self._held])
 
     async def _listen(self) -> None:
         while True:
