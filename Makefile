@@ -13,7 +13,8 @@ PEER_VENV := .venv-peer
 HINTS_VENV := .venv-hints
 CLIENTS_VENV := .venv-clients
 PYTEST_ARGS ?=
-# Most tests wait for servers and processes, so that two at once take little more than half the time.
+# Most tests wait for servers and processes, so that two at once take little more than half the time; in the order of the
+# folders, which has the long ones first.
 TEST_WORKERS ?= 2
 DEMO_ARGS ?=
 SOAK_RESULTS ?= benchmarks/soak/results.jsonl
@@ -37,7 +38,7 @@ demo: platform $(RUNTIME) weights ## the main job on the embedded Triton server:
 	$(BIN)/charter demo $(DEMO_ARGS)
 
 test: platform $(TEST) weights ## every test that needs only packages of the Python index
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile -m "not system and not soak and not peer and not clients" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not system and not soak and not peer and not clients" $(PYTEST_ARGS)
 
 test-system: platform $(TEST) weights system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)

@@ -90,7 +90,7 @@ def measure(
         options=RunOptions(concurrency=16),
         predict=PredictWhen.NEVER,
         record=True,
-        memo=MemoOptions(folder=folder / "memo") if memo else None,
+        memo=MemoOptions(place=folder / "memo") if memo else None,
     )
     before, start = served_requests(server), time.perf_counter()
     report = measured_run(request)
