@@ -19,6 +19,7 @@ TEST_WORKERS ?= 2
 DEMO_ARGS ?=
 SOAK_RESULTS ?= benchmarks/soak/results.jsonl
 BENCH_ARGS ?=
+GPU_PYTHON ?= python3
 BENCH_TABLES ?= chain chain-long delta pressure prefix batch prepopulation shapes
 
 # One stamp a set of packages, renewed when the pins or the project file change. The test set holds the local one.
@@ -29,7 +30,7 @@ HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-deployment bench-compiler benchmarks-page check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-deployment bench-gpu bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +109,9 @@ bench-runtime: platform $(TEST) $(PEER) weights ## vLLM with and without Charter
 	for part in as_written layout_in_agent nothing_shared ample_capacity; do \
 		$(BIN)/python benchmarks/runtime/vllm_comparison.py --part $$part -o benchmarks/runtime/vllm.jsonl $(BENCH_ARGS) || exit 1; \
 	done
+
+bench-gpu: ## one GPU, cold and warm, agents as written and under Charter; GPU_PYTHON has torch, transformers, Charter
+	$(GPU_PYTHON) benchmarks/gpu/run.py -o benchmarks/gpu/h100.jsonl $(BENCH_ARGS)
 
 bench-compiler: $(TEST) ## the compiler itself: start-up, front end, memory, simulation, scheduler
 	$(BIN)/python benchmarks/compiler/measure.py -o benchmarks/compiler/results.jsonl $(BENCH_ARGS)

@@ -15,6 +15,7 @@ import comparison_sections
 import compiler_sections
 import endpoints_sections
 import engine_sections
+import gpu_sections
 import schedule_sections
 import vllm_sections
 from page_parts import Rows
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "benchmarks"
 PAGE = ROOT / "BENCHMARKS.md"
 SECTIONS = (
+    *gpu_sections.SECTIONS,
     *vllm_sections.SECTIONS,
     *comparison_sections.SECTIONS,
     *engine_sections.SECTIONS,

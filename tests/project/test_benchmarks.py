@@ -45,6 +45,38 @@ def test_the_page_of_benchmarks_is_what_the_raw_data_say(monkeypatch: pytest.Mon
     assert missing == []
 
 
+def test_the_rows_of_a_gpu_as_tables() -> None:
+    summary = load("gpu", "summary")
+    rows: list[dict[str, object]] = [{"part": "conditions"}, {"part": "agents", "error": "ValueError: no"}]
+    rows += [
+        {"part": "ttft", "kind": kind, "prefix_tokens": 64, "warm_up": first, "ttft_s": time, "cached_tokens": cached}
+        for kind, first, time, cached in (
+            ("cold", True, 9.0, 0), ("warm", True, 9.0, 64), ("cold", False, 0.2, 0), ("warm", False, 0.1, 64),
+        )
+    ]  # fmt: skip
+    assert summary.ttft_lines(rows) == [(64, "2.00", "200.0", "100.0", "64", 1)]
+    for arm, wall, rate in (("as_written", 4.0, 0.1), ("charter_layout", 2.0, 0.6)):
+        stages = {"call": {"ttft_s": 9.0}, "extract": {"ttft_s": 0.05}}
+        row = {"part": "agents", "case": "long_documents", "arm": arm, "round": 0, "wall_s": wall, "hit_rate": rate}
+        rows.append(row | {"stages": stages, "restarts": 0, "first_cached": int(arm == "as_written")})
+    _, laid_out = summary.agent_lines(rows)
+    assert laid_out == ("long documents", "charter layout", "2.00 (2.00 to 2.00)", "60.0%", "", "2.00", "50.0", 1, 0)
+    shown = summary.text(rows)
+    assert "FAILED agents: ValueError: no" in shown
+    assert "NOT COLD long_documents as_written 0: 1" in shown
+
+
+def test_the_time_for_a_gpu_runs_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    raw_rows = in_folder(monkeypatch, "gpu", "raw_rows")
+    clock = iter([0.0, 5.0, 6.0])
+    budget = raw_rows.Budget(10.0, now=lambda: next(clock))
+    assert budget.allows(4.0)
+    assert not budget.allows(4.0)
+    rows = raw_rows.Rows(tmp_path / "rows.jsonl")
+    rows.guarded("a part", lambda: {}["missing"])
+    assert json.loads((tmp_path / "rows.jsonl").read_text()) == {"part": "a part", "error": "KeyError: 'missing'"}
+
+
 def test_the_compiler_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     measure = in_folder(monkeypatch, "compiler", "measure")
     output = tmp_path / "out.jsonl"
