@@ -23,7 +23,7 @@ from transformers.generation.continuous_batching.cache_manager import BlockManag
 
 IDLE_LIMIT = 60.0
 """Seconds that ``reset`` waits for running requests."""
-CALL_LIMIT = 240.0
+CALL_LIMIT = 120.0
 """Seconds for one request; a guard."""
 
 
