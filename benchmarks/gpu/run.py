@@ -28,9 +28,10 @@ import httpx  # noqa: E402
 from agents_part import CASES, Agents  # noqa: E402
 from raw_rows import Budget, Rows, conditions  # noqa: E402
 from summary import text  # noqa: E402
+from tables_part import measure_tables, shown  # noqa: E402
 from ttft_part import PREFIXES, SHARED_PREFIXES, measure_concurrent, measure_ttft  # noqa: E402
 
-PARTS = ("agents_first_round", "ttft", "concurrent", "agents")
+PARTS = ("agents_first_round", "ttft", "concurrent", "agents", "tables")
 START_LIMIT = 240.0
 """Seconds until the server answers; a guard."""
 START_POLL = 0.25
@@ -104,11 +105,17 @@ def measure(args: argparse.Namespace, url: str, rows: Rows, budget: Budget, fold
         "ttft": lambda: measure_ttft(url, args.shape, rows, budget, args.repeats, args.prefixes),
         "concurrent": lambda: measure_concurrent(url, args.shape, rows, budget, args.repeats, SHARED_PREFIXES),
         "agents": lambda: agents.rounds(args.cases, range(1, args.rounds), budget),
+        "tables": lambda: measure_tables(url, args.shape, tables_file(args.output), args.rounds, budget),
     }
     for part in args.only:
         start = time.monotonic()
         rows.guarded(part, runs[part])
         print(f"{part}: {time.monotonic() - start:.0f} s, {budget.left:.0f} s left", flush=True)
+
+
+def tables_file(output: Path) -> Path:
+    """Beside the other rows, since these have the form of `charter bench`."""
+    return output.with_name(f"{output.stem}_tables.jsonl")
 
 
 def main() -> None:
@@ -125,6 +132,7 @@ def main() -> None:
         print(f"server ready, {budget.left:.0f} s left: {facts}", flush=True)
         measure(args, url, rows, budget, Path(folder))
     print(text([json.loads(line) for line in args.output.read_text(encoding="utf-8").splitlines()]), flush=True)
+    print(shown(tables_file(args.output)), flush=True)
 
 
 if __name__ == "__main__":
