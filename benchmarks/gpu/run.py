@@ -105,7 +105,7 @@ def measure(args: argparse.Namespace, url: str, rows: Rows, budget: Budget, fold
         "ttft": lambda: measure_ttft(url, args.shape, rows, budget, args.repeats, args.prefixes),
         "concurrent": lambda: measure_concurrent(url, args.shape, rows, budget, args.repeats, SHARED_PREFIXES),
         "agents": lambda: agents.rounds(args.cases, range(1, args.rounds), budget),
-        "tables": lambda: measure_tables(url, args.shape, tables_file(args.output), args.rounds, budget),
+        "tables": lambda: measure_tables(url, args.shape, tables_file(args.output), args.rounds, budget, args.commit),
     }
     for part in args.only:
         start = time.monotonic()

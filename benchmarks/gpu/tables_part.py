@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 
 from charter_compiler.bench.arms import AS_WRITTEN, BASELINES, EXACT, LAYOUT, NO_CACHE, PREFILL, TUNED
 from charter_compiler.bench.cases import Case, Table, all_tables
-from charter_compiler.bench.rows import append_row, read_rows
+from charter_compiler.bench.rows import SESSION, append_row, read_rows
 from charter_compiler.bench.session import run_table
 from charter_compiler.bench.show import finding_lines, run_line
 from charter_compiler.bench.summary import summarize
@@ -101,14 +101,14 @@ class GpuServer:
         yield self._target, TargetOptions(tokenizer=DEFAULT_MODEL.name)
 
 
-def measure_round(url: str, model: str, output: Path, budget: Budget, folder: Path) -> None:
-    """One round of every table, appended to ``output``, until the time is over."""
+def measure_round(url: str, model: str, output: Path, budget: Budget, folder: Path, commit: str | None = None) -> None:
+    """One round of every table, appended to ``output``, until the time is over. ``commit`` of a checkout without history."""
     engine, longest = GpuServer(url, model), 5.0
     for table in tables():
         with closing(run_table(table, 1, engine, folder / table.name, read_rows(output))) as runs:
             left = budget.left
             for row in runs:
-                append_row(output, row)
+                append_row(output, row | {"commit": commit} if commit and row["kind"] == SESSION else row)
                 print(run_line(row), f"({budget.left:.0f} s left)", flush=True)
                 longest, left = max(longest, left - budget.left), budget.left
                 if not budget.allows(longest):
@@ -116,11 +116,12 @@ def measure_round(url: str, model: str, output: Path, budget: Budget, folder: Pa
                     return
 
 
-def measure_tables(url: str, model: str, output: Path, rounds: int, budget: Budget) -> None:
+def measure_tables(url: str, model: str, output: Path, rounds: int, budget: Budget, commit: str | None) -> None:
     """Each round in a process of its own, so that what a process learns or leaves behind is part of the spread."""
     for _ in range(rounds):
         command = [sys.executable, __file__, "--url", url, "--model", model, "-o", str(output)]
-        subprocess.run([*command, "--budget-s", f"{budget.left:.0f}"], check=True)
+        command += ["--budget-s", f"{budget.left:.0f}", *(["--commit", commit] if commit else [])]
+        subprocess.run(command, check=True)
 
 
 def shown(output: Path) -> str:
@@ -136,9 +137,10 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="ROWS.jsonl", help="appended to")
     parser.add_argument("--budget-s", type=float, default=300.0)
+    parser.add_argument("--commit")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure_round(args.url, args.model, args.output, Budget(args.budget_s), Path(folder))
+        measure_round(args.url, args.model, args.output, Budget(args.budget_s), Path(folder), args.commit)
 
 
 if __name__ == "__main__":
