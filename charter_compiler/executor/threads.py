@@ -54,8 +54,18 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        """Until ``aclose``. What ends a process, raised in a task, ends that task and leaves the loop: all others wait
+        for it."""
+        while True:
+            try:
+                self._loop.run_forever()
+                return
+            except (SystemExit, KeyboardInterrupt):
+                continue
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await a coroutine that runs there; cancelling this cancels it. Context variables are those of the caller."""

@@ -156,6 +156,14 @@ def test_an_agent_may_use_both_clients_in_its_own_loop(tmp_path: Path) -> None:
     assert report.metrics.calls + report.metrics.memoized_calls == 36
 
 
+def test_an_agent_that_exits_fails_its_item_alone(tmp_path: Path) -> None:
+    source = BLOCKING_IN_ASYNC.replace(
+        "    client =", "    if ' 0' in question:\n        raise SystemExit(3)\n    client ="
+    )
+    report = run(tmp_path, source)
+    assert (report.metrics.items, report.metrics.failed, report.metrics.calls) == (3, 1, 2)
+
+
 def test_an_agent_whose_calls_go_elsewhere_is_named(tmp_path: Path) -> None:
     report = run(tmp_path, ELSEWHERE, items=2)
     assert report.metrics.calls == 0
