@@ -7,7 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of, memo_place
@@ -63,14 +63,17 @@ def run(args: argparse.Namespace) -> int:
     if args.layout and args.agent is None:
         raise UsageError("--layout is of an agent's prompts", remedy="give --agent FILE:ENTRY too")
     options = None if args.no_memo else MemoOptions(place=memo_place(args.memo))
-    asyncio.run(_serve(args, token, options))
+    with suppress(asyncio.CancelledError):  # by a signal
+        asyncio.run(_serve(args, token, options))
     return 0
 
 
 async def _serve(args: argparse.Namespace, token: str | None, memo_options: MemoOptions | None) -> None:
-    ended = asyncio.Event()
+    """Until it is cancelled, which a signal does: also while the target is being opened, which may take long."""
+    task = asyncio.current_task()
+    assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     async with AsyncExitStack() as stack:
         options = TargetOptions(tokenizer=args.tokenizer, timeout=args.timeout)
         target = await stack.enter_async_context(open_target(args.target, options))
@@ -91,8 +94,10 @@ async def _serve(args: argparse.Namespace, token: str | None, memo_options: Memo
         print(f"{target.facts.model} at {url}", flush=True)
         print(f"  OPENAI_BASE_URL={url}/v1 ANTHROPIC_BASE_URL={url}", flush=True)
         _tell(memo)
-        await ended.wait()
-        _tell(memo)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            _tell(memo)
 
 
 def _tell(memo: Memo | None) -> None:

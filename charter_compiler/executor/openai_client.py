@@ -138,7 +138,8 @@ class OpenAITarget:
             UnknownModelError: the server does not list the model.
         """
         try:
-            response = await self._client.get("/models", timeout=self._timeout)
+            limit = httpx.Timeout(self._timeout, connect=CONNECT_TIMEOUT)
+            response = await self._client.get("/models", timeout=limit)
         except httpx.HTTPError as error:
             raise self._error(error, self._timeout) from None
         except RuntimeError:  # what httpx says of a closed client

@@ -23,6 +23,7 @@ from charter_compiler.diagnostics.errors import (
     TargetUnavailableError,
     UsageError,
 )
+from charter_compiler.executor.gateway import server
 from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
 from charter_compiler.executor.gateway.server import serving
 from charter_compiler.executor.gateway.stops import StopCutter
@@ -257,7 +258,9 @@ async def test_pages_in_a_browser_cannot_use_it() -> None:
     async with scripted() as (http, target):
         led_there = await http.post("/v1/chat/completions", json=chat(), headers={"host": "evil.example"})
         form = await http.post("/v1/chat/completions", content=b"{}", headers={"content-type": "text/plain"})
-        assert (led_there.status_code, form.status_code) == (400, 400)
+        headers = {"content-type": "application/json"}
+        deep = await http.post("/v1/chat/completions", content=b'{"a":' * 100_000, headers=headers)
+        assert (led_there.status_code, form.status_code, deep.status_code) == (400, 400, 400)
         assert target.sent == []
 
 
@@ -294,6 +297,36 @@ async def test_no_more_calls_than_that_are_under_way_and_one_that_hangs_up_is_ca
         answers = await asyncio.gather(*waiting[1:])
         assert [answer.json()["choices"][0]["text"] for answer in answers] == ["yes"] * 4
         assert target.most_running == 2
+
+
+async def test_calls_that_are_open_at_the_end_are_told_so() -> None:
+    hold = asyncio.Event()
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        async with scripted(hold=hold) as (http, target):
+            address = f"{http.base_url}/v1/completions"
+            asked = [
+                asyncio.ensure_future(client.post(address, json={"prompt": "hello", "stream": stream}))
+                for stream in (False, True)
+            ]
+            async with asyncio.timeout(10):
+                while target.running < 2:
+                    await asyncio.sleep(0.01)
+        for answer in await asyncio.gather(*asked):
+            assert (answer.status_code, "the gateway has ended" in answer.text) == (502, True)
+
+
+async def test_a_client_that_sends_half_a_request_does_not_keep_it_from_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "GRACE", 0.1)
+    async with asyncio.timeout(20), AsyncExitStack() as stack:
+        async with scripted() as (http, _):
+            _, writer = await asyncio.open_connection("127.0.0.1", http.base_url.port)
+            stack.callback(writer.close)
+            head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+            await writer.drain()
+            await http.get("/v1/models")  # by now the gateway has the other request's beginning
 
 
 async def test_a_call_made_before_is_answered_from_the_memo_store_and_streams_too() -> None:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -130,14 +130,17 @@ async def _body(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise RequestRejectedError("the content type is not application/json")
     data = bytearray()
-    async for piece in request.stream():
-        data += piece
-        if len(data) > MAX_BODY:
-            raise RequestRejectedError(f"the request is larger than {MAX_BODY} bytes")
+    try:
+        async for piece in request.stream():
+            data += piece
+            if len(data) > MAX_BODY:
+                raise RequestRejectedError(f"the request is larger than {MAX_BODY} bytes")
+    except ClientDisconnect:
+        raise RequestCancelledError("the client hung up") from None
     try:
         body = json.loads(data)
-    except ValueError as error:
-        raise RequestRejectedError(f"the request is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise RequestRejectedError(f"the request is not JSON that can be read: {error}") from None
     if not isinstance(body, dict):
         raise RequestRejectedError("the request is not a JSON object")
     return body
@@ -185,13 +188,15 @@ async def _unless_it_hangs_up(request: Request, work: Coroutine[Any, Any, T]) ->
     """The result, for a client that waits for it. The whole body has been read: what comes next is its farewell.
 
     Raises:
-        RequestCancelledError: the client has gone; the work is cancelled.
+        RequestCancelledError: the client has gone, and the work is cancelled; or the gateway has ended.
     """
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(request.receive())
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise RequestCancelledError("the client hung up")
+        if working.cancelled():
+            raise RequestCancelledError("the gateway has ended")
         return working.result()
     finally:
         for task in (working, leaving):

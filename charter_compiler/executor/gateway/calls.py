@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from charter_compiler.diagnostics.errors import CharterError
+from charter_compiler.diagnostics.errors import CharterError, RequestCancelledError
 from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.calls import AgentCall, CallRecord
 from charter_compiler.executor.dispatch import Dispatcher, OneLane, RunClock
@@ -95,6 +95,8 @@ class GatewayCalls:
                 if text := cutter.feed(piece):
                     given += text
                     yield StreamChunk(text)
+            if answering.cancelled():
+                raise RequestCancelledError("the gateway has ended")
             result = answering.result()
             last = ("" if streamed else cutter.feed(result.text)) + cutter.rest()
             yield StreamChunk(last, _cut(result, given + last, cutter.found))

@@ -13,6 +13,9 @@ from charter_compiler.executor.gateway.calls import GatewayCalls
 from charter_compiler.executor.triton_channel import Endpoint
 
 TOKEN_VARIABLE = "CHARTER_GATEWAY_TOKEN"  # noqa: S105  the name of the variable, not a token
+GRACE = 5
+"""Seconds that open connections get at the end. Their calls are cancelled by then: what is still open is a client that
+neither sends the rest of its request nor reads its answer."""
 EXTRA = "pip install '.[gateway]' in the checkout"
 
 
@@ -65,7 +68,10 @@ async def serving_on(
     from charter_compiler.executor.gateway.app import make_app
 
     app = make_app(calls, token=token, loopback=Endpoint(host, 0).loopback)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", server_header=False)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, lifespan="off", server_header=False,
+        timeout_graceful_shutdown=GRACE,
+    )  # fmt: skip
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # of older versions
     serving = asyncio.ensure_future(server._serve([listener]))  # without its signal handlers: ours end it
