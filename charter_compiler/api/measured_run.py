@@ -278,7 +278,8 @@ async def _run(
                 system = target.facts.engine or ("tensorrt_llm" if target.facts.embedded else "unknown")
                 context.spans = TracedRun(tracer, request.entry, target.facts.model, system, time.time_ns())
             if request.log is not None:
-                context.spans = SeveralSpans(context.spans, stack.enter_context(CallLog(request.log)))
+                log = stack.enter_context(CallLog(request.log, append=request.resume))
+                context.spans = SeveralSpans(context.spans, log)
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))
             outcome = await run_agent(

@@ -78,7 +78,7 @@ async def _serve(args: argparse.Namespace, token: str | None, memo_options: Memo
         options = TargetOptions(tokenizer=args.tokenizer, timeout=args.timeout)
         target = await stack.enter_async_context(open_target(args.target, options))
         memo = None if memo_options is None else await stack.enter_async_context(memo_of(target, memo_options))
-        log = None if args.log is None else stack.enter_context(CallLog(args.log))
+        log = None if args.log is None else stack.enter_context(CallLog(args.log, append=True))
         written = () if args.agent is None else calls_of_entry(args.agent)
         layouts = planned_layouts(lay_out_entry(args.agent, written)) if args.layout else ()
         shared = SharedTarget(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,23 @@ def wall_clock() -> datetime:
 
 
 class CallLog:
-    """Writes the log; a ``RunSpans``. ``now`` is the clock of its lines.
+    """Writes the log; a ``RunSpans``. ``append``: after what is there; ``now`` is the clock of its lines.
 
     Raises:
         OutputError: from each method, where the file does not take it.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = wall_clock) -> None:
+    def __init__(self, path: Path, *, append: bool = False, now: Callable[[], datetime] = wall_clock) -> None:
         self._path = path
         self._now = now
-        self._file = open_private(path)
+        self._file = open_private(path, keep=append)
 
     def __enter__(self) -> CallLog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # of a line that could not be written, which was told then: each is flushed
+            self._file.close()
 
     def item_started(self, item: int, at: float) -> None:
         """See ``RunSpans``."""

@@ -497,7 +497,10 @@ class _Run:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, CharterError):
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, CharterError):  # of the log, for one: an item must not be missing without a word
+            self._stop(error)
+        elif error is not None:
             self._defect = self._defect or error  # ours: whatever an agent raises is a row
         self._changed.set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,14 +142,16 @@ def write_json(path: Path, value: object) -> None:
 
 
 def open_private(path: Path, *, keep: bool = False) -> TextIO:
-    """Open a file for writing, empty unless ``keep`` says otherwise, readable by its owner alone.
+    """Open a file for writing, readable by its owner alone: empty, or with ``keep`` at its end. A device or a pipe is
+    left as it is.
 
     Raises:
         OutputError: the file cannot be written.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (0 if keep else os.O_TRUNC), 0o600)
-        path.chmod(0o600)  # the mode above is for a new file only
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if keep else os.O_TRUNC), 0o600)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            path.chmod(0o600)  # the mode above is for a new file only
     except OSError as error:
         raise unwritable(path, error) from error
     return os.fdopen(descriptor, "w", encoding="utf-8", errors=UNENCODABLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from run_doubles import write_agent
 from charter_compiler.api import measured_run as module
 from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.api.run_prediction import PredictWhen
-from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.diagnostics.errors import OutputError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.tracing import exported_spans
 
@@ -79,6 +80,25 @@ def test_items_and_calls_are_spans_by_the_conventions_and_lines_of_the_log(
     ]  # fmt: skip
     assert ("item_finished", 1, "ValueError") in told
     assert [line["output_tokens"] for line in lines if line["event"] == "call"] == [3, 2]
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device of Linux that is always full")
+def test_a_log_that_cannot_be_written_ends_the_run_and_loses_no_item(tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text('{"text": "one"}\n' * 3)
+    request = RunRequest(
+        f"{write_agent(tmp_path, AGENT)}:process", tmp_path / "in.jsonl", tmp_path / "out.jsonl", target="sim",
+        options=RunOptions(concurrency=1), predict=PredictWhen.NEVER, log=FULL,
+    )  # fmt: skip
+    mode = FULL.stat().st_mode
+    assert isinstance(measured_run(request).stopped, OutputError)
+    assert FULL.stat().st_mode == mode, "a device is not made private"
+    log = tmp_path / "log.jsonl"
+    log.write_text("what the first part wrote\n")
+    assert measured_run(replace(request, log=log, resume=True)).metrics.items == 3
+    assert len(log.read_text(encoding="utf-8").splitlines()) == 1 + 3 * 4
 
 
 def test_without_an_endpoint_there_are_none() -> None:
