@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.executor.gateway import anthropic_api, openai_api
 from charter_compiler.executor.gateway.tools import Tool, Tools, heard, told
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
@@ -64,6 +65,8 @@ def test_without_tools_nothing_is_told() -> None:
         ('<tool_call>{"name": "other", "arguments": {}}</tool_call>', None, []),
         ('<tool_call>{"name": "weather", "arguments": "Rome"}</tool_call>', None, []),
         ('<tool_call>{"name": "weather", </tool_call>', None, []),
+        ('<tool_call>{"name": {"weather": 1}, "arguments": {}}</tool_call>', None, []),
+        ('<tool_call>{"name": "weather", "arguments": {"city": NaN}}</tool_call>', None, []),
         ("No call.", None, []),
     ],
 )
@@ -137,3 +140,20 @@ def test_anthropics_form_of_it() -> None:
         "message_stop",
     ]  # fmt: skip
     assert events[2]["delta"] == {"type": "input_json_delta", "partial_json": '{"city": "Oslo"}'}
+
+
+def test_one_call_is_enough_where_the_client_says_so() -> None:
+    body = {
+        "model": "m", "max_tokens": 50, "messages": [{"role": "user", "content": "Rome?"}],
+        "tools": [{"name": "weather", "input_schema": SCHEMA}],
+    }  # fmt: skip
+    for choice, calls in ((None, 2), ({"type": "auto", "disable_parallel_tool_use": True}, 1)):
+        request, shape = anthropic_api.parse({**body, "tool_choice": choice})
+        assert len(shape.whole(request, result(f"{CALL}\n{CALL}"), "m")["content"]) == calls
+
+
+def test_a_tool_in_another_form_is_refused() -> None:
+    with pytest.raises(RequestRejectedError, match="no schema"):
+        chat(tools=[{"type": "function", "function": {"name": "weather", "parameters": "city"}}])
+    with pytest.raises(RequestRejectedError, match="no name"):
+        anthropic_api.parse({"model": "m", "messages": [], "tools": [{"input_schema": SCHEMA}]})

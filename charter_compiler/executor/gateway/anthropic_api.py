@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from charter_compiler.diagnostics.errors import RequestRejectedError
-from charter_compiler.executor.gateway.tools import Tool, ToolCall, Tools, heard, select, told
+from charter_compiler.executor.gateway.tools import Tool, ToolCall, Tools, heard, select, told, tool_of
 from charter_compiler.executor.gateway.wire import NUMBER, Fields, event, messages_of, stop_of, text_of, was_cut
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
@@ -22,7 +23,10 @@ def parse(body: Mapping[str, Any]) -> tuple[GenerationRequest, Shape]:
     fields = Fields(body)
     fields.ignore("model", "metadata", "service_tier")
     fields.neutral(thinking=[{"type": "disabled"}])
-    tools = select(_tools(fields.take("tools", list, [])), *_choice(fields.take("tool_choice", dict, {})))
+    choice = fields.take("tool_choice", dict, {})
+    tools = select(_tools(fields.take("tools", list, [])), *_choice(choice))
+    if choice.get("disable_parallel_tool_use") and tools is not None:
+        tools = replace(tools, single=True)
     stream = fields.take("stream", bool, False)
     system = fields.take("system", (str, list))
     head = [] if system is None else [{"role": "system", "content": text_of(system)}]
@@ -44,7 +48,9 @@ def _tools(given: list[Any]) -> list[Tool]:
     for tool in given:
         if not isinstance(tool, dict) or tool.get("type", "custom") != "custom" or "input_schema" not in tool:
             raise RequestRejectedError("a tool has no input_schema", remedy="the gateway takes tools of the client")
-        found.append(Tool(str(tool.get("name")), tool.get("description") or "", tool["input_schema"]))
+        if not isinstance(tool.get("name"), str):
+            raise RequestRejectedError("a tool has no name")
+        found.append(tool_of(tool["name"], tool.get("description"), tool["input_schema"]))
     return found
 
 

@@ -119,13 +119,18 @@ def heard(text: str, tools: Tools | None) -> tuple[str, tuple[ToolCall, ...]]:
 
 def _call(text: str, tools: Tools) -> ToolCall | None:
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_refuse_constant)
         name, arguments = value["name"], value.get("arguments", value.get("parameters", {}))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if name not in {tool.name for tool in tools.tools} or not isinstance(arguments, dict):
+    if not any(tool.name == name for tool in tools.tools) or not isinstance(arguments, dict):
         return None
     return ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, json.dumps(arguments))
+
+
+def _refuse_constant(name: str) -> None:
+    """``NaN`` and infinities, which Python reads and other languages' JSON has not."""
+    raise ValueError(name)
 
 
 def _call_schema(tool: Tool) -> dict[str, Any]:
@@ -164,6 +169,13 @@ def _plain(message: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": "\n".join(said)}
 
 
+def tool_of(name: str, description: object, parameters: object) -> Tool:
+    """A tool as the client tells it. Raises RequestRejectedError where its parameters are no schema."""
+    if not isinstance(parameters, dict | None):
+        raise RequestRejectedError(f"the parameters of the tool {name} are no schema", remedy="give a JSON object")
+    return Tool(name, str(description or ""), parameters or {})
+
+
 def tools_of_openai(given: Sequence[Any]) -> list[Tool]:
     """The tools of a chat completion. Raises RequestRejectedError for other tools than functions."""
     found = []
@@ -171,7 +183,7 @@ def tools_of_openai(given: Sequence[Any]) -> list[Tool]:
         function = tool.get("function") if isinstance(tool, dict) and tool.get("type") == "function" else None
         if not isinstance(function, dict) or not isinstance(function.get("name"), str):
             raise RequestRejectedError("a tool is no function with a name", remedy="the gateway takes functions")
-        found.append(Tool(function["name"], function.get("description") or "", function.get("parameters") or {}))
+        found.append(tool_of(function["name"], function.get("description"), function.get("parameters")))
     return found
 
 
