@@ -10,7 +10,7 @@ from typing import Any
 from charter_compiler.executor.answers import is_repeatable
 from charter_compiler.executor.types import GenerationRequest
 
-VERSION = 1
+VERSION = 2
 """Goes into every key: raised when what a key stands for changes."""
 
 
@@ -31,8 +31,10 @@ class MemoKeys:
     def key(self, request: GenerationRequest, tokens: Sequence[int] | None) -> bytes | None:
         """The call's key; ``None`` for a call that may be answered differently each time.
 
-        It stands for the identity, the prompt's ``tokens`` (where they are not known, prompt or messages as they are),
-        and all that says how tokens are chosen.
+        It stands for the identity, prompt or messages as they are, the prompt's ``tokens`` where they are known, and
+        all that says how tokens are chosen. The tokens alone would not do: what counts them here need not be the
+        target's own tokenizer, and another may give the same tokens to two texts. The text alone would not either: a
+        chat becomes text by a template, which is no part of it.
         """
         if not (self._sampled or is_repeatable(request, greedy_by_default=self._greedy_by_default)):
             return None
@@ -45,10 +47,10 @@ class MemoKeys:
             "stop": list(request.stop),
             "response_format": request.response_format,
         }
-        prompt: object = {"tokens": list(tokens)} if tokens is not None else _text(request)
+        prompt = {
+            "prompt": request.prompt,
+            "messages": request.messages,
+            "tokens": None if tokens is None else list(tokens),
+        }
         body = json.dumps([sampling, prompt], sort_keys=True).encode()
         return hashlib.sha256(len(self._prefix).to_bytes(8, "big") + self._prefix + body).digest()
-
-
-def _text(request: GenerationRequest) -> object:
-    return {"prompt": request.prompt, "messages": request.messages}
