@@ -26,6 +26,8 @@ from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
 CACHE_INFO = "vllm:cache_config_info"
 """vLLM's metric whose labels are the sizes of its KV cache."""
+GIVEN_UP = ("abort", "error")
+"""Finish reasons of vLLM and SGLang for an answer that the server did not finish."""
 SCHEMES = {"openai": "http", "openais": "https"}
 TARGET_REMEDY = "write openai://host:port/v1?model=NAME, or openais:// for TLS"
 
@@ -177,7 +179,12 @@ class Answer:
 
         Raises:
             TargetProtocolError: the answer was cut off.
+            TargetError: the server says that it gave the answer up.
         """
+        if self._finish_reason in GIVEN_UP:
+            raise TargetError(
+                f"the server gave the answer up ({self._finish_reason})", place=place, remedy="see the server's log"
+            )
         if not self._done and self._finish_reason is None:
             raise TargetProtocolError("the stream ended before the answer", place=place)
         return GenerationResult(

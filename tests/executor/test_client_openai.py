@@ -218,6 +218,14 @@ async def test_a_truncated_answer_is_not_an_answer(serve: Any) -> None:
             await target.generate(ASK)
 
 
+@pytest.mark.parametrize("reason", ["abort", "error"])
+async def test_an_answer_that_the_server_gave_up_is_not_an_answer(serve: Any, reason: str) -> None:
+    server = serve(lambda _body: completion("half", finish=reason))
+    async with OpenAITarget(server.target) as target:
+        with pytest.raises(errors.TargetError, match=f"gave the answer up \\({reason}\\)"):
+            await target.generate(ASK)
+
+
 def broken_after(*pieces: bytes) -> Iterator[bytes]:
     yield from pieces
     raise ConnectionAbortedError
