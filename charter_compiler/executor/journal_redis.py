@@ -29,14 +29,14 @@ if redis.call('SET', writer, ARGV[1], 'NX', 'PX', ARGV[2]) then
 end
 return {redis.call('PTTL', writer)}
 """
-# Sent again after a lost answer, it finds the list as long as it made it. A writer that slept while another took the
-# journal over finds another epoch.
+# Sent again after a lost answer, it finds the list as long as it made it, with its last line there. A writer that slept
+# while another took the journal over finds another epoch.
 _APPEND = """
 local lines, writer, epoch = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('GET', epoch) ~= ARGV[2] then return -1 end
 local length, before, added = redis.call('LLEN', lines), tonumber(ARGV[5]), #ARGV - 5
-if length == before + added then return length end
-if length ~= before then return -1 end
+if length == before + added and redis.call('LINDEX', lines, -1) == ARGV[#ARGV] then return length end
+if length ~= before then return -2 end
 for place = 6, #ARGV do redis.call('RPUSH', lines, ARGV[place]) end
 redis.call('SET', writer, ARGV[1], 'PX', ARGV[3])
 redis.call('EXPIRE', lines, ARGV[4])
@@ -114,6 +114,8 @@ class RedisJournal:
         settings = (self._token, self._epoch, self._milliseconds, KEPT_DAYS * 86400, self._length)
         with self._errors():
             length = self._append(self._keys, (*settings, *new))
+        if length == -2:  # one that failed was written after all
+            raise OutputError("the journal holds other lines than this run was told", place=self.place)
         if length < 0:
             raise OutputError("another run took this journal over", place=self.place, remedy="let one of them go on")
         self._length = length

@@ -302,6 +302,8 @@ def test_lines_that_are_sent_again_are_there_once(address: RedisAddress) -> None
         for _ in range(2):
             journal.append(b"1\n2\n")
             journal._length = 0
+        with pytest.raises(OutputError, match="other lines"):
+            journal.append(b"3\n4\n")  # as many as those whose answer was lost, and not the same
         assert journal.read() == [b"1", b"2"]
 
 
