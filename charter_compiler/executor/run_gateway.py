@@ -16,6 +16,7 @@ from charter_compiler.executor.fleet.fleet import Fleet
 from charter_compiler.executor.gateway.calls import Caller, GatewayCalls, OnText
 from charter_compiler.executor.gateway.server import serving_on, url_of
 from charter_compiler.executor.gateway.templates import SiteTemplates
+from charter_compiler.executor.gateway.wire import was_cut
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.observed import CallMetrics
 from charter_compiler.executor.sdk_calls import HOST, marked_requests, site_of_header
@@ -53,16 +54,22 @@ class RunAnswerer:
             item = next(self.strangers)
             self.fleet.start_item(item)
             try:
-                return await self.dispatcher.acall(AgentCall(item, 0, site, request), on_text)
+                return _told(request, await self.dispatcher.acall(AgentCall(item, 0, site, request), on_text))
             finally:
                 self.fleet.finish_item(item)
         if not self.is_live(caller.item):
             raise RequestCancelledError("the item is over; it can make no more calls")
         ordinal = next(self.ordinals[caller.item])
-        return await self.dispatcher.acall(AgentCall(caller.item, ordinal, site, request), on_text)
+        call = AgentCall(caller.item, ordinal, site, request)
+        return _told(request, await self.dispatcher.acall(call, on_text))
 
     async def aclose(self) -> None:
         """The run ends its dispatcher itself."""
+
+
+def _told(request: GenerationRequest, result: GenerationResult) -> GenerationResult:
+    """Says that the answer was cut, where it was: the client only knows its own limit, which may be above the cap."""
+    return replace(result, finish_reason="length") if was_cut(request, result) else result
 
 
 @asynccontextmanager

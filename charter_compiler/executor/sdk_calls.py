@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from charter_compiler.executor.calls import CallSites
 from charter_compiler.ir.nodes import Call
@@ -85,7 +85,7 @@ def marked_requests(url: str, sites: CallSites) -> Iterator[None]:
         if item is not None:
             request.headers[ITEM_HEADER] = str(item)
         if site is not None:
-            request.headers[SITE_HEADER] = f"{site.line}:{site.label}"
+            request.headers[SITE_HEADER] = f"{site.line}:{quote(site.label)}"  # a header has ASCII alone
 
     with ExitStack() as stack:
         for name in HTTP_LIBRARIES:
@@ -114,4 +114,4 @@ def _replaced(owner: Any, mark: Callable[[Any], None]) -> Iterator[None]:
 def site_of_header(text: str | None) -> Mapping[str, Any] | None:
     """``{"line", "label"}`` of a marked request; ``None`` for one that is not."""
     line, colon, label = (text or "").partition(":")
-    return {"line": int(line), "label": label} if colon and line.isdecimal() else None
+    return {"line": int(line), "label": unquote(label)} if colon and line.isdecimal() else None

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 from run_doubles import write_agent
 
 from charter_compiler.api.measured_run import RunReport, RunRequest, measured_run
 from charter_compiler.diagnostics.errors import EntryError
+from charter_compiler.executor.calls import AgentCall, CallSite, CallSites
+from charter_compiler.executor.gateway.calls import Caller
+from charter_compiler.executor.gateway.templates import SiteTemplates
+from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.recording import read_recording, recording_path
+from charter_compiler.executor.run_gateway import RunAnswerer
+from charter_compiler.executor.sdk_calls import SITE_HEADER, marked_requests, site_of_header
+from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
 OPENAI = """
 from openai import OpenAI
@@ -154,6 +166,38 @@ def test_an_agent_may_use_both_clients_in_its_own_loop(tmp_path: Path) -> None:
     report = run(tmp_path, BOTH, items=12)
     assert (report.metrics.items, report.metrics.failed) == (12, 0)
     assert report.metrics.calls + report.metrics.memoized_calls == 36
+
+
+def test_a_call_site_of_any_name_is_told_in_a_header() -> None:
+    site = CallSite("jörg.py", 3, "jörg.prüfe#1")
+    told: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        raw = dict(request.headers.raw)[SITE_HEADER.encode()]
+        told.append(raw.decode("latin-1"))  # as a server reads it
+        return httpx.Response(200)
+
+    sites = CallSites(Path())
+    sites.here = lambda: site  # type: ignore[method-assign]
+    with marked_requests("http://127.0.0.1:1", sites), httpx.Client(transport=httpx.MockTransport(answer)) as client:
+        client.get("http://127.0.0.1:1")
+    assert site_of_header(told[0]) == {"line": 3, "label": "jörg.prüfe#1"}
+
+
+async def test_an_answer_that_the_runs_cap_cut_says_so() -> None:
+    """To a client whose own limit is above the cap, on a target that does not say why an answer ended."""
+
+    async def answered(call: AgentCall, on_text: object) -> GenerationResult:
+        return GenerationResult("four", 0.0, None, 1, None, call.request.max_tokens)
+
+    dispatcher: Any = SimpleNamespace(acall=answered)
+    fleet: Any = None  # it is asked for requests of no item
+    answerer = RunAnswerer(
+        "m", dispatcher, fleet, PromptLayouts(), lambda item: True, 4, defaultdict(itertools.count),
+        itertools.count(-1, -1), SiteTemplates(()),
+    )  # fmt: skip
+    result = await answerer.answer(GenerationRequest(prompt="a", max_tokens=100), Caller(item=0), None)
+    assert result.finish_reason == "length"
 
 
 def test_an_agent_that_exits_fails_its_item_alone(tmp_path: Path) -> None:
