@@ -10,6 +10,7 @@ from charter_compiler.executor.budget import Prices
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+)m)?")
+MAX_PORT = 65535
 MEMO_HELP = "the memo store: redis://host:port/database, shared by machines, or a folder (default: this user's)"
 
 
@@ -21,6 +22,14 @@ def positive(text: str) -> int:
 def natural(text: str) -> int:
     """A whole number from 0."""
     return _at_least(text, 0)
+
+
+def port(text: str) -> int:
+    """A TCP port; 0 for a free one."""
+    value = natural(text)
+    if value > MAX_PORT:
+        raise argparse.ArgumentTypeError(f"{text} is above {MAX_PORT}")
+    return value
 
 
 def seconds(text: str) -> float:

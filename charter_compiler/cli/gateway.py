@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of, memo_place
-from charter_compiler.cli.arguments import MEMO_HELP, natural, positive, seconds
+from charter_compiler.cli.arguments import MEMO_HELP, port, positive, seconds
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--log", type=Path, metavar="F.jsonl", help="write a line a call, without its texts")
     parser.add_argument("--host", default="127.0.0.1", help="any but this machine's own needs a token (%(default)s)")
-    parser.add_argument("--port", type=natural, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
     parser.add_argument(
         "--concurrency", type=positive, default=DEFAULT_CONCURRENCY, metavar="N", help="calls at once (%(default)s)"
     )

@@ -32,3 +32,9 @@ def test_a_signal_ends_it_while_the_target_is_being_opened(
     monkeypatch.setattr(gateway, "open_target", never_there)
     assert main(["gateway", "--target", "sim"]) == 0
     assert closed
+
+
+def test_a_port_that_there_is_not_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["gateway", "--port", "65536"])
+    assert "65536 is above 65535" in capsys.readouterr().err

@@ -25,6 +25,7 @@ from charter_compiler.diagnostics.errors import (
 )
 from charter_compiler.executor.gateway import server
 from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
+from charter_compiler.executor.gateway.fair import KEPT, FairRanks
 from charter_compiler.executor.gateway.server import serving
 from charter_compiler.executor.gateway.stops import StopCutter
 from charter_compiler.executor.targets import OpenTarget, open_target
@@ -299,6 +300,17 @@ async def test_no_more_calls_than_that_are_under_way_and_one_that_hangs_up_is_ca
         assert target.most_running == 2
 
 
+def test_a_user_with_many_calls_delays_anothers_first_by_one_and_few_users_are_remembered() -> None:
+    ranks = FairRanks()
+    many = [ranks.rank("many", 10) for _ in range(100)]
+    ranks.sent(many[0])
+    assert ranks.rank("other", 10) < many[1]
+    for user in range(3 * KEPT):  # each of them once, and virtual time stands still
+        ranks.sent(ranks.rank(str(user), 10))
+    assert len(ranks._ends) <= KEPT
+    assert ranks.rank("many", 10) == many[-1] + 10, "who has much in line keeps his place"
+
+
 async def test_calls_that_are_open_at_the_end_are_told_so() -> None:
     hold = asyncio.Event()
     async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
@@ -319,14 +331,13 @@ async def test_a_client_that_sends_half_a_request_does_not_keep_it_from_ending(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(server, "GRACE", 0.1)
-    async with asyncio.timeout(20), AsyncExitStack() as stack:
-        async with scripted() as (http, _):
-            _, writer = await asyncio.open_connection("127.0.0.1", http.base_url.port)
-            stack.callback(writer.close)
-            head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
-            await writer.drain()
-            await http.get("/v1/models")  # by now the gateway has the other request's beginning
+    async with asyncio.timeout(20), AsyncExitStack() as stack, scripted() as (http, _):
+        _, writer = await asyncio.open_connection("127.0.0.1", http.base_url.port)
+        stack.callback(writer.close)
+        head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        writer.write(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+        await writer.drain()
+        await http.get("/v1/models")  # by now the gateway has the other request's beginning
 
 
 async def test_a_call_made_before_is_answered_from_the_memo_store_and_streams_too() -> None:
