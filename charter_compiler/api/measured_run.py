@@ -17,7 +17,7 @@ from charter_compiler.api.memo import MemoOptions, keep_no_more, memo_notes, mem
 from charter_compiler.api.run_identity import is_cold, journal_store, run_identity, target_identity
 from charter_compiler.api.run_prediction import Placing, Predicted, PredictWhen, predict_request
 from charter_compiler.api.run_report import RunReport
-from charter_compiler.diagnostics.errors import CharterError, PlanError
+from charter_compiler.diagnostics.errors import AgentError, CharterError, PlanError
 from charter_compiler.executor.call_log import CallLog, SeveralSpans
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.fleet.addresses import parse_targets
@@ -153,6 +153,7 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
         PlanError: the plan is for another model, tokenizer or block size than the target's.
         TargetError, ServerStartError, ModelError, TokenizerError: the target cannot be opened.
         OutputError: the results cannot be written.
+        AgentError: the agent has ended the event loop.
         MemoError: the shared memo store cannot be opened.
     """
     parse_targets(request.target)
@@ -160,7 +161,14 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
         with nullcontext() if listener is None else refusing(listener):
             entry = load_entry(request.entry, needs_client=listener is None)
         items = _check_inputs(entry, request)
-        return asyncio.run(_run(request, entry, items, observer or RunObserver(), listener))
+        try:
+            return asyncio.run(_run(request, entry, items, observer or RunObserver(), listener))
+        except SystemExit as error:  # an item's own is its failure; of a task that it started, the event loop ends
+            raise AgentError(
+                f"the agent called sys.exit({error.code}) in a task that it had started, which ends the run",
+                place=request.entry,
+                remedy="raise another exception; what is finished is kept: continue with --resume",
+            ) from error
 
 
 @contextmanager

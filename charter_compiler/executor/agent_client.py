@@ -31,7 +31,8 @@ class AgentClient:
     ``agenerate`` (``acomplete``) and ``achat``. All take the same keywords:
 
     - ``max_tokens``: the longest answer, in tokens; 256 if not given; ``--max-tokens`` caps it for the whole run.
-    - ``temperature``, ``top_k``, ``top_p``, ``seed``: sampling; greedy if none is given.
+    - ``temperature``, ``top_k``, ``top_p``, ``seed``: sampling; if none is given, the target's default, which is
+      greedy on the embedded server.
     - ``stop``: a text or several, at which the answer ends; they are not part of it.
     - ``response_format``: OpenAI's (``{"type": "json_schema", ...}``), on targets that can hold outputs to it.
     - ``timeout``: seconds for the whole call.

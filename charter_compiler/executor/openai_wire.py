@@ -26,6 +26,8 @@ from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
 CACHE_INFO = "vllm:cache_config_info"
 """vLLM's metric whose labels are the sizes of its KV cache."""
+TOO_LONG = ("context length", "maximum model length", "context size")
+"""Words of vLLM, SGLang and llama.cpp for a prompt that is."""
 GIVEN_UP = ("abort", "error")
 """Finish reasons of vLLM and SGLang for an answer that the server did not finish."""
 SCHEMES = {"openai": "http", "openais": "https"}
@@ -247,7 +249,7 @@ def error_for(
         return AuthenticationError(message, place=place, remedy="set OPENAI_API_KEY to a key of this server")
     if status == 404:
         return UnknownModelError(message, place=place, remedy="check the path and the model's name against /v1/models")
-    if status == 413 or (status in {400, 422} and ("context length" in lowered or "maximum model length" in lowered)):
+    if status == 413 or (status in {400, 422} and any(words in lowered for words in TOO_LONG)):
         return ContextLengthError(
             message, place=place, remedy="shorten the prompt, or serve the model with a longer context"
         )

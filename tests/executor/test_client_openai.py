@@ -166,6 +166,7 @@ VLLM_CONTEXT = "This model's maximum context length is 64 tokens. However, you r
         (403, "", errors.AuthenticationError),
         (404, json.dumps({"detail": "Not Found"}), errors.UnknownModelError),
         (408, "", errors.TargetTimeoutError),
+        (400, "the request exceeds the available context size, try increasing it", errors.ContextLengthError),
         (413, "", errors.ContextLengthError),
         (422, json.dumps({"detail": [{"msg": "field required"}]}), errors.RequestRejectedError),
         (429, "", errors.TargetOverloadedError),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -263,6 +264,16 @@ async def test_pages_in_a_browser_cannot_use_it() -> None:
         deep = await http.post("/v1/chat/completions", content=b'{"a":' * 100_000, headers=headers)
         assert (led_there.status_code, form.status_code, deep.status_code) == (400, 400, 400)
         assert target.sent == []
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="it has 127.0.0.1 alone")
+async def test_any_loopback_address_may_be_the_one_it_is_bound_to() -> None:
+    target = OpenTarget("scripted", ScriptedTarget(), facts(), None, None)
+    async with (
+        serving(GatewayCalls(SharedTarget(target, 1)), "127.0.0.2", 0) as address,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+        assert (await http.get(f"{address}/v1/models")).status_code == 200
 
 
 async def test_other_machines_need_a_token() -> None:

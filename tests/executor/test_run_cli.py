@@ -189,3 +189,24 @@ def test_a_defect_of_charter_is_one_line_unless_debug_is_given(
     )
     with pytest.raises(KeyError):
         run("--debug")
+
+
+def test_an_agent_that_ends_the_event_loop_ends_the_run_with_an_error(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = """
+import asyncio, sys
+
+async def process(text, llm):
+    async def part():
+        await llm.agenerate(text, max_tokens=2)
+        if text == "b":
+            sys.exit(0)
+    await asyncio.gather(part())
+    return text
+"""
+    Path("agent.py").write_text(source, encoding="utf-8")
+    Path("in.jsonl").write_text("".join(f'{{"text": "{text}"}}\n' for text in "abc"), encoding="utf-8")
+    assert run("--target", "sim", "--concurrency", "1", "--no-predict") == 1
+    assert "called sys.exit(0) in a task that it had started" in capsys.readouterr().err
+    assert len(Path("out.jsonl").read_text(encoding="utf-8").splitlines()) == 1, "what was finished is kept"

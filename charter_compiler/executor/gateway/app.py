@@ -55,12 +55,12 @@ Parse = Callable[[Mapping[str, Any]], tuple[GenerationRequest, Shape]]
 ErrorBody = Callable[[str, int], dict[str, Any]]
 
 
-def make_app(calls: GatewayCalls, *, token: str | None, loopback: bool) -> Starlette:
+def make_app(calls: GatewayCalls, *, token: str | None, host: str | None) -> Starlette:
     """The application.
 
     Args:
         token: what a client must send as ``Authorization: Bearer`` or ``x-api-key``; ``None`` for nothing.
-        loopback: it is reached by this machine's own addresses alone, and other host names are refused.
+        host: the loopback address that it is bound to: names of other hosts are refused then; ``None`` for another.
     """
     model = calls.model
 
@@ -101,8 +101,10 @@ def make_app(calls: GatewayCalls, *, token: str | None, loopback: bool) -> Starl
         Route("/v1/responses", endpoint(responses_api.parse, openai), methods=["POST"]),
         Route("/v1/messages", endpoint(anthropic_api.parse, anthropic_api.error_body), methods=["POST"]),
     ]
-    hosts = [Middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_HOSTS, www_redirect=False)] if loopback else []
-    return Starlette(routes=routes, middleware=hosts)
+    if host is None:
+        return Starlette(routes=routes)
+    known = Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK_HOSTS, host], www_redirect=False)
+    return Starlette(routes=routes, middleware=[known])
 
 
 def _caller(request: Request) -> Caller:

@@ -67,7 +67,7 @@ async def serving_on(
 
     from charter_compiler.executor.gateway.app import make_app
 
-    app = make_app(calls, token=token, loopback=Endpoint(host, 0).loopback)
+    app = make_app(calls, token=token, host=host if Endpoint(host, 0).loopback else None)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_graceful_shutdown=GRACE,
