@@ -88,6 +88,7 @@ async def _serve(args: argparse.Namespace, token: str | None, memo_options: Memo
             templates=SiteTemplates(written),
             layouts=PromptLayouts(layouts, written),
             log=log,
+            on_log_lost=lambda error: _note(f"the log is not written any more: {error}"),
         )
         calls = GatewayCalls(shared)
         url = await stack.enter_async_context(serving(calls, args.host, args.port, token))
@@ -103,4 +104,8 @@ async def _serve(args: argparse.Namespace, token: str | None, memo_options: Memo
 def _tell(memo: Memo | None) -> None:
     """What the user should know of the store: a store that fails is left alone, and the gateway goes on."""
     for note in [] if memo is None else memo_notes(memo):
-        print(f"charter: note: {note}", file=sys.stderr)
+        _note(note)
+
+
+def _note(text: str) -> None:
+    print(f"charter: note: {text}", file=sys.stderr, flush=True)

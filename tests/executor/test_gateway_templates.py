@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from run_doubles import ScriptedTarget, facts, write_agent
 
+from charter_compiler.diagnostics.errors import OutputError
 from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.gateway.calls import Caller, SharedTarget
 from charter_compiler.executor.gateway.templates import SiteTemplates
@@ -20,6 +21,7 @@ from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layo
 from charter_compiler.predict.planning import calls_of_entry
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
+FULL = Path("/dev/full")
 AGENT = Path(__file__).parents[2] / "examples" / "agents" / "document_processor.py"
 ENTRY = f"{AGENT}:DocumentProcessor.process"
 CHAT = """
@@ -114,3 +116,14 @@ async def test_a_gateway_counts_logs_and_lays_out_by_call_site(tmp_path: Path) -
     assert [line.get("site") for line in lines] == [*(call.id for call in calls), None]
     assert {line["event"] for line in lines} == {"call"}
     assert not any("report" in line for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines())
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="a device of Linux that is always full")
+async def test_a_gateway_goes_on_without_a_log_that_cannot_be_written() -> None:
+    target, lost = OpenTarget("scripted", ScriptedTarget(), facts(), None, None), list[OutputError]()
+    with CallLog(FULL) as log:
+        shared = SharedTarget(target, 1, log=log, on_log_lost=lost.append)
+        for _ in range(2):
+            assert (await shared.answer(GenerationRequest(prompt="a", max_tokens=3), Caller(), None)).text == "yes"
+        await shared.aclose()
+    assert len(lost) == 1

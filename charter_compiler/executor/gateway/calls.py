@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from charter_compiler.diagnostics.errors import CharterError, RequestCancelledError
+from charter_compiler.diagnostics.errors import CharterError, OutputError, RequestCancelledError
 from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.calls import AgentCall, CallRecord
 from charter_compiler.executor.dispatch import Dispatcher, OneLane, RunClock
@@ -123,6 +123,8 @@ class SharedTarget:
         templates: of the agent that sends most of them, for the figures of each call site.
         layouts: orders in which its prompts are sent instead.
         log: told of each call.
+        on_log_lost: told that the log cannot be written; it is left alone from then on, and calls go on. Without it the
+            call that was to be written fails.
     """
 
     def __init__(
@@ -134,6 +136,7 @@ class SharedTarget:
         templates: SiteTemplates | None = None,
         layouts: PromptLayouts | None = None,
         log: CallLog | None = None,
+        on_log_lost: Callable[[OutputError], None] | None = None,
     ) -> None:
         self._target = target
         self._scheduler = PrefixScheduler(sys.maxsize, target.facts.capacity_blocks, max_in_flight=concurrency)
@@ -142,6 +145,7 @@ class SharedTarget:
         self._templates = templates or SiteTemplates(())
         self._layouts = layouts or PromptLayouts()
         self._log = log
+        self._on_log_lost = on_log_lost
         self._metrics = CallMetrics()
         clock, prompts = RunClock(), PromptTokens(target.tokenizer, target.facts.tokens_per_block)
         self._lane = Lane(
@@ -188,8 +192,7 @@ class SharedTarget:
             return await self._dispatcher.acall(AgentCall(number, 0, site, request, rank), on_text=on_text)
         except CharterError as error:
             self._metrics.failed(error)
-            if self._log is not None:
-                self._log.failed(error)
+            self._write(partial(CallLog.failed, error=error))
             raise
         finally:
             self._lane.finish_item(number)
@@ -197,8 +200,18 @@ class SharedTarget:
 
     def _record(self, record: CallRecord) -> None:
         self._metrics.record(record)
-        if self._log is not None:
-            self._log.call(record)
+        self._write(partial(CallLog.call, record=record))
+
+    def _write(self, line: Callable[[CallLog], None]) -> None:
+        if self._log is None:
+            return
+        try:
+            line(self._log)
+        except OutputError as error:
+            if self._on_log_lost is None:
+                raise
+            self._log = None
+            self._on_log_lost(error)
 
     async def aclose(self) -> None:
         """See ``Answerer``."""
