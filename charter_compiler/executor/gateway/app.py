@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
@@ -25,7 +24,7 @@ from charter_compiler.diagnostics.errors import (
 )
 from charter_compiler.executor.gateway import anthropic_api, openai_api, responses_api
 from charter_compiler.executor.gateway.calls import Caller, GatewayCalls
-from charter_compiler.executor.gateway.wire import event, status_of
+from charter_compiler.executor.gateway.wire import event, read_json, status_of
 from charter_compiler.executor.sdk_calls import ITEM_HEADER, SITE_HEADER
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk
 
@@ -140,9 +139,9 @@ async def _body(request: Request) -> dict[str, Any]:
     except ClientDisconnect:
         raise RequestCancelledError("the client hung up") from None
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise RequestRejectedError(f"the request is not JSON that can be read: {error}") from None
+        body = read_json(data)
+    except ValueError as error:
+        raise RequestRejectedError(f"the request is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise RequestRejectedError("the request is not a JSON object")
     return body

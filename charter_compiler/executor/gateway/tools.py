@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from charter_compiler.diagnostics.errors import RequestRejectedError
-from charter_compiler.executor.gateway.wire import text_of
+from charter_compiler.executor.gateway.wire import read_json, text_of
 
 CALL = re.compile(r"<tool_call>\s*(\{.*?\})\s*(?:</tool_call>|$)", re.DOTALL)
 HEAD = """# Tools
@@ -119,18 +119,13 @@ def heard(text: str, tools: Tools | None) -> tuple[str, tuple[ToolCall, ...]]:
 
 def _call(text: str, tools: Tools) -> ToolCall | None:
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = read_json(text)
         name, arguments = value["name"], value.get("arguments", value.get("parameters", {}))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     if not any(tool.name == name for tool in tools.tools) or not isinstance(arguments, dict):
         return None
     return ToolCall(f"call_{uuid.uuid4().hex[:24]}", name, json.dumps(arguments))
-
-
-def _refuse_constant(name: str) -> None:
-    """``NaN`` and infinities, which Python reads and other languages' JSON has not."""
-    raise ValueError(name)
 
 
 def _call_schema(tool: Tool) -> dict[str, Any]:

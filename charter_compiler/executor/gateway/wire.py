@@ -14,6 +14,7 @@ from charter_compiler.diagnostics.errors import (
     TargetOverloadedError,
     TargetTimeoutError,
     TargetUnavailableError,
+    TokenizerError,
     UnknownModelError,
 )
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
@@ -28,6 +29,7 @@ _STATUS: tuple[tuple[type[CharterError], int], ...] = (
     (TargetTimeoutError, 504),
     (TargetUnavailableError, 503),
     (UnknownModelError, 502),
+    (TokenizerError, 400),  # the text, or a chat that the model's template does not take
     (AuthenticationError, 502),  # the target's credentials are ours, not the client's
 )
 
@@ -35,6 +37,19 @@ _STATUS: tuple[tuple[type[CharterError], int], ...] = (
 def status_of(error: CharterError) -> int:
     """The HTTP status of an error."""
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 502)
+
+
+def read_json(text: str | bytes | bytearray) -> Any:
+    """A JSON document. Raises ValueError for anything else: for what Python alone reads (``NaN``), and what is nested
+    too deep, too."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def event(data: Mapping[str, Any], name: str | None = None) -> str:
