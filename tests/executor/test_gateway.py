@@ -25,7 +25,7 @@ from charter_compiler.diagnostics.errors import (
     UsageError,
 )
 from charter_compiler.executor.gateway import server
-from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
+from charter_compiler.executor.gateway.calls import Caller, GatewayCalls, SharedTarget
 from charter_compiler.executor.gateway.fair import KEPT, FairRanks
 from charter_compiler.executor.gateway.server import serving
 from charter_compiler.executor.gateway.stops import StopCutter
@@ -328,6 +328,16 @@ def test_a_user_with_many_calls_delays_anothers_first_by_one_and_few_users_are_r
         ranks.sent(ranks.rank(str(user), 10))
     assert len(ranks._ends) <= KEPT
     assert ranks.rank("many", 10) == many[-1] + 10, "who has much in line keeps his place"
+
+
+async def test_a_share_is_of_what_answers_take_and_not_of_what_a_request_allows() -> None:
+    shared = SharedTarget(OpenTarget("scripted", ScriptedTarget(), facts(), None, None), 1)
+    frugal = GenerationRequest(prompt="hello", max_tokens=5)
+    generous = replace(frugal, max_tokens=30_000)
+    assert shared._cost(generous) < 300
+    await shared.answer(generous, Caller(), None)
+    assert shared._cost(generous) == shared._cost(frugal)
+    await shared.aclose()
 
 
 async def test_calls_that_are_open_at_the_end_are_told_so() -> None:

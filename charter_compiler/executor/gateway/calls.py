@@ -28,6 +28,10 @@ from charter_compiler.executor.types import GenerationRequest, GenerationResult,
 
 CHARACTERS_A_TOKEN = 4
 """Of English text, roughly: for fair shares, which need no more."""
+OUTPUT_TOKENS = 256.0
+"""Of an answer, before there was one."""
+REMEMBERED = 16
+"""Answers whose length tells, roughly, how long the next one will be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,7 @@ class SharedTarget:
         self._scheduler = PrefixScheduler(sys.maxsize, target.facts.capacity_blocks, max_in_flight=concurrency)
         self._numbers = itertools.count()
         self._ranks = FairRanks()
+        self._usual_output: float | None = None
         self._templates = templates or SiteTemplates(())
         self._layouts = layouts or PromptLayouts()
         self._log = log
@@ -188,7 +193,8 @@ class SharedTarget:
         try:
             site = self._templates.site_of(request)
             request = self._layouts.apply(site, request)
-            rank = partial(self._ranks.rank, caller.user, _cost(request))  # what the store answers costs nobody's share
+            # What the store answers costs nobody's share: it is asked for no rank.
+            rank = partial(self._ranks.rank, caller.user, self._cost(request))
             return await self._dispatcher.acall(AgentCall(number, 0, site, request, rank), on_text=on_text)
         except CharterError as error:
             self._metrics.failed(error)
@@ -200,6 +206,10 @@ class SharedTarget:
 
     def _record(self, record: CallRecord) -> None:
         self._metrics.record(record)
+        output = record.result.output_tokens
+        if not record.memoized and output is not None:
+            usual = output if self._usual_output is None else self._usual_output
+            self._usual_output = usual + (output - usual) / REMEMBERED
         self._write(partial(CallLog.call, record=record))
 
     def _write(self, line: Callable[[CallLog], None]) -> None:
@@ -213,15 +223,16 @@ class SharedTarget:
             self._log = None
             self._on_log_lost(error)
 
+    def _cost(self, request: GenerationRequest) -> float:
+        """About how many tokens the request makes the target compute. Of the output it says what it allows, which many
+        clients set a hundred times as high as what comes."""
+        characters = len(request.prompt or "") + sum(len(str(m.get("content"))) for m in request.messages or ())
+        output = OUTPUT_TOKENS if self._usual_output is None else self._usual_output
+        return characters / CHARACTERS_A_TOKEN + min(request.max_tokens, output)
+
     async def aclose(self) -> None:
         """See ``Answerer``."""
         await self._dispatcher.aclose()
-
-
-def _cost(request: GenerationRequest) -> float:
-    """About how many tokens the request makes the target compute."""
-    characters = len(request.prompt or "") + sum(len(str(m.get("content"))) for m in request.messages or ())
-    return characters / CHARACTERS_A_TOKEN + request.max_tokens
 
 
 def _cut(result: GenerationResult, text: str, stop: str | None) -> GenerationResult:
