@@ -238,7 +238,7 @@ async def test_sampling_reaches_the_target() -> None:
     ("error", "status"),
     [
         (ContextLengthError("too long"), 400),
-        (TargetOverloadedError("later", retry_after=3), 429),
+        (TargetOverloadedError("later", retry_after=2.4), 429),
         (TargetUnavailableError("gone"), 503),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
@@ -214,5 +215,5 @@ def _failure(error: CharterError, error_body: ErrorBody) -> Response:
     status = status_of(error)
     headers = {}
     if isinstance(error, TargetOverloadedError) and error.retry_after is not None:
-        headers["retry-after"] = str(round(error.retry_after))
+        headers["retry-after"] = str(math.ceil(error.retry_after))  # not before its time
     return JSONResponse(error_body(str(error), status), status, headers)
