@@ -8,11 +8,12 @@ from __future__ import annotations
 import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from charter_compiler.executor.in_flight import InFlightLimit
+from charter_compiler.executor.live_item import LiveItem
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 
 WARM_UP_RANK = -1
@@ -22,6 +23,8 @@ WINDOW = 32
 """Waiting calls that are looked at for one whose prompt is cached."""
 AGE_BOUND = 64
 """Calls that may overtake one that waits: then it is the next to go."""
+SURE_ITEMS = 2
+"""Items of several calls that must have ended without finding anything of their own again, until that holds for all."""
 _Entry = tuple[int, float, int]
 """Stage (0 where it does not count), rank and key of a call that waits; the lowest goes first."""
 
@@ -140,20 +143,6 @@ class PassThroughScheduler:
         self._in_flight.pop(key, None)
 
 
-@dataclass(slots=True)
-class _LiveItem:
-    """An item between start and finish. ``footprint``: the most private blocks that its open calls needed at once;
-    ``blocks`` are those of them that have names, ``tail`` counts the others. ``admitted``: one of its calls has gone to
-    the target, which from then on has to hold them."""
-
-    rank: int
-    footprint: int = 0
-    blocks: frozenset[Hashable] = frozenset()
-    tail: int = 0
-    admitted: bool = False
-    open_calls: dict[int, ScheduledCall] = field(default_factory=dict)
-
-
 class PrefixScheduler:
     """The optimized order.
 
@@ -166,9 +155,12 @@ class PrefixScheduler:
       is mostly known to be cached goes before others that are not; but none is overtaken more than ``AGE_BOUND`` times.
     - *In flight*: never more than ``max_in_flight``, and fewer while the target turns calls away.
     - *Admission*: never above ``concurrency`` items; item by item, one starts only while the running items and it are
-      expected to fit, judged by the most blocks that the items so far needed at once; and when its first call shows
-      that it does not fit beside those which have begun, the call waits until one of them is over. Stage by stage, an
-      item's blocks are not counted on to last until its next call.
+      expected to fit, judged by the most blocks that the items so far needed at once, with what they came back to
+      later; and when its first call shows that it does not fit beside those which have begun, the call waits until
+      one of them is over. Stage by stage, an
+      item's blocks are not counted on to last until its next call; nor where the calls of the items so far began with
+      nothing that a former call of theirs had left: then there is nothing to keep between two calls, and fewer items
+      would only mean smaller batches.
 
     ``items_return``: it is known beforehand that items make more than one call, so that the first ones to be admitted
     leave room for them too.
@@ -189,12 +181,13 @@ class PrefixScheduler:
         self._capacity = capacity_blocks
         self._by_stage = order is Order.STAGE_FIRST
         self._limit = InFlightLimit(max_in_flight)
-        self._live: dict[int, _LiveItem] = {}
+        self._live: dict[int, LiveItem] = {}
         self._sizes: Counter[int] = Counter()  # of the live items' footprints: few, however many items there are
         self._started = 0
         self._finished = 0
         self._sized = 0
         self._finished_blocks = 0
+        self._finished_needs = 0  # what they would have needed to find all of their own again
         self._constant: set[Hashable] = set()
         self._known: OrderedDict[Hashable, None] = OrderedDict()
         self._computing: dict[Hashable, int] = {}
@@ -208,6 +201,8 @@ class PrefixScheduler:
         self._entries: dict[int, _Entry] = {}
         self._parked: list[_Entry] = []
         self._items_return = items_return  # or an item was seen that makes more than one call
+        self._returned = 0  # finished items that made more than one call
+        self._reuse_seen = False  # a later call of an item began with blocks of a former one of its own
         self._admitted_items = self._admitted_tails = 0
         self._admitted_blocks: Counter[Hashable] = Counter()
 
@@ -216,13 +211,17 @@ class PrefixScheduler:
     def may_start(self) -> bool:
         if len(self._live) >= self._concurrency:
             return False
-        if self._capacity is None or not self._live or self._by_stage:
+        if self._capacity is None or not self._live or not self._keeps_between_calls():
             return True
         expected = self._expected_footprint()
         if expected is None:
             return False  # the first item's first call, which comes without waiting for the target, tells its size
-        budget = self._capacity - len(self._constant)
-        return sum(max(size, expected) * items for size, items in self._sizes.items()) + expected <= budget
+        held = sum(max(size, expected) * items for size, items in self._sizes.items())
+        return (held + expected) * self._spread() <= self._capacity - len(self._constant)
+
+    def _keeps_between_calls(self) -> bool:
+        """Whether an item's blocks are to last until its next call."""
+        return not self._by_stage and (self._reuse_seen or self._returned < SURE_ITEMS)
 
     def _expected_footprint(self) -> float | None:
         """Blocks of a typical item: the mean of the finished ones, else of the running ones that have made a call.
@@ -235,8 +234,13 @@ class PrefixScheduler:
             return sum(size * items for size, items in self._sizes.items()) / seen
         return 0 if self._finished else None
 
+    def _spread(self) -> float:
+        """How many times what their open calls hold at once the finished items needed to keep what they came back to:
+        more than 1 where an item takes turns between prompts that begin differently."""
+        return self._finished_needs / self._finished_blocks if self._finished_blocks else 1.0
+
     def start_item(self, item: int) -> None:
-        self._live[item] = _LiveItem(rank=self._started)
+        self._live[item] = LiveItem(rank=self._started)
         self._sizes[0] += 1
         self._started += 1
 
@@ -246,8 +250,11 @@ class PrefixScheduler:
         if state.admitted:
             self._admit(state, -1)
         self._finished += 1
+        self._returned += len(state.tails) > 1
         self._sized += state.footprint > 0
         self._finished_blocks += state.footprint
+        needed = state.needed()
+        self._finished_needs += needed if self._capacity is None else min(needed, self._capacity)
 
     def _resize(self, old: int, new: int | None) -> None:
         self._sizes[old] -= 1
@@ -267,7 +274,10 @@ class PrefixScheduler:
         elif item is None:
             rank = self._started  # its item has finished without it: last in line
         else:
-            self._items_return = self._items_return or item.footprint > 0
+            reused = item.use(call, self._constant)
+            if len(item.tails) > 1:
+                self._items_return = True
+                self._reuse_seen = self._reuse_seen or reused
             rank = item.rank
             item.open_calls[call.key] = call
             # A call larger than the cache is refused by the target; it says nothing of what items need.
@@ -276,7 +286,7 @@ class PrefixScheduler:
         self._entries[call.key] = entry
         heapq.heappush(self._queue, entry)
 
-    def _measure(self, item: _LiveItem) -> None:
+    def _measure(self, item: LiveItem) -> None:
         """What the item's open calls need together, if it is more than they ever did."""
         blocks = {block for call in item.open_calls.values() for block in call.blocks} - self._constant
         tail = sum(call.tail_blocks for call in item.open_calls.values())
@@ -291,7 +301,7 @@ class PrefixScheduler:
         if item.admitted:
             self._admit(item, 1)
 
-    def _admit(self, item: _LiveItem, sign: int) -> None:
+    def _admit(self, item: LiveItem, sign: int) -> None:
         """Count the item among those that the target has to hold, or no more."""
         self._admitted_items += sign
         self._admitted_tails += sign * item.tail
@@ -358,14 +368,16 @@ class PrefixScheduler:
         """Whether the call's item has begun, or fits beside those that have."""
         call = self._calls.get(entry[-1])
         item = None if call is None or call.item is None else self._live.get(call.item)
-        if item is None or item.admitted or self._capacity is None or self._by_stage or not self._admitted_items:
+        if item is None or item.admitted or self._capacity is None or not self._admitted_items:
+            return True
+        if not self._keeps_between_calls():
             return True
         new = sum(1 for block in item.blocks if block not in self._admitted_blocks) + item.tail
         held = len(self._admitted_blocks) + self._admitted_tails
         # Engines evict what was used longest ago. So that a new item evicts what is left of those that are over, and
         # not what one between two calls will need, there is room for one item more.
         spare = new if self._items_return else 0
-        return held + new + spare <= self._capacity - len(self._constant)
+        return (held + new + spare) * self._spread() <= self._capacity - len(self._constant)
 
     def _cold_from(self, call: ScheduledCall) -> int:
         """How many of its leading blocks are known to be cached."""

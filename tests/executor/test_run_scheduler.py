@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charter_compiler.executor.scheduler import Mode, PrefixScheduler, ScheduledCall, make_scheduler
+from charter_compiler.executor.live_item import LiveItem
+from charter_compiler.executor.scheduler import SURE_ITEMS, Mode, PrefixScheduler, ScheduledCall, make_scheduler
 from charter_compiler.plan.schedule import Order, Schedule
 
 
@@ -290,3 +293,48 @@ def test_the_first_items_leave_room_for_their_next_calls_where_it_is_known_that_
             scheduler.start_item(item)
             scheduler.submit(ScheduledCall(item, item, blocks=tuple((item, n) for n in range(3)), tail_blocks=1))
         assert len(scheduler.ready()) == admitted
+
+
+def run_item(scheduler: PrefixScheduler, item: int, prompts: Sequence[Sequence[str]]) -> None:
+    """An item from its start to its end; each prompt is its blocks' names."""
+    scheduler.start_item(item)
+    for stage, prompt in enumerate(prompts):
+        key = 100 * item + stage
+        blocks = tuple((item, name) for name in prompt)
+        scheduler.submit(ScheduledCall(key, item, stage=stage, blocks=blocks, tail_blocks=1))
+        assert keys(scheduler.ready()) == [key]
+        scheduler.on_first_token(key)
+        scheduler.on_done(key)
+    scheduler.finish_item(item)
+
+
+def begun(scheduler: PrefixScheduler, blocks: Sequence[str], items: range) -> int:
+    """How many of these items start and get their first call through."""
+    for item in items:
+        if not scheduler.may_start():
+            break
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=tuple((item, name) for name in blocks), tail_blocks=1))
+    return len(scheduler.ready())
+
+
+@pytest.mark.parametrize(
+    ("prompts", "admitted"),
+    [
+        (["abc", "abc"], 2),  # 4 blocks each, and room for one item more, since these return
+        (["abc", "xyz", "abc"], 1),  # 7: while it is at the second, the first one's blocks are to last
+        (["abc", "xyz"], 3),  # nothing to keep: as many as compute at once
+    ],
+)
+def test_items_are_admitted_by_what_former_ones_came_back_to(prompts: list[str], admitted: int) -> None:
+    scheduler = PrefixScheduler(concurrency=9, capacity_blocks=12)
+    for item in range(SURE_ITEMS):
+        run_item(scheduler, 1000 + item, prompts)
+    assert begun(scheduler, prompts[0], range(9)) == admitted
+
+
+def test_an_item_needs_what_it_uses_before_and_after_a_call() -> None:
+    item = LiveItem(rank=0, footprint=4)
+    calls = [ScheduledCall(0, 0, blocks=tuple(blocks), tail_blocks=1) for blocks in ("sabc", "xyz", "sabcd", "w")]
+    assert [item.use(call, "s") for call in calls] == [False, False, True, False]
+    assert item.needed() == len("abcxyz") + 1, "not s, which is constant, and d only at its own call"

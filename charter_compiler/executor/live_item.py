@@ -1,0 +1,53 @@
+"""What the scheduler knows of an item between its start and its end."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container, Hashable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from charter_compiler.executor.scheduler import ScheduledCall
+
+
+@dataclass(slots=True)
+class LiveItem:
+    """An item between start and finish. ``footprint``: the most private blocks that its open calls needed at once;
+    ``blocks`` are those of them that have names, ``tail`` counts the others. ``admitted``: one of its calls has gone to
+    the target, which from then on has to hold them. ``uses``: which of its calls, counted from 0, were the first and
+    the last one to begin with a private block; ``tails``: of each call."""
+
+    rank: int
+    footprint: int = 0
+    blocks: frozenset[Hashable] = frozenset()
+    tail: int = 0
+    admitted: bool = False
+    open_calls: dict[int, ScheduledCall] = field(default_factory=dict)
+    uses: dict[Hashable, tuple[int, int]] = field(default_factory=dict)
+    tails: list[int] = field(default_factory=list)
+
+    def use(self, call: ScheduledCall, constant: Container[Hashable]) -> bool:
+        """Note one more call; whether it begins with blocks of a former one."""
+        number, reused = len(self.tails), False
+        self.tails.append(call.tail_blocks)
+        for block in call.blocks:
+            first = self.uses.get(block)
+            if first is not None:
+                reused = True
+                self.uses[block] = (first[0], number)
+            elif block not in constant:
+                self.uses[block] = (number, number)
+        return reused
+
+    def needed(self) -> int:
+        """The most blocks that a cache must have held at once for its calls to find all that former ones left: those
+        of a call, and those that a call before it used and one after it uses again."""
+        if len(self.tails) <= 1:
+            return self.footprint
+        change = [0] * (len(self.tails) + 1)
+        for first, last in self.uses.values():
+            change[first] += 1
+            change[last + 1] -= 1
+        named = itertools.accumulate(change[:-1])
+        return max(self.footprint, *(blocks + tail for blocks, tail in zip(named, self.tails, strict=True)))
