@@ -102,7 +102,7 @@ class GpuServer:
 
 
 def measure_round(url: str, model: str, output: Path, budget: Budget, folder: Path, commit: str | None = None) -> None:
-    """One round of every table, appended to ``output``, until the time is over. ``commit`` of a checkout without history."""
+    """One round of every table, appended to ``output``, until time is over. ``commit``: where there is no history."""
     engine, longest = GpuServer(url, model), 5.0
     for table in tables():
         with closing(run_table(table, 1, engine, folder / table.name, read_rows(output))) as runs:
