@@ -12,6 +12,7 @@ LOCK_VENV := .venv-lock
 PEER_VENV := .venv-peer
 HINTS_VENV := .venv-hints
 CLIENTS_VENV := .venv-clients
+RAY_VENV := .venv-ray
 PYTEST_ARGS ?=
 # Most tests wait for servers and processes, so that two at once take little more than half the time; in the order of the
 # folders, which has the long ones first.
@@ -28,9 +29,10 @@ TEST := $(VENV)/.stamp-test
 PEER := $(PEER_VENV)/.stamp-vllm
 HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
+RAY := $(RAY_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-deployment bench-gpu bench-compiler benchmarks-page check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients test-ray soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-deployment bench-gpu bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +41,7 @@ demo: platform $(RUNTIME) weights ## the main job on the embedded Triton server:
 	$(BIN)/charter demo $(DEMO_ARGS)
 
 test: platform $(TEST) weights ## every test that needs only packages of the Python index
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not system and not soak and not peer and not clients" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder -m "not system and not soak and not peer and not clients and not ray" $(PYTEST_ARGS)
 
 test-system: platform $(TEST) weights system-programs ## tests that need system programs (installs them where it may)
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
@@ -50,6 +52,9 @@ test-peer: $(TEST) $(PEER) $(HINTS) weights ## beside vLLM, SGLang and Dynamo th
 
 test-clients: platform $(TEST) $(CLIENTS) weights ## the gateway with LiteLLM and LangChain (sets them up in .venv-clients)
 	CHARTER_CLIENTS_PYTHON=$(CLIENTS_VENV)/bin/python $(BIN)/python -m pytest -m clients $(PYTEST_ARGS)
+
+test-ray: $(RAY) ## runs on a real Ray cluster of several nodes on this machine (sets Ray up in .venv-ray)
+	$(RAY_VENV)/bin/python -m pytest -m ray tests/cluster $(PYTEST_ARGS)
 
 soak: platform $(TEST) weights ## tests that take long; writes benchmarks/soak/results.jsonl
 	SOAK_RESULTS=$(SOAK_RESULTS) $(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
@@ -152,7 +157,7 @@ compile = $(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --pyth
 	$(if $(UPGRADE),--upgrade) pyproject.toml $(2) --output-file constraints/$(1).txt
 
 clean: ## remove .venv and everything built (not the weights: they lie in the user's cache)
-	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) $(HINTS_VENV) $(CLIENTS_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) $(HINTS_VENV) $(CLIENTS_VENV) $(RAY_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 weights: $(RUNTIME)
 	@$(BIN)/charter models fetch
@@ -198,6 +203,12 @@ $(CLIENTS): tests/clients/requirements.txt | $(BIN)/python
 	@echo "installing LiteLLM and LangChain into $(CLIENTS_VENV)"
 	@$(BIN)/python -m venv --clear $(CLIENTS_VENV)
 	@$(CLIENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+$(RAY): tests/cluster/requirements.txt pyproject.toml | $(BIN)/python
+	@echo "installing Ray into $(RAY_VENV)"
+	@$(BIN)/python -m venv --clear $(RAY_VENV)
+	@$(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/cluster/requirements.txt --editable .
 	@touch $@
 
 $(LOCK_VENV)/.stamp-$(UV_VERSION): | $(BIN)/python

@@ -187,14 +187,15 @@ def _own_clients(entry: str) -> Iterator[socket | None]:
         yield listener
 
 
-def _rows(request: RunRequest) -> Iterator[InputRow]:
+def rows_of(request: RunRequest) -> Iterator[InputRow]:
+    """Of the inputs, as many as the request wants. Raises InputsError."""
     return islice(read_inputs(request.inputs), request.limit)
 
 
 def _check_inputs(entry: Entry, request: RunRequest) -> int:
     """The number of rows, every one of which fits the entry."""
     count = 0
-    for row in _rows(request):
+    for row in rows_of(request):
         entry.bind(row.values, f"{request.inputs}:{row.line}")
         count += 1
     return count
@@ -226,11 +227,11 @@ async def _run(
         layouts = PromptLayouts(planned, calls)
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
-        placing = _placing(request, laid_out)
+        placing = placing_of(request, laid_out)
         observer.predicting(items)
         if listener is None:
             predicted = await predict_request(
-                request, entry, _rows(request), calls, laid_out, planned, endpoints.by_name, placing, warm_ups
+                request, entry, rows_of(request), calls, laid_out, planned, endpoints.by_name, placing, warm_ups
             )
         else:
             schedule = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
@@ -292,7 +293,7 @@ async def _run(
             rows = stack.enter_context(RowWriter(request.output))
             outcome = await run_agent(
                 entry,
-                _rows(request),
+                rows_of(request),
                 endpoints,
                 RunFiles(rows, journal, recorder),
                 context,
@@ -322,14 +323,14 @@ def _lay_out(request: RunRequest, calls: Sequence[Call]) -> tuple[tuple[PlannedL
         return request.plan.layouts if obeyed else (), tuple(calls)
     if not request.layout:
         return (), tuple(calls)
-    found = lay_out_entry(request.entry, calls, tuple(islice(_rows(request), LENGTH_ROWS)), wording=request.wording)
+    found = lay_out_entry(request.entry, calls, tuple(islice(rows_of(request), LENGTH_ROWS)), wording=request.wording)
     return planned_layouts(found), found.agent.calls
 
 
-def _placing(request: RunRequest, sent: Sequence[Call]) -> Placing:
+def placing_of(request: RunRequest, sent: Sequence[Call]) -> Placing:
     """How items are placed on several endpoints: by the plan's fields, or those that the first rows show."""
     fields = (
-        group_fields(sent, [row.values for row in islice(_rows(request), GROUP_ROWS)])
+        group_fields(sent, [row.values for row in islice(rows_of(request), GROUP_ROWS)])
         if request.plan is None
         else request.plan.group_by
     )

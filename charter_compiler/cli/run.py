@@ -9,6 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from charter_compiler.api.cluster.connection import Cluster
+from charter_compiler.api.cluster.places import is_plain
+from charter_compiler.api.cluster.run import cluster_run
 from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.api.memo import MemoOptions, memo_place
 from charter_compiler.api.run_prediction import PredictWhen
@@ -36,8 +39,8 @@ NOT_REPORTED = "not reported"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the design's command line, and those that say how the target is opened."""
     parser.add_argument("entry", metavar="ENTRY", help="path/to/file.py:function or path/to/file.py:Class.method")
-    parser.add_argument("--inputs", required=True, type=Path, metavar="F.jsonl", help="one JSON object a line")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.jsonl", help="rows in input order")
+    parser.add_argument("--inputs", required=True, metavar="F.jsonl", help="one JSON object a line")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT.jsonl", help="rows in input order")
     parser.add_argument("--plan", type=Path, metavar="DIR", help="follow this plan (default: made for the target)")
     parser.add_argument(
         "--target",
@@ -86,6 +89,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_price_arguments(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
+    parser.add_argument(
+        "--on",
+        metavar="CLUSTER",
+        help="ray (RAY_ADDRESS, else a cluster on this machine) or ray://host:port; rows may be Parquet or s3://...",
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="with --on: endpoints at once (one a target, else one a node)"
+    )
     parser.add_argument(
         "--hints", action="store_true", help="send the plan's hints (retain, release, ...) to a target that takes them"
     )
@@ -156,9 +167,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--keep-wording is about a layout", remedy="give --layout too")
     if args.report is not None and args.report.suffix != ".html":
         raise UsageError("the report is a page", place=str(args.report), remedy="end its name in .html")
-    console = Console(stderr=True)
-    with ConsoleObserver(console, args.mode) as observer:
-        report = measured_run(make_request(args), observer)
+    report = _run(args)
     if args.report is not None:
         write_report_files(report.report(Pricing(args.price_per_hour, args.prices)), args.report)
     for note in report.notes:
@@ -181,6 +190,18 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _run(args: argparse.Namespace) -> RunReport:
+    """Here, or on the cluster that ``--on`` names, where rows may lie elsewhere too."""
+    with ConsoleObserver(Console(stderr=True), args.mode) as observer:
+        if args.on is not None:
+            cluster = Cluster(args.on, args.workers)
+            return cluster_run(make_request(args), cluster, observer, inputs=args.inputs, output=args.output)
+        for place in (args.inputs, args.output):
+            if not is_plain(place):
+                raise UsageError("only a cluster reads and writes that", place=place, remedy="give --on ray")
+        return measured_run(make_request(args), observer)
+
+
 def make_request(args: argparse.Namespace) -> RunRequest:
     """The request that the command line makes; reads the plan.
 
@@ -190,8 +211,8 @@ def make_request(args: argparse.Namespace) -> RunRequest:
     when = PredictWhen.NEVER if args.no_predict else PredictWhen.ALWAYS if args.allow_effects else PredictWhen.PURE
     return RunRequest(
         entry=args.entry,
-        inputs=args.inputs,
-        output=args.output,
+        inputs=Path(args.inputs),
+        output=Path(args.output),
         target=",".join(args.target or [LOCAL]),
         target_options=TargetOptions(
             fresh_server=args.fresh_server,

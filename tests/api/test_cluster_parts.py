@@ -1,0 +1,134 @@
+"""What a run on a cluster consists of, without Ray: shards, rows in order, journals with an owner, places."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charter_compiler.api.cluster.connection import Cluster, own_error
+from charter_compiler.api.cluster.keeper import JournalKeeper
+from charter_compiler.api.cluster.ordered_rows import OrderedRows
+from charter_compiler.api.cluster.places import is_plain, local_name
+from charter_compiler.api.cluster.run import cluster_run
+from charter_compiler.api.cluster.shards import PARTS, shards_of
+from charter_compiler.api.cluster.worker import item_lines
+from charter_compiler.api.measured_run import RunRequest
+from charter_compiler.cli.main import main
+from charter_compiler.diagnostics.errors import OutputError, UsageError
+from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.results import ResultRow
+from charter_compiler.predict.sharding import PIECES
+
+AGENT = "def answer(question, llm):\n    return llm.generate(question, max_tokens=4)\n"
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.floats(1, 50)), min_size=1, max_size=200),
+    st.integers(1, 40),
+)
+def test_every_row_is_in_one_shard_and_groups_stay_together(rows: list[tuple[int, float]], items: int) -> None:
+    groups = np.array([group for group, _ in rows], dtype=np.int64)
+    weights = np.array([weight for _, weight in rows], dtype=np.float64)
+    shards = shards_of(groups, weights, items)
+    shares = [list(shards.rows(number)) for number in range(len(shards))]
+    assert sorted(row for share in shares for row in share) == list(range(len(rows)))
+    assert all(shares), "an empty shard"
+    assert len(shards) <= max(1, round(len(rows) / items))
+    if groups.any():
+        in_order = [groups[row] for share in shares for row in share]
+        changes = sum(a != b for a, b in pairwise(in_order))
+        assert changes == len(set(groups)) - 1, "a group is in two places"
+    small = [n for n in set(groups) if weights[groups == n].sum() <= weights.sum() / (PIECES * PARTS)]
+    for group in small:
+        assert sum(group in groups[share] for share in shares) == 1
+
+
+def test_the_number_of_workers_is_not_in_the_shards_and_their_digest_says_which_they_are() -> None:
+    groups = np.array([1, 2, 1, 2] * 8, dtype=np.int64)
+    one, other = shards_of(groups, np.ones(32), 8), shards_of(groups, np.ones(32), 16)
+    assert (len(one), len(other)) == (4, 2)
+    assert one.digest == shards_of(groups, np.ones(32), 8).digest != other.digest
+
+
+def test_rows_in_any_order_are_written_in_theirs(tmp_path: Path) -> None:
+    rows = [ResultRow(n, {"text": "é" * n + "\ud800"}, n, None) for n in range(100)]
+    wanted = [(row.text + "\n").encode("utf-8", "backslashreplace") for row in rows]
+    path = tmp_path / "out.jsonl"
+    early = rows.copy()
+    Random(1).shuffle(early)
+    with OrderedRows(path, len(rows)) as writer:
+        for row in early:
+            writer.add(row)
+    assert path.read_bytes() == b"".join(wanted)
+    assert list(tmp_path.iterdir()) == [path]
+    with OrderedRows(path, len(rows)) as writer:  # a run that ends early: those that are missing are left out
+        for row in (rows[7], rows[0], rows[3]):
+            writer.add(row)
+    assert path.read_bytes() == wanted[0] + wanted[3] + wanted[7]
+
+
+def test_who_takes_a_shard_up_closes_it_to_the_one_before(tmp_path: Path) -> None:
+    keeper = JournalKeeper(str(tmp_path / "shards"), ["a", "b"], resume=False)
+    assert [keeper.target(worker) for worker in ("one", "two", "three", "one")] == ["a", "b", "a", "a"]
+    keeper.open(3, "one", empty=True)
+    keeper.append(3, "one", b"first\n")
+    keeper.open(3, "two", empty=False)
+    keeper.append(3, "two", b"second\n")
+    with pytest.raises(OutputError, match="another worker took this shard over"):
+        keeper.append(3, "one", b"too late\n")
+    keeper.close(3, "one")  # is not its own any more
+    keeper.append(3, "two", b"third\n")
+    assert keeper.read(3) == [b"first", b"second", b"third"]
+    keeper.close(3, "two")
+    assert JournalKeeper(str(tmp_path / "shards"), ["a"], resume=True).read(3) is not None
+    assert JournalKeeper(str(tmp_path / "shards"), ["a"], resume=False).read(3) is None
+
+
+def test_an_item_that_was_done_twice_has_its_last_line() -> None:
+    lines = [b'{"journal": 2}', b'{"row": {"index": 4}, "n": 1}', b'{"call": []}', b'{"row": {"index": 4}, "n": 2}']
+    assert item_lines(lines) == {4: lines[-1]}
+
+
+def test_places() -> None:
+    assert [is_plain(place) for place in ("a/in.jsonl", "in.parquet", "s3://bucket/in.jsonl")] == [True, False, False]
+    places = {"a/out.parquet": "a/out.jsonl", "s3://b/c/out.jsonl": "out.jsonl", "gs://b/out.parquet": "out.jsonl"}
+    assert {place: str(local_name(place)) for place in places} == places
+
+
+def test_the_error_that_ray_wrapped_is_found() -> None:
+    inner = OutputError("full", place="shard 3")
+    wrapped = RuntimeError("task failed")
+    wrapped.__cause__ = ValueError()
+    wrapped.__cause__.cause = inner  # type: ignore[attr-defined]
+    assert own_error(wrapped) is inner
+    assert own_error(RuntimeError()) is None
+
+
+def test_what_a_cluster_does_not_do_is_refused_before_ray_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(AGENT, encoding="utf-8")
+    request = RunRequest(f"{tmp_path / 'agent.py'}:answer", tmp_path / "in.jsonl", tmp_path / "out.jsonl", target="sim")
+    with pytest.raises(UsageError, match="not on a cluster: --record and --report, --max-failures"):
+        cluster_run(replace(request, record=True, options=RunOptions(max_failures=1)), Cluster())
+    with pytest.raises(UsageError, match="no cluster 'slurm'"):
+        Cluster("slurm")
+
+
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "agent.py").write_text(AGENT, encoding="utf-8")
+    (tmp_path / "in.jsonl").write_text('{"question": "a"}\n', encoding="utf-8")
+    command = ["run", f"{tmp_path / 'agent.py'}:answer", "--target", "sim", "-o", str(tmp_path / "out.jsonl")]
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main([*command, "--inputs", str(tmp_path / "in.jsonl"), "--on", "ray"]) == 2
+    assert "--on ray needs the package ray (pip install '.[ray]' in the checkout)" in capsys.readouterr().err
+    assert main([*command, "--inputs", "s3://bucket/in.jsonl"]) == 2
+    assert "give --on ray" in capsys.readouterr().err
