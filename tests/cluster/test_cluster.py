@@ -35,7 +35,7 @@ def answer(company, question, llm):
 ITEMS = 40
 CALLS = 2 * ITEMS - 1
 GUARD = 600.0
-IN_TIME = "sim://trtllm?speed=0.05"
+IN_TIME = "sim://trtllm?speed=1"
 """Calls take long enough for a node to be lost in the middle."""
 
 
