@@ -32,7 +32,7 @@ CLIENTS := $(CLIENTS_VENV)/.stamp
 RAY := $(RAY_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients test-ray soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-deployment bench-gpu bench-compiler benchmarks-page check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients test-ray soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-ray bench-deployment bench-gpu bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,10 @@ bench-schedule: platform $(RUNTIME) weights ## what the chosen order of calls sa
 
 bench-endpoints: platform $(RUNTIME) weights ## one, two and four servers: placement by prefix, in turn, one killed
 	$(BIN)/python benchmarks/endpoints/measure.py -o benchmarks/endpoints/results.jsonl $(BENCH_ARGS)
+
+bench-ray: $(RAY) ## 100,000 items on a Ray cluster of three nodes, simulated target: the driver's memory, a node lost
+	$(RAY_VENV)/bin/python benchmarks/ray/measure.py -o benchmarks/ray/results.jsonl $(BENCH_ARGS)
+	$(RAY_VENV)/bin/python benchmarks/ray/measure.py -o benchmarks/ray/results.jsonl --items 10000 --kill $(BENCH_ARGS)
 
 bench-runtime: platform $(TEST) $(PEER) weights ## vLLM with and without Charter, the simulated target at 100,000 items, the scheduler
 	$(PEER_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/prediction/peer-requirements.txt

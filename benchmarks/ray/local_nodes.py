@@ -16,6 +16,7 @@ TRIES = 4
 SETTINGS = {
     # A node that is slow since the machine is busy is not dead; one that is gone refuses at once.
     "health_check_timeout_ms": 60_000,
+    "worker_niceness": 0,  # as nice as whoever starts them, not 15 more
     "enable_worker_prestart": False,
     "prestart_worker_first_driver": False,
 }

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charter_compiler.api.cluster.connection import Cluster, own_error
+from charter_compiler.api.cluster.connection import Cluster
 from charter_compiler.api.cluster.keeper import JournalKeeper
 from charter_compiler.api.cluster.ordered_rows import OrderedRows
 from charter_compiler.api.cluster.places import is_plain, local_name
@@ -101,15 +101,6 @@ def test_places() -> None:
     assert [is_plain(place) for place in ("a/in.jsonl", "in.parquet", "s3://bucket/in.jsonl")] == [True, False, False]
     places = {"a/out.parquet": "a/out.jsonl", "s3://b/c/out.jsonl": "out.jsonl", "gs://b/out.parquet": "out.jsonl"}
     assert {place: str(local_name(place)) for place in places} == places
-
-
-def test_the_error_that_ray_wrapped_is_found() -> None:
-    inner = OutputError("full", place="shard 3")
-    wrapped = RuntimeError("task failed")
-    wrapped.__cause__ = ValueError()
-    wrapped.__cause__.cause = inner  # type: ignore[attr-defined]
-    assert own_error(wrapped) is inner
-    assert own_error(RuntimeError()) is None
 
 
 def test_what_a_cluster_does_not_do_is_refused_before_ray_is_looked_for(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from charter_compiler.diagnostics.errors import CharterError, UsageError
+from charter_compiler.diagnostics.errors import UsageError
 
 RAY = "ray"
 EXTRA = "pip install '.[ray]' in the checkout"
@@ -74,15 +74,3 @@ def _connect(ray: Any, address: str) -> None:
 def nodes(ray: Any) -> int:
     """The nodes that have a CPU to give."""
     return sum(bool(node["Alive"] and node["Resources"].get("CPU")) for node in ray.nodes())
-
-
-def own_error(error: BaseException | None) -> CharterError | None:
-    """The error of ours that Ray has wrapped, as it was raised."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        inner = getattr(error, "cause", None)
-        if isinstance(error, CharterError) and not isinstance(inner, CharterError):
-            return error
-        error = inner or error.__cause__
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from charter_compiler.api.cluster.connection import Cluster, connected, nodes, own_error
+from charter_compiler.api.cluster.connection import Cluster, connected, nodes
 from charter_compiler.api.cluster.keeper import JournalKeeper, shards_folder
 from charter_compiler.api.cluster.ordered_rows import OrderedRows
 from charter_compiler.api.cluster.places import bring, is_plain, local_name, take
@@ -222,10 +223,8 @@ class _Outcome:
                 observer.progress(self.tally)
         except KeyboardInterrupt:
             self.interrupted = True
-        except Exception as error:
-            self.stopped = own_error(error)
-            if self.stopped is None:
-                raise
+        except CharterError as error:
+            self.stopped = error
 
     def _failed(self, index: int, error: RowError) -> None:
         self.tally.failed += 1
@@ -261,8 +260,10 @@ class _Outcome:
 
 
 def _finished(results: Any) -> Iterator[tuple[ResultRow, list[CallFigures]]]:
-    """The items of each shard that is done, in any order."""
+    """The items of each shard that is done, in any order. Raises what ended a worker."""
     for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
-        for line in batch.column("line").to_pylist():
+        for line, stopped in zip(*(batch.column(name).to_pylist() for name in ("line", "stopped")), strict=True):
+            if stopped is not None:
+                raise pickle.loads(stopped)  # noqa: S301  as a worker of ours wrote it
             value = json.loads(line)
             yield ResultRow.from_json(value["row"]), [CallFigures(**call) for call in value["calls"]]

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import os
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from charter_compiler.api.cluster.keeper import KeptJournal
 from charter_compiler.api.measured_run import PATIENCE
 from charter_compiler.api.memo import MemoOptions, memo_of
 from charter_compiler.api.run_identity import target_identity
+from charter_compiler.diagnostics.errors import CharterError
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.fleet.membership import OneEndpoint
 from charter_compiler.executor.inputs import InputRow
@@ -97,17 +99,24 @@ class ShardRunner:
         self._counters = {name: Counter(name, text, tag_keys=("target",)) for name, text in COUNTERS.items()}
 
     def __call__(self, table: Any) -> Any:
-        """The journal's line of each item, as it is at the end of its shard: an item that an earlier worker finished
-        has the line that that one wrote."""
+        """In ``line`` the journal's line of each item, as it is at the end of its shard: an item that an earlier worker
+        finished has the line that that one wrote. In ``stopped`` the pickled error of ours that ends the run: Ray would
+        wrap one that is raised, and lose what it was."""
         import pyarrow as pa
 
-        if self._target is None:  # not in the constructor: Ray tells of its errors as of a lost actor
-            self._target = self._open()
-        lines: list[bytes] = []
-        for shard, rows in groupby(table.to_pylist(), itemgetter("shard")):
-            inputs = (InputRow(row["index"], row["line"], json.loads(row["values"])) for row in rows)
-            lines += item_lines(self._runner.run(self._run(shard, inputs, self._target))).values()
-        return pa.table({"line": pa.array(lines, pa.large_binary())})
+        lines: list[bytes | None] = []
+        stopped = None
+        try:
+            if self._target is None:
+                self._target = self._open()
+            for shard, rows in groupby(table.to_pylist(), itemgetter("shard")):
+                inputs = (InputRow(row["index"], row["line"], json.loads(row["values"])) for row in rows)
+                lines += item_lines(self._runner.run(self._run(shard, inputs, self._target))).values()
+        except CharterError as error:
+            lines.append(None)
+            stopped = pickle.dumps(error)
+        ends = [None] * (len(lines) - 1) + [stopped]
+        return pa.table({"line": pa.array(lines, pa.large_binary()), "stopped": pa.array(ends, pa.large_binary())})
 
     def _open(self) -> OpenTarget:
         import ray
