@@ -16,6 +16,7 @@ import compiler_sections
 import endpoints_sections
 import engine_sections
 import gpu_sections
+import ray_sections
 import schedule_sections
 import vllm_sections
 from page_parts import Rows
@@ -29,6 +30,7 @@ SECTIONS = (
     *comparison_sections.SECTIONS,
     *engine_sections.SECTIONS,
     *endpoints_sections.SECTIONS,
+    *ray_sections.SECTIONS,
     *cache_sections.SECTIONS,
     *schedule_sections.SECTIONS,
     *compiler_sections.SECTIONS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import time
+from array import array
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -145,7 +146,7 @@ def _absolute(entry: str) -> str:
 def _shards(request: RunRequest) -> Shards:
     """Every row is read once, and must fit the entry. 16 bytes a row are kept of it."""
     entry, placing = load_entry(request.entry), placing_of(request, calls_of_entry(request.entry))
-    groups, weights = [], []
+    groups, weights = array("q"), array("d")
     for row in rows_of(request):
         entry.bind(row.values, f"{request.inputs}:{row.line}")
         groups.append(group_number(row.values, placing.group_by) if placing.group_by else 0)
