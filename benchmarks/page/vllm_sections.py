@@ -53,7 +53,7 @@ SECTIONS = (
         "times.",
         beside_vllm,
         "Reached with one thread, vLLM's own choice on two cores: throughput, and hit rates that are all that is "
-        "attainable. Missed with two threads (1.83): what is left of the time is decoding, which no cache shortens, and "
-        "with two threads for vLLM on two cores its other processes and the clients interrupt each step, in both runs.",
+        "attainable. Missed with two threads (1.83): what is left of the time is decoding, which no cache shortens, "
+        "and two threads for vLLM on two cores are interrupted by its other processes and the clients, in both runs.",
     ),
 )
