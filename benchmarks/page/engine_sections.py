@@ -264,7 +264,7 @@ SECTIONS = (
         "the whole prefix is reused by each, sooner than llama.cpp's own server.",
         concurrent,
         "llama.cpp's server shares nothing between slots that run at once; where every slot was warmed it has computed "
-        "the prefix once a slot before, and then five times sooner is out of reach: it has no more to compute than this "
+        "the prefix once a slot before, and then five times sooner is out of reach: it computes no more than this "
         "engine. One round each; the four under load, so that of these only the processor time says something.",
     ),
     Section(
