@@ -16,7 +16,8 @@ class LiveItem:
     """An item between start and finish. ``footprint``: the most private blocks that its open calls needed at once;
     ``blocks`` are those of them that have names, ``tail`` counts the others. ``admitted``: one of its calls has gone to
     the target, which from then on has to hold them. ``uses``: which of its calls, counted from 0, were the first and
-    the last one to begin with a private block; ``tails``: of each call."""
+    the last one to begin with a private block; ``tails``: of each call. ``begun_with`` counts the private blocks of all
+    calls, ``found`` those among them that a former call had left."""
 
     rank: int
     footprint: int = 0
@@ -26,19 +27,20 @@ class LiveItem:
     open_calls: dict[int, ScheduledCall] = field(default_factory=dict)
     uses: dict[Hashable, tuple[int, int]] = field(default_factory=dict)
     tails: list[int] = field(default_factory=list)
+    begun_with: int = 0
+    found: int = 0
 
-    def use(self, call: ScheduledCall, constant: Container[Hashable]) -> bool:
-        """Note one more call; whether it begins with blocks of a former one."""
-        number, reused = len(self.tails), False
+    def use(self, call: ScheduledCall, constant: Container[Hashable]) -> None:
+        """Note one more call."""
+        number = len(self.tails)
         self.tails.append(call.tail_blocks)
         for block in call.blocks:
-            first = self.uses.get(block)
-            if first is not None:
-                reused = True
-                self.uses[block] = (first[0], number)
-            elif block not in constant:
-                self.uses[block] = (number, number)
-        return reused
+            if block in constant:
+                continue
+            former = self.uses.get(block)
+            self.uses[block] = (number if former is None else former[0], number)
+            self.begun_with += 1
+            self.found += former is not None
 
     def needed(self) -> int:
         """The most blocks that a cache must have held at once for its calls to find all that former ones left: those

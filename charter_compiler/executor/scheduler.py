@@ -24,7 +24,9 @@ WINDOW = 32
 AGE_BOUND = 64
 """Calls that may overtake one that waits: then it is the next to go."""
 SURE_ITEMS = 2
-"""Items of several calls that must have ended without finding anything of their own again, until that holds for all."""
+"""Items of several calls that must have ended before it is judged whether they find enough of their own again."""
+WORTH_KEEPING = 0.1
+"""Share of the blocks of calls that their item must have left before, for items to be held back on that account."""
 _Entry = tuple[int, float, int]
 """Stage (0 where it does not count), rank and key of a call that waits; the lowest goes first."""
 
@@ -158,9 +160,9 @@ class PrefixScheduler:
       expected to fit, judged by the most blocks that the items so far needed at once, with what they came back to
       later; and when its first call shows that it does not fit beside those which have begun, the call waits until
       one of them is over. Stage by stage, an
-      item's blocks are not counted on to last until its next call; nor where the calls of the items so far began with
-      nothing that a former call of theirs had left: then there is nothing to keep between two calls, and fewer items
-      would only mean smaller batches.
+      item's blocks are not counted on to last until its next call; nor where the calls of the items so far found less
+      than ``WORTH_KEEPING`` of their blocks left by a former call of theirs: then there is little to keep between two
+      calls, and fewer items would only mean smaller batches.
 
     ``items_return``: it is known beforehand that items make more than one call, so that the first ones to be admitted
     leave room for them too.
@@ -201,8 +203,8 @@ class PrefixScheduler:
         self._entries: dict[int, _Entry] = {}
         self._parked: list[_Entry] = []
         self._items_return = items_return  # or an item was seen that makes more than one call
-        self._returned = 0  # finished items that made more than one call
-        self._reuse_seen = False  # a later call of an item began with blocks of a former one of its own
+        self._returned = 0  # finished items that made more than one call; of these, private blocks of their calls, and
+        self._begun_with = self._found = 0  # how many of them a former call of the item had left
         self._admitted_items = self._admitted_tails = 0
         self._admitted_blocks: Counter[Hashable] = Counter()
 
@@ -221,7 +223,9 @@ class PrefixScheduler:
 
     def _keeps_between_calls(self) -> bool:
         """Whether an item's blocks are to last until its next call."""
-        return not self._by_stage and (self._reuse_seen or self._returned < SURE_ITEMS)
+        if self._by_stage or self._returned < SURE_ITEMS:
+            return not self._by_stage
+        return self._found >= WORTH_KEEPING * self._begun_with > 0
 
     def _expected_footprint(self) -> float | None:
         """Blocks of a typical item: the mean of the finished ones, else of the running ones that have made a call.
@@ -250,11 +254,16 @@ class PrefixScheduler:
         if state.admitted:
             self._admit(state, -1)
         self._finished += 1
-        self._returned += len(state.tails) > 1
+        if len(state.tails) > 1:
+            self._returned += 1
+            self._begun_with += state.begun_with
+            self._found += state.found
         self._sized += state.footprint > 0
         self._finished_blocks += state.footprint
         needed = state.needed()
-        self._finished_needs += needed if self._capacity is None else min(needed, self._capacity)
+        # What the whole cache cannot keep for one item alone is lost, however few items run.
+        fits = self._capacity is None or needed <= self._capacity
+        self._finished_needs += needed if fits else state.footprint
 
     def _resize(self, old: int, new: int | None) -> None:
         self._sizes[old] -= 1
@@ -274,10 +283,8 @@ class PrefixScheduler:
         elif item is None:
             rank = self._started  # its item has finished without it: last in line
         else:
-            reused = item.use(call, self._constant)
-            if len(item.tails) > 1:
-                self._items_return = True
-                self._reuse_seen = self._reuse_seen or reused
+            item.use(call, self._constant)
+            self._items_return = self._items_return or len(item.tails) > 1
             rank = item.rank
             item.open_calls[call.key] = call
             # A call larger than the cache is refused by the target; it says nothing of what items need.

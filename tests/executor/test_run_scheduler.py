@@ -324,6 +324,8 @@ def begun(scheduler: PrefixScheduler, blocks: Sequence[str], items: range) -> in
         (["abc", "abc"], 2),  # 4 blocks each, and room for one item more, since these return
         (["abc", "xyz", "abc"], 1),  # 7: while it is at the second, the first one's blocks are to last
         (["abc", "xyz"], 3),  # nothing to keep: as many as compute at once
+        (["abc", "def", "ghi", "jkl", "mno", "a"], 3),  # one block in 16 is little
+        (["abc", "def", "ghi", "jkl", "mno", "abc", "def", "ghi", "jkl", "mno"], 2),  # 15: not even one item keeps it
     ],
 )
 def test_items_are_admitted_by_what_former_ones_came_back_to(prompts: list[str], admitted: int) -> None:
@@ -336,5 +338,7 @@ def test_items_are_admitted_by_what_former_ones_came_back_to(prompts: list[str],
 def test_an_item_needs_what_it_uses_before_and_after_a_call() -> None:
     item = LiveItem(rank=0, footprint=4)
     calls = [ScheduledCall(0, 0, blocks=tuple(blocks), tail_blocks=1) for blocks in ("sabc", "xyz", "sabcd", "w")]
-    assert [item.use(call, "s") for call in calls] == [False, False, True, False]
+    for call in calls:
+        item.use(call, "s")
+    assert (item.found, item.begun_with) == (len("abc"), len("abcxyzabcdw"))
     assert item.needed() == len("abcxyz") + 1, "not s, which is constant, and d only at its own call"

@@ -51,6 +51,7 @@ def test_stage_by_stage_where_one_stage_alone_fits_the_cache(tmp_path: Path) -> 
     choice = choose(traces(tmp_path, STAGES), capacity=14)
     assert choice.schedule == Schedule(Order.STAGE_FIRST)
     computed = {each.schedule: each.computed_tokens for each in choice.tried}
+    # 1,356 and 1,804 tokens; item by item it was 3,052 before admission learned what items come back to.
     assert computed[choice.schedule] < 0.8 * computed[DEFAULT_SCHEDULE]
     assert [each.schedule for each in choice.tried] == list(schedules()), "fewer in flight is judged by time alone"
     assert not choice.by_time
@@ -103,5 +104,5 @@ def test_items_with_the_same_document_go_together_where_the_cache_holds_few(tmp_
     choice = choose_schedule(simulation, found, calls)
     assert choice.schedule == Schedule(sort_by=("document",))
     computed = {each.schedule: each.computed_tokens for each in choice.tried}
-    assert computed[choice.schedule] < 0.8 * computed[DEFAULT_SCHEDULE]
+    assert computed[choice.schedule] < computed[DEFAULT_SCHEDULE] / 2
     assert len(choose_schedule(simulation, questions(tmp_path, 1, 4), calls).tried) == 1
