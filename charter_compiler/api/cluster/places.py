@@ -1,4 +1,4 @@
-"""Rows that lie elsewhere than in a JSON Lines file of this machine: read by Ray Data, written through fsspec."""
+"""Rows that lie elsewhere than in a JSON Lines file of this machine: through fsspec, Parquet read by Ray Data."""
 
 from __future__ import annotations
 
@@ -28,11 +28,12 @@ def local_name(place: str) -> Path:
 
 
 def bring(ray: Any, place: str, path: Path) -> None:
-    """Read rows with Ray Data and write them to ``path`` as JSON Lines, in their order. JSON Lines stay as they are;
-    a row of Parquet becomes an object of its columns.
+    """Write rows to ``path`` as JSON Lines, in their order. JSON Lines are copied as they are; Parquet is read with Ray
+    Data, and a row of it becomes an object of its columns.
 
     Args:
-        place: a file or folder, as a path or as an address that fsspec knows; compressed JSON Lines too.
+        place: a file, or a folder (its files by name, those that begin with ``_`` or ``.`` left out), as a path or as
+            an address that fsspec knows; compressed JSON Lines too.
 
     Raises:
         InputsError: it cannot be read.
@@ -41,14 +42,12 @@ def bring(ray: Any, place: str, path: Path) -> None:
 
     try:
         filesystem, inner = _filesystem(place)
-        rows = (
-            ray.data.read_parquet(inner, filesystem=filesystem)
-            if inner.endswith(PARQUET)
-            else ray.data.read_text(inner, filesystem=filesystem)
-        )
-        with path.open("w", encoding="utf-8") as file:
-            for batch in rows.iter_batches(batch_size=ROWS, batch_format="pyarrow"):
-                file.writelines(f"{line}\n" for line in _lines(batch))
+        files = _files(filesystem, inner)
+        with path.open("wb") as rows:
+            if all(name.endswith(PARQUET) for name in files):
+                rows.writelines(_parquet_lines(ray, filesystem, files))
+            else:
+                rows.writelines(_text_lines(filesystem, files))
     except (RayError, OSError, ValueError, ImportError) as error:
         cause = getattr(error, "cause", None) or error
         raise InputsError(
@@ -56,12 +55,31 @@ def bring(ray: Any, place: str, path: Path) -> None:
         ) from error
 
 
-def _lines(batch: Any) -> Iterator[str]:
-    if batch.column_names == ["text"]:
-        yield from batch.column("text").to_pylist()
-    else:
-        for row in batch.to_pylist():
-            yield json.dumps(row, default=str)
+def _files(filesystem: Any, inner: str) -> list[str]:
+    if not filesystem.isdir(inner):
+        return [inner]
+    names = sorted(filesystem.find(inner))
+    return [name for name in names if not name.rpartition("/")[2].startswith(("_", "."))]
+
+
+def _text_lines(filesystem: Any, files: list[str]) -> Iterator[bytes]:
+    """A line ends at its newline alone: JSON may hold the other characters that ``str.splitlines`` cuts at."""
+    for name in files:
+        with filesystem.open(name, "rb", compression="infer") as file:
+            for line in file:
+                yield line if line.endswith(b"\n") else line + b"\n"
+
+
+def _parquet_lines(ray: Any, filesystem: Any, files: list[str]) -> Iterator[bytes]:
+    options = ray.data.DataContext.get_current().execution_options
+    before, options.preserve_order = options.preserve_order, True
+    try:
+        rows = ray.data.read_parquet(files, filesystem=filesystem)
+        for batch in rows.iter_batches(batch_size=ROWS, batch_format="pyarrow"):
+            for row in batch.to_pylist():
+                yield json.dumps(row, default=str).encode() + b"\n"
+    finally:
+        options.preserve_order = before
 
 
 def take(path: Path, place: str) -> None:
