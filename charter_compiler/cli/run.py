@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on",
         metavar="CLUSTER",
-        help="ray (RAY_ADDRESS, else a cluster on this machine) or ray://host:port; rows may be Parquet or s3://...",
+        help="ray: the cluster of RAY_ADDRESS=host:6379, else one on this machine; rows may be Parquet or s3://...",
     )
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="with --on: endpoints at once (one a target, else one a node)"

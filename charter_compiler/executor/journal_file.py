@@ -44,7 +44,7 @@ class JournalFile:
         """See ``JournalStore``."""
         file = open_private(self._path, keep=True)
         try:
-            _lock(self._path, file)
+            lock(self._path, file)
             self._length = 0 if empty else self._path.read_bytes().rfind(b"\n") + 1
             os.ftruncate(file.fileno(), self._length)
             os.lseek(file.fileno(), self._length, os.SEEK_SET)
@@ -77,7 +77,7 @@ class JournalFile:
             self._file.close()
 
 
-def _lock(path: Path, file: TextIO) -> None:
+def lock(path: Path, file: TextIO) -> None:
     """Held until the file is closed, by whatever end of the process. Raises UsageError where another holds it."""
     if sys.platform == "win32":
         return  # no advisory locks there: two runs that write one output are not told apart

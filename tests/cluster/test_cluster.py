@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import ipaddress
 import json
+import os
+import pickle
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,12 +20,14 @@ from typing import Any
 import pytest
 
 from charter_compiler.api.cluster.connection import Cluster
-from charter_compiler.api.cluster.keeper import shards_folder
-from charter_compiler.api.cluster.run import cluster_run
+from charter_compiler.api.cluster.keeper import JournalKeeper, shards_folder
+from charter_compiler.api.cluster.places import bring
+from charter_compiler.api.cluster.run import batches, cluster_run
 from charter_compiler.api.cluster.shards import shards_of
+from charter_compiler.api.cluster.worker import ClusterJob, ShardRunner, shard_table
 from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.api.run_prediction import PredictWhen
-from charter_compiler.diagnostics.errors import CharterError, InputsError
+from charter_compiler.diagnostics.errors import CharterError, EntryError, InputsError, TargetError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions
 
 # Ray warns of its own settings.
@@ -31,6 +39,15 @@ def answer(company, question, llm):
     if question == "number 0007?":
         raise ValueError("no such number")
     return llm.generate(company + " Say it in short: " + first, max_tokens=4)
+"""
+LISTENING = """
+def answer(question, llm):
+    import psutil  # Ray brings it along
+
+    driver = psutil.Process().parents()[1]
+    sockets = [each for process in (driver, *driver.children(recursive=True)) for each in process.net_connections()]
+    listen = [each.laddr.ip for each in sockets if each.status == "LISTEN"]
+    return {"text": llm.generate(question, max_tokens=4), "listen": listen}
 """
 ITEMS = 40
 CALLS = 2 * ITEMS - 1
@@ -147,15 +164,92 @@ def test_parquet_and_addresses_of_fsspec_in_and_out_and_a_resumed_run_asks_nothi
     assert asked_on_cluster(outcome.rows) == before
 
 
+def test_rows_of_a_folder_of_parquet_come_in_the_order_of_its_files(nodes: Any, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import ray
+
+    folder, number = tmp_path / "in", 0
+    folder.mkdir()
+    for part, size in enumerate((400_000, 1, 1, 300, 1, 1)):  # the first one is read last
+        table = pa.table({"text": pa.array(range(number, number + size)).cast(pa.string())})
+        pq.write_table(table, folder / f"{part}.parquet")
+        number += size
+    before = ray.data.DataContext.get_current().execution_options.preserve_order
+    bring(ray, f"file://{folder}", tmp_path / "rows")
+    assert ray.data.DataContext.get_current().execution_options.preserve_order is before
+    lines = (tmp_path / "rows").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == number
+    assert all(line == f'{{"text": "{n}"}}' for n, line in enumerate(lines))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_json_lines_from_an_address_are_cut_at_newlines_alone(packed: bool, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    texts = ['{"text": "a\u2028b\u0085c"}\n\n{"text": "d"}', '{"text": "e"}\r\n']
+    for part, text in enumerate(texts):
+        name = f"{part}.jsonl" + ".gz" * packed
+        (tmp_path / "in" / name).write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    (tmp_path / "in" / "_SUCCESS").touch()
+    bring(None, f"file://{tmp_path}/in", tmp_path / "rows")
+    assert (tmp_path / "rows").read_bytes() == "\n".join(texts).encode()
+
+
+def test_the_command_starts_a_cluster_that_listens_on_the_loopback_alone(tmp_path: Path) -> None:
+    (tmp_path / "agent.py").write_text(LISTENING, encoding="utf-8")
+    (tmp_path / "in.jsonl").write_text('{"question": "a"}\n{"question": "b"}\n', encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "charter_compiler.cli.main", "run", "agent.py:answer", "--inputs", "in.jsonl",
+         "-o", "out.jsonl", "--target", "sim", "--on", "ray", "--workers", "1"],
+        cwd=tmp_path, env=environment | {"HOME": str(tmp_path)}, capture_output=True, text=True, timeout=GUARD,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines():
+        listen = json.loads(line)["output"]["listen"]
+        assert len(listen) >= 5, "Ray's own processes were not looked at"
+        assert all(ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in listen)
+
+
 @pytest.mark.usefixtures("nodes")
 def test_errors_are_charters_own(asked_for: RunRequest, tmp_path: Path) -> None:
     with pytest.raises(InputsError, match="cannot read the inputs"):
         cluster_run(asked_for, Cluster(), inputs=str(tmp_path / "none.parquet"))
+    keeper = JournalKeeper(str(shards_folder(asked_for.output)), [])
+    keeper.begin()
+    with pytest.raises(UsageError, match="another run writes this journal"):
+        cluster_run(asked_for, Cluster())
+    keeper.end()
     refused = cluster_run(
         replace(asked_for, target="openai://127.0.0.1:9/v1?model=m", plan=_plan_of(asked_for)), Cluster(workers=1)
     )
     assert isinstance(refused.stopped, CharterError)
     assert "127.0.0.1:9" in str(refused.stopped)
+    _a_worker_without_the_project_says_so(asked_for)
+
+
+def _a_worker_without_the_project_says_so(asked_for: RunRequest) -> None:
+    job = ClusterJob(
+        "/none/agent.py:answer", asked_for.target_options, asked_for.options, _plan_of(asked_for).to_json(), {}
+    )
+    (stopped,) = ShardRunner(job, None)(shard_table(0, [])).column("stopped").to_pylist()
+    assert isinstance(pickle.loads(stopped), EntryError)
+
+
+@pytest.mark.usefixtures("nodes")
+def test_a_worker_that_cannot_begin_is_an_error_of_ours() -> None:
+    import ray
+
+    class Broken:
+        def __init__(self) -> None:
+            raise ModuleNotFoundError("No module named 'agents_own'")
+
+        def __call__(self, table: Any) -> Any:
+            return table
+
+    rows = ray.data.range(1).map_batches(Broken, compute=ray.data.ActorPoolStrategy(size=1), num_cpus=1)
+    with pytest.raises(TargetError, match="agents_own"):
+        list(batches(rows))
 
 
 def _plan_of(request: RunRequest) -> Any:

@@ -6,10 +6,11 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from charter_compiler.diagnostics.errors import OutputError
-from charter_compiler.executor.journal_file import JournalFile, journal_path
+from charter_compiler.diagnostics.errors import CharterError, OutputError
+from charter_compiler.executor.journal_file import JournalFile, journal_path, lock
+from charter_compiler.executor.results import open_private
 
 
 def shards_folder(output: Path) -> Path:
@@ -21,19 +22,41 @@ class JournalKeeper:
     """An actor. A shard that is taken up by another worker is closed to the one before, alive or not.
 
     Args:
-        folder: made if it is not there, for its owner alone; the journals in it are deleted unless ``resume`` is set.
+        folder: made if it is not there, for its owner alone.
         targets: handed out to the workers in turn; a worker that Ray restarts gets its own again.
     """
 
-    def __init__(self, folder: str, targets: Sequence[str], *, resume: bool) -> None:
+    def __init__(self, folder: str, targets: Sequence[str]) -> None:
         self._folder = Path(folder)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._targets = targets
         self._given: dict[str, str] = {}
         self._open: dict[int, tuple[str, JournalFile]] = {}
-        if not resume:
-            for path in self._folder.glob("*.jsonl"):
-                path.unlink()
+        self._lock: TextIO | None = None
+
+    def begin(self) -> None:
+        """Take the folder, until ``end`` or the keeper's own. Raises UsageError where another run has it."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._folder / "lock"
+        file = open_private(path, keep=True)
+        try:
+            lock(path, file)
+        except BaseException:
+            file.close()
+            raise
+        self._lock = file
+
+    def end(self) -> None:
+        """Give the folder back. Who still works on a shard can write no more."""
+        for shard in list(self._open):
+            self._close(shard)
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def empty(self) -> None:
+        """Delete the journals of the run before."""
+        for path in self._folder.glob("*.jsonl"):
+            path.unlink()
 
     def target(self, worker: str) -> str:
         """The target of a worker."""
@@ -64,6 +87,8 @@ class JournalKeeper:
             self._open.pop(shard)[1].close()
 
     def _file(self, shard: int) -> JournalFile:
+        if self._lock is None:
+            raise OutputError("the run has ended", place=str(self._folder))
         return JournalFile(self._folder / f"{shard:06}.jsonl")
 
 
@@ -99,14 +124,19 @@ class KeptJournal:
             self._ask(self._keeper.close.remote(self._shard, self._owner))
 
     def _ask(self, answer: Any) -> Any:
-        import ray
-        from ray.exceptions import RayActorError, RayTaskError
+        return answer_of(answer, self.place)
 
-        try:
-            return ray.get(answer)
-        except RayActorError as error:
-            raise OutputError("the journals' keeper has ended with its node", place=self.place) from error
-        except RayTaskError as error:
-            if isinstance(error.cause, OutputError):
-                raise error.cause from error
-            raise
+
+def answer_of(answer: Any, place: str) -> Any:
+    """What the keeper answers. Raises the error of ours that it raised, and OutputError where it has ended."""
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    try:
+        return ray.get(answer)
+    except RayActorError as error:
+        raise OutputError("the journals' keeper has ended with its node", place=place) from error
+    except RayTaskError as error:
+        if isinstance(error.cause, CharterError):
+            raise error.cause from error
+        raise

@@ -7,7 +7,7 @@ import pickle
 import time
 from array import array
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charter_compiler.api.cluster.connection import Cluster, connected, nodes
-from charter_compiler.api.cluster.keeper import JournalKeeper, shards_folder
+from charter_compiler.api.cluster.keeper import JournalKeeper, answer_of, shards_folder
 from charter_compiler.api.cluster.ordered_rows import OrderedRows
 from charter_compiler.api.cluster.places import bring, is_plain, local_name, take
 from charter_compiler.api.cluster.shards import Shards, shards_of
@@ -25,7 +25,7 @@ from charter_compiler.api.compile_target import describe_target
 from charter_compiler.api.measured_run import RunObserver, RunRequest, metrics_path, placing_of, rows_of
 from charter_compiler.api.run_identity import run_identity
 from charter_compiler.api.run_report import RunReport
-from charter_compiler.diagnostics.errors import CharterError, EntryError, UsageError
+from charter_compiler.diagnostics.errors import CharterError, EntryError, OutputError, TargetError, UsageError
 from charter_compiler.executor.entry import load_entry, split_entry
 from charter_compiler.executor.fleet.addresses import parse_targets
 from charter_compiler.executor.journal import check_journal
@@ -36,6 +36,9 @@ from charter_compiler.executor.sdk_calls import uses_sdk
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.row_index import group_number, index_rows
+
+Finished = Iterator[tuple[ResultRow, list[CallFigures]]]
+"""Items that are done, each with its calls."""
 
 
 def cluster_run(
@@ -54,7 +57,7 @@ def cluster_run(
 
     Raises:
         UsageError: the extra is not installed, the cluster cannot be reached, the request wants what a cluster does
-            not do, or ``resume`` finds no journal of this run.
+            not do, another run has the same ``output``, or ``resume`` finds no journal of this run.
         EntryError, InputsError: the entry or a row is broken.
         PlanError, TargetError: as ``measured_run``.
         OutputError: the rows cannot be written.
@@ -63,9 +66,10 @@ def cluster_run(
     with connected(cluster) as ray:
         if output is not None and not is_plain(output):
             request = replace(request, output=local_name(output))
-        if inputs is not None and not is_plain(inputs):
-            request = replace(request, inputs=_brought(ray, inputs, request))
-        report = _run(ray, request, cluster, observer or RunObserver())
+        with _keeper(ray, request) as keeper:
+            if inputs is not None and not is_plain(inputs):
+                request = replace(request, inputs=_brought(ray, inputs, request))
+            report = _run(ray, request, cluster, keeper, observer or RunObserver())
         if output is not None and not is_plain(output):
             take(request.output, output)
     return report
@@ -81,6 +85,8 @@ def _check_request(request: RunRequest) -> None:
         "--max-failures": request.options.max_failures is not None,
         "budgets": (budget.tokens, budget.seconds, budget.money) != (None, None, None),
         "--layout (compile with it, and give --plan)": request.layout,
+        "--memo DIR (a server is reached from every node)": request.memo is not None
+        and isinstance(request.memo.place, Path),
         "a file of targets": parse_targets(request.target).file is not None,
     }
     asked = [name for name, value in unsupported.items() if value]
@@ -95,16 +101,14 @@ def _check_request(request: RunRequest) -> None:
 
 def _brought(ray: Any, place: str, request: RunRequest) -> Path:
     """The inputs as a file of this machine, beside the journals."""
-    folder = shards_folder(request.output)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / "inputs.rows"
+    path = shards_folder(request.output) / "inputs.rows"
     bring(ray, place, path)
     return path
 
 
-def _run(ray: Any, request: RunRequest, cluster: Cluster, observer: RunObserver) -> RunReport:
+def _run(ray: Any, request: RunRequest, cluster: Cluster, keeper: Any, observer: RunObserver) -> RunReport:
     began = time.perf_counter()
-    targets = [each.target for each in parse_targets(request.target).endpoints]
+    targets = _targets(request)
     observer.opening(request.target)
     plan = request.plan or _plan(replace(request, target=targets[0]))
     shards = _shards(replace(request, plan=plan))
@@ -117,7 +121,6 @@ def _run(ray: Any, request: RunRequest, cluster: Cluster, observer: RunObserver)
         request.memo if request.memo is not None and isinstance(request.memo.place, RedisAddress) else None,
         request.journal,
     )
-    keeper = _keeper(ray, request, targets)
     _take_up(request, job, keeper, len(shards))
     workers = cluster.workers or (len(targets) if len(targets) > 1 else max(1, nodes(ray)))
     results = ray.data.from_arrow_refs(_tables(ray, request, shards)).map_batches(
@@ -130,9 +133,10 @@ def _run(ray: Any, request: RunRequest, cluster: Cluster, observer: RunObserver)
         num_cpus=1,
     )
     observer.running(len(shards.order))
-    outcome = _Outcome()
+    outcome = Outcome()
     with OrderedRows(request.output, len(shards.order)) as writer:
-        outcome.collect(results, writer, observer)
+        outcome.collect(_finished(results), writer, observer)
+    outcome.check(len(shards.order), request.output)
     observer.finished()
     return outcome.report(request, plan, time.perf_counter() - began)
 
@@ -178,32 +182,46 @@ def _plan(request: RunRequest) -> ExecutionPlan:
     )
 
 
-def _keeper(ray: Any, request: RunRequest, targets: list[str]) -> Any:
-    """On this node: its files are beside the rows."""
+def _targets(request: RunRequest) -> list[str]:
+    return [each.target for each in parse_targets(request.target).endpoints]
+
+
+@contextmanager
+def _keeper(ray: Any, request: RunRequest) -> Iterator[Any]:
+    """On this node: its files are beside the rows. Raises UsageError where another run has them."""
+    from ray.exceptions import RayError
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     actor = ray.remote(JournalKeeper).options(num_cpus=0, scheduling_strategy=here)
-    return actor.remote(str(shards_folder(request.output.resolve())), targets, resume=request.resume)
+    folder = str(shards_folder(request.output.resolve()))
+    keeper = actor.remote(folder, _targets(request))
+    answer_of(keeper.begin.remote(), folder)
+    try:
+        yield keeper
+    finally:
+        with suppress(RayError):  # one that has died holds nothing
+            ray.get(keeper.end.remote())
 
 
 def _take_up(request: RunRequest, job: ClusterJob, keeper: Any, shards: int) -> None:
-    """With ``--resume``, the journals must be of this run; without it, those that a server has of it are emptied (the
-    keeper has emptied its own)."""
+    """With ``--resume``, the journals must be of this run; without it, those that there are of it are emptied."""
     if request.resume:
         for shard in range(shards):
             store = shard_journal(job, keeper, shard)
             if store.read() or shard == shards - 1:
                 check_journal(store, {**job.identity, "shard": shard})
                 return
-    elif job.journal is not None:
+        return
+    answer_of(keeper.empty.remote(), str(shards_folder(request.output)))
+    if job.journal is not None:
         for shard in range(shards):
             with closing(shard_journal(job, keeper, shard)) as store:
                 store.open(empty=True)
 
 
 @dataclass(slots=True)
-class _Outcome:
+class Outcome:
     """What came of the shards so far."""
 
     tally: Tally = field(default_factory=Tally)
@@ -211,10 +229,10 @@ class _Outcome:
     stopped: CharterError | None = None
     interrupted: bool = False
 
-    def collect(self, results: Any, writer: OrderedRows, observer: RunObserver) -> None:
+    def collect(self, finished: Finished, writer: OrderedRows, observer: RunObserver) -> None:
         """Until the last shard, Ctrl-C, or an error that ends the run; what was answered is in the journals."""
         try:
-            for row, calls in _finished(results):
+            for row, calls in finished:
                 writer.add(row)
                 for call in calls:
                     self.tally.add_call(call)
@@ -226,6 +244,14 @@ class _Outcome:
             self.interrupted = True
         except CharterError as error:
             self.stopped = error
+
+    def check(self, count: int, output: Path) -> None:
+        """A run that came to its end has all its rows."""
+        missing = count - self.tally.items
+        if missing and not self.interrupted and self.stopped is None:
+            self.stopped = OutputError(
+                f"{missing} of {count} rows did not come back", place=str(output), remedy="continue with --resume"
+            )
 
     def _failed(self, index: int, error: RowError) -> None:
         self.tally.failed += 1
@@ -260,11 +286,25 @@ class _Outcome:
         )
 
 
-def _finished(results: Any) -> Iterator[tuple[ResultRow, list[CallFigures]]]:
+def _finished(results: Any) -> Finished:
     """The items of each shard that is done, in any order. Raises what ended a worker."""
-    for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+    for batch in batches(results):
         for line, stopped in zip(*(batch.column(name).to_pylist() for name in ("line", "stopped")), strict=True):
             if stopped is not None:
                 raise pickle.loads(stopped)  # noqa: S301  as a worker of ours wrote it
             value = json.loads(line)
             yield ResultRow.from_json(value["row"]), [CallFigures(**call) for call in value["calls"]]
+
+
+def batches(results: Any) -> Iterator[Any]:
+    """The tables of a dataset of Ray's. Raises TargetError for what Ray raises, or a worker that cannot begin."""
+    from ray.exceptions import RayError
+
+    try:
+        yield from results.iter_batches(batch_size=None, batch_format="pyarrow")
+    except RayError as error:
+        # Ray gives the traceback of the worker: what it ends with is why.
+        raise TargetError(
+            f"Ray could not run the work: {str(error).strip().splitlines()[-1]}",
+            remedy="see Ray's logs; the same Charter, agent and packages must be on every node",
+        ) from error

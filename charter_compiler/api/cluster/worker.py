@@ -90,12 +90,11 @@ class ShardRunner:
     def __init__(self, job: ClusterJob, keeper: Any) -> None:
         from ray.util.metrics import Counter
 
+        # What can fail is done in a call, which can say why.
         self._job, self._keeper = job, keeper
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._target: OpenTarget | None = None
-        self._plan = ExecutionPlan.from_json(job.plan, place="the plan")
-        self._calls = calls_of_entry(job.entry)
         self._counters = {name: Counter(name, text, tag_keys=("target",)) for name, text in COUNTERS.items()}
 
     def __call__(self, table: Any) -> Any:
@@ -121,6 +120,8 @@ class ShardRunner:
     def _open(self) -> OpenTarget:
         import ray
 
+        self._plan = ExecutionPlan.from_json(self._job.plan, place="the plan")
+        self._calls = calls_of_entry(self._job.entry)
         spec = ray.get(self._keeper.target.remote(ray.get_runtime_context().get_actor_id()))
         opening = self._stack.enter_async_context(open_target(spec, self._job.target_options))
         target = self._runner.run(opening)
