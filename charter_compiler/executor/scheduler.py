@@ -18,7 +18,6 @@ from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 
 WARM_UP_RANK = -1
 """Warm-ups go before every item."""
-
 WINDOW = 32
 """Waiting calls that are looked at for one whose prompt is cached."""
 AGE_BOUND = 64
@@ -29,7 +28,6 @@ WORTH_KEEPING = 0.1
 """Share of the blocks of calls that their item must have left before, for items to be held back on that account."""
 _Entry = tuple[int, float, int]
 """Stage (0 where it does not count), rank and key of a call that waits; the lowest goes first."""
-
 KNOWN_BLOCKS_WITHOUT_CAPACITY = 1 << 18
 """How many blocks are remembered as cached on a target that does not state its capacity: a bound on memory only."""
 

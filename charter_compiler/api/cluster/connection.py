@@ -15,8 +15,6 @@ from charter_compiler.diagnostics.errors import UsageError
 
 RAY = "ray"
 EXTRA = "pip install '.[ray]' in the checkout"
-
-
 CLIENT = "ray://"
 LOCAL = "local"
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
