@@ -1,4 +1,5 @@
-"""Stand-ins for what cannot exist where the tests run: the GPU, Docker with its containers, the hub, apt and sudo.
+"""Stand-ins for what cannot exist where the tests run: the GPU, Docker with its containers, the hub, apt and sudo, and
+the large disk of such an instance (what is free where the tests run must not decide them).
 
 Each writes its arguments, and whether the token was in its environment, to ``calls``; nothing else is replaced.
 """
@@ -33,6 +34,7 @@ case "$1" in
     esac ;;
 esac
 """
+DF = 'printf "Filesystem 1024-blocks Used Available\\nnfs 2000000000 0 %s\\n" "${FREE_KB:-2000000000}"\n'
 HF = """
 for word; do [ "$previous" != --local-dir ] || folder=$word; previous=$word; done
 cp "$MODEL_FILES"/* "$folder"/
@@ -55,6 +57,7 @@ class Instance:
             "apt-get": "",
             "nvidia-ctk": "",
             "systemctl": "",
+            "df": DF,
         }.items():
             self._program(self._bin / program, RECORD + body)
         self._program(self._bin / "sudo", 'exec "$@"\n')
