@@ -31,7 +31,7 @@ from charter_compiler.executor.journal_redis import RedisJournal
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.metrics import Tally, build_metrics
 from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
-from charter_compiler.executor.recording import Recorder, recording_path
+from charter_compiler.executor.recording import Recorder, discard_recording, recording_path
 from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
@@ -64,6 +64,7 @@ ELSEWHERE = (
     "no call went through this run: the agent's own client is told another address in the code, or is none that finds "
     "its server by OPENAI_BASE_URL or ANTHROPIC_BASE_URL"
 )
+RECORDED_SINCE = "the recording begins with the resumed part of the run: there is none of the earlier ones"
 LENGTH_ROWS = 200
 """Rows that the layout looks at for the values' lengths."""
 GROUP_ROWS = 1024
@@ -261,7 +262,11 @@ async def _run(
                 Journal.resume(kept, identity) if request.resume else (Journal.create(kept, identity), JournalState())
             )
             stack.enter_context(journal)
-            recorder = stack.enter_context(Recorder(recording_path(request.output))) if request.record else None
+            recorder = _recorder(request, state)
+            if recorder is not None:
+                stack.enter_context(recorder)
+                if state.resumed and not recorder.went_on:
+                    notes = [*notes, RECORDED_SINCE]
             context = RunContext(
                 request.options,
                 target.facts,
@@ -359,6 +364,15 @@ def _plan(
         capacity_blocks=target.facts.capacity_blocks,
         layouts=layouts,
     )
+
+
+def _recorder(request: RunRequest, state: JournalState) -> Recorder | None:
+    """Of a run that is recorded. The recording of an older run is not of these rows, whether or not this one is."""
+    if request.record:
+        return Recorder(recording_path(request.output), after=state.elapsed if state.resumed else None)
+    if not state.resumed:
+        discard_recording(request.output)
+    return None
 
 
 def _hints(request: RunRequest, plan: ExecutionPlan | None, target: OpenTarget) -> RunHints | None:

@@ -24,12 +24,60 @@ def recording_path(output: Path) -> Path:
     return output.with_name(output.name + ".calls.jsonl")
 
 
-class Recorder:
-    """Writes recorded calls. Raises ``OutputError`` when the disk does not take them."""
+def discard_recording(output: Path) -> None:
+    """Remove the recording of an older run, whose rows are about to be replaced. Raises OutputError."""
+    path = recording_path(output)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
-    def __init__(self, path: Path) -> None:
+
+class Recorder:
+    """Writes recorded calls.
+
+    Args:
+        after: go on with the recording of a run's earlier parts, which took so many seconds: the times of its calls
+            follow theirs. A last line that was cut by a crash is dropped. ``None`` begins an empty one.
+
+    Attributes:
+        went_on: there was a recording to go on with.
+
+    Raises:
+        OutputError: when the disk does not take them.
+        InputsError: the recording to go on with is none.
+    """
+
+    def __init__(self, path: Path, *, after: float | None = None) -> None:
         self._path = path
-        self._file = open_private(path)
+        self._began = 0.0 if after is None else after
+        self._file = open_private(path, keep=after is not None)
+        self.went_on = False
+        if after is not None:
+            try:
+                self._go_on()
+            except BaseException:
+                self._file.close()
+                raise
+
+    def _go_on(self) -> None:
+        length, last = 0, b""
+        try:
+            with self._path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n"):
+                        length, last = length + len(line), line
+            self._file.truncate(length)
+        except OSError as error:
+            raise unwritable(self._path, error) from error
+        if last:
+            self.went_on = True
+            try:  # the journal's clock stands at the last finished item: calls may have been answered since
+                self._began = max(self._began, json.loads(last)["done_s"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputsError(
+                    "its last line is not a recorded call", place=str(self._path), remedy="move it away"
+                ) from error
 
     def __enter__(self) -> Recorder:
         return self
@@ -40,13 +88,14 @@ class Recorder:
 
     def write(self, record: CallRecord) -> None:
         try:
-            self._file.write(json.dumps(_to_json(record), ensure_ascii=False) + "\n")
+            self._file.write(json.dumps(_to_json(record, self._began), ensure_ascii=False) + "\n")
             self._file.flush()
         except OSError as error:
             raise unwritable(self._path, error) from error
 
 
-def _to_json(record: CallRecord) -> dict[str, Any]:
+def _to_json(record: CallRecord, began: float) -> dict[str, Any]:
+    """``began``: seconds of the whole run when this part of it began."""
     request, result, site = record.request, record.result, record.site
     sent = {"prompt": request.prompt, "messages": request.messages and [dict(m) for m in request.messages]}
     return {
@@ -70,10 +119,10 @@ def _to_json(record: CallRecord) -> dict[str, Any]:
         "output_tokens": result.output_tokens,
         "kv_cache": {name: value for name, value in result.details.items() if name.startswith("kv_cache_")},
         "memoized": record.memoized,
-        "submitted_s": record.submitted,
-        "sent_s": record.sent,
-        "first_token_s": record.first_token,
-        "done_s": record.done,
+        "submitted_s": began + record.submitted,
+        "sent_s": began + record.sent,
+        "first_token_s": None if record.first_token is None else began + record.first_token,
+        "done_s": began + record.done,
     }
 
 

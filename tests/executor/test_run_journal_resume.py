@@ -16,9 +16,9 @@ from run_doubles import ScriptedTarget, facts, write_agent
 from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.api.run_report import RunReport
-from charter_compiler.diagnostics.errors import OutputError, RequestRejectedError, UsageError
+from charter_compiler.diagnostics.errors import InputsError, OutputError, RequestRejectedError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.recording import recording_path
+from charter_compiler.executor.recording import read_recording, recording_path
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
@@ -121,6 +121,35 @@ def test_a_resumed_run_states_no_attainable_rate_even_if_nothing_was_left(machin
     machine.rejects = False
     assert machine.run().metrics.attainable_hit_rate is not None
     assert machine.run(resume=True).metrics.attainable_hit_rate is None
+
+
+def test_a_resumed_run_goes_on_with_its_recording(machine: Machine) -> None:
+    recording = recording_path(machine.request.output)
+    machine.run(record=True)  # "bad" was not answered, so that it is not recorded
+    first = recording.read_text(encoding="utf-8")
+    assert [call["item"] for call in read_recording(recording)] == [None, 1]
+    recording.write_text(first + '{"item": 0, "cut', encoding="utf-8")
+    machine.rejects = False
+    report = machine.run(record=True, resume=True)
+    assert report.notes == ()
+    assert recording.read_text(encoding="utf-8").startswith(first)
+    calls = list(read_recording(recording))
+    assert [call["item"] for call in calls] == [None, 1, 0], "what the journal answered is there once"
+    assert calls[-1]["submitted_s"] >= calls[-2]["done_s"], "times are those of the whole run"
+
+
+def test_a_recording_is_of_its_rows_alone(machine: Machine) -> None:
+    machine.run(record=True)
+    recording = recording_path(machine.request.output)
+    machine.run()
+    assert not recording.exists(), "it was an older run's"
+    machine.rejects = False
+    report = machine.run(record=True, resume=True)
+    assert [call["item"] for call in read_recording(recording)] == [0]
+    assert any("begins with the resumed part" in note for note in report.notes)
+    recording.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(InputsError, match="not a recorded call"):
+        machine.run(record=True, resume=True)
 
 
 def test_rows_are_kept_when_the_recording_cannot_be_written(machine: Machine) -> None:

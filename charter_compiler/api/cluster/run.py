@@ -30,6 +30,7 @@ from charter_compiler.executor.entry import load_entry, split_entry
 from charter_compiler.executor.fleet.addresses import parse_targets
 from charter_compiler.executor.journal import check_journal
 from charter_compiler.executor.metrics import CallFigures, Tally, build_metrics
+from charter_compiler.executor.recording import discard_recording
 from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import ResultRow, RowError, write_json
 from charter_compiler.executor.sdk_calls import uses_sdk
@@ -214,6 +215,7 @@ def _take_up(request: RunRequest, job: ClusterJob, keeper: Any, shards: int) -> 
                 return
         return
     answer_of(keeper.empty.remote(), str(shards_folder(request.output)))
+    discard_recording(request.output)
     if job.journal is not None:
         for shard in range(shards):
             with closing(shard_journal(job, keeper, shard)) as store:
