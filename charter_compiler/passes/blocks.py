@@ -17,6 +17,7 @@ from charter_compiler.passes.lines import LABEL, QUOTES, lines_of, paragraphs, u
 
 _NUMBER = re.compile(r"\s*\(?(?:\d{1,2}|[a-zA-Z])[.)]\s")
 _LABELS = re.compile(rf"^[^\n:\ue000-\uf8ff]{{1,60}}:(?=[\s{QUOTES}]*[\ue000-\uf8ff]|[ \t]*$)", re.MULTILINE)
+_FIELD_HEADING = re.compile(rf"(?P<marks>#+) {LABEL.pattern}[\ue000-\uf8ff]")
 _PERSONA = re.compile(r"\s*(?:you are|you're|act as|imagine|i want you to|your role|as an? )\b", re.IGNORECASE)
 
 
@@ -24,7 +25,7 @@ _PERSONA = re.compile(r"\s*(?:you are|you're|act as|imagine|i want you to|your r
 class Block:
     """A range of the flat text. ``gap``: the white space before it (empty for the first). ``zone``: blocks of other
     zones are not crossed. ``cue``: stands last. ``persona``: stands first if it is first. ``instructs``: it holds
-    values, and words that are no labels of them."""
+    values, and words that are no labels of them. ``heads``: a heading for what comes after it."""
 
     start: int
     end: int
@@ -34,6 +35,7 @@ class Block:
     cue: bool = False
     persona: bool = False
     instructs: bool = False
+    heads: bool = False
     holes: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ def split_message(message: Message) -> Blocks | None:
                 cue=index == len(spans) - 1 and (references.is_cue(text) or says or _opens_answer(text)),
                 persona=index == 0 and _PERSONA.match(text) is not None,
                 instructs=says,
+                heads=_heads(text, flat.text[slice(*spans[index + 1])] if index + 1 < len(spans) else ""),
             )
         )
         zone += barrier
@@ -194,6 +197,17 @@ def _opens_answer(text: str) -> bool:
 def _sections(text: str, spans: list[tuple[int, int]]) -> bool:
     """Whether headings divide the message."""
     return sum(references.is_heading(text[start:end].split("\n")[0]) for start, end in spans) >= 2
+
+
+def _heads(text: str, following: str) -> bool:
+    """Whether a block is a heading for what comes after it. A label with its value is a section of its own
+    ("## Company: {company}") where another heading of its level, or a higher one, follows."""
+    if not references.is_heading(text):
+        return False
+    if (field := _FIELD_HEADING.match(text)) is None:
+        return True
+    next_marks = re.match(r"#+", following)
+    return next_marks is None or len(next_marks[0]) > len(field["marks"])
 
 
 def _says_more(text: str, sections: bool) -> bool:

@@ -7,7 +7,6 @@ asked, if only in order: it runs only when asked for.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,12 +15,12 @@ from typing import TypeAlias
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, Const, Segment
 from charter_compiler.passes.blocks import Blocks, split_message
-from charter_compiler.passes.order import arrange, can_say_above, keeps_order
+from charter_compiler.passes.order import arrange, can_say_above, find_kept
 from charter_compiler.passes.render import MessageOrder, render
 from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate, ways
 from charter_compiler.passes.said import counts_values, fixed_form
 from charter_compiler.passes.template import message_layout
-from charter_compiler.passes.values import AGENT, CONSTANT, GROUP, ITEM, LOOP, RESULT, Values
+from charter_compiler.passes.values import AGENT, CONSTANT, GROUP, LOOP, RESULT, Values
 from charter_compiler.passes.wording import Wording, find_wordings, say_above
 
 MODES = ("as written", "constants first", "shared values first")
@@ -228,7 +227,8 @@ class _Program:
         shared_first = mode == MODES[2]
         items = blocks.blocks
         ranks = [self._priority(call, number, index, shared_first) for index in range(len(items))]
-        reasons = {(i, j): keeps_order(items[i], items[j]) for i, j in itertools.combinations(range(len(items)), 2)}
+        kept_orders = find_kept(items)
+        reasons = kept_orders.reasons
         if call.id in self._counted:
             for i, j in reasons:
                 if items[i].holes and items[j].holes and not reasons[i, j]:
@@ -244,7 +244,7 @@ class _Program:
         def before(i: int, j: int) -> bool:
             return bool(reasons[i, j])
 
-        order = arrange(len(items), before, ranks.__getitem__)
+        order = arrange(kept_orders.units, before, ranks.__getitem__)
         place = {index: position for position, index in enumerate(order)}
         texts_of = {}
         for index, block in enumerate(items):
@@ -263,18 +263,20 @@ class _Program:
         assert blocks is not None, "only what is cut has blocks to order"
         block = blocks.blocks[index]
         life = max((self._values.lifetime(blocks.flat.holes[hole], call) for hole in block.holes), default=CONSTANT)
-        if life <= AGENT:
-            alone = block.constant and self._constants[self._wording.constant(call.id, number, index, block.text)] < 2
-            # Behind the values of the item, before those of a loop: its turns share the instructions too.
-            return (2.0, RESULT + 0.5, 0.0) if shared_first and alone else (0.0, float(life), 0.0)
         names = [self._values.name(blocks.flat.holes[hole], call) for hole in block.holes]
         sharing = min((self._shared.get(name, 0) for name in names), default=0)
+        if block.constant:
+            sharing = self._constants[self._wording.constant(call.id, number, index, block.text)]
+        if life <= AGENT:
+            # Behind the values of the item, before those of a loop: its turns share the instructions too.
+            return (2.0, RESULT + 0.5, 0.0) if shared_first and sharing < 2 else (0.0, float(life), 0.0)
         if sharing < 2 and life == GROUP:
             fields = [getattr(blocks.flat.holes[hole], "name", "") for hole in block.holes]
             return (2.0, float(GROUP), float(max(self._options.grouped.get(name, 0) for name in fields)))
         if sharing < 2:
-            # Alone, a value gains nothing from another that stays as long within the item, or within the turn.
-            return (2.0, float(LOOP if call.in_loop and life >= LOOP else ITEM), 0.0)
+            # Alone, a value gains nothing from another that stays as long within the item, or within the turn: behind
+            # those that other sites have too they keep their order.
+            return (2.0, max(float(min(life, LOOP)) if call.in_loop else 0.0, RESULT + 0.25), 0.0)
         return (1.0 if shared_first else 2.0, float(life), -float(sharing))
 
     def _shared_block(self, call: Call, blocks: Blocks, index: int) -> bool:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from charter_compiler.passes import references
 from charter_compiler.passes.blocks import Block
@@ -14,23 +17,69 @@ _LABEL_LINE = re.compile(r"^[^\n:]{1,60}:[ \t]*[\ue000-\uf8ff]?[ \t]*$", re.MULT
 _NUMBERED = re.compile(r"\s*(?P<stem>[A-Za-z][\w' ]*?)[ ]?(?:#?\d+|[A-H])[ \t]*[:.)]")
 
 
-def keeps_order(first: Block, second: Block) -> str:
-    """Why ``second`` may not be moved before ``first``; empty where it may."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What must stay of the order of blocks. ``reasons``: of each two, by their numbers, why the second may not be
+    moved before the first; empty where it may. ``units``: ranges of blocks that only move as one."""
+
+    reasons: dict[tuple[int, int], str]
+    units: tuple[range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A block, and what it says of others: that it refers back, announces, means all before it, leans on the block
+    right before it."""
+
+    block: Block
+    back: bool
+    ahead: bool
+    all_before: bool
+    leans: bool
+
+
+def find_kept(blocks: Sequence[Block]) -> Kept:
+    """Read each block once, then each two against each other."""
+    reads = list(_read(blocks))
+    pairs = itertools.combinations(range(len(blocks)), 2)
+    reasons = {(i, j): _keeps_order(reads[i], reads[j]) for i, j in pairs}
+    starts = [index for index, read in enumerate(reads) if not read.leans]
+    units = tuple(range(start, end) for start, end in itertools.pairwise([*starts, len(blocks)]))
+    return Kept(reasons, units)
+
+
+def _read(blocks: Sequence[Block]) -> Iterator[_Read]:
+    for index, block in enumerate(blocks):
+        left = blocks[index - 1] if index else None
+        behind = left.text if left is not None and left.constant and left.zone == block.zone else ""
+        yield _Read(
+            block,
+            back=_refers_back(block, behind),
+            ahead=_refers_ahead(block),
+            all_before=block.constant and references.means_all_before(block.text),
+            leans=left is not None and left.zone == block.zone and _leans(left, block),
+        )
+
+
+def _keeps_order(one: _Read, other: _Read) -> str:
+    """Why ``other`` may not be moved before ``one``; empty where it may."""
+    first, second = one.block, other.block
     if first.zone != second.zone:
         return "a ruler, a delimiter, or text that only a run can tell, stands between them"
     if first.persona or second.cue:
         return "the first block says who the model is" if first.persona else "the last block opens the answer"
-    if (first.constant or first.instructs) and (second.constant or second.instructs):
+    fact = references.states(first.text) and second.constant
+    if (first.constant or first.instructs) and (second.constant or second.instructs) and not fact:
         return "both are instructions"
-    if first.instructs and not (references.asks(first.text) and _is_labelled(second)):
+    if first.instructs and not fact and not (references.asks(first.text) and _is_labelled(second)):
         return "the first is an instruction with values"
-    if references.is_heading(first.text):
+    if first.heads:
         return "a heading stands before its section"
-    if _refers_back(second):
+    if other.back:
         return "the second refers to what stands before it"
-    if first.constant and references.means_all_before(first.text):
+    if one.all_before:
         return "the first speaks of all that stands before it"
-    if _refers_ahead(first):
+    if one.ahead:
         return "the first announces what follows"
     if not first.constant and not second.constant and _same_series(first.text, second.text):
         return "both belong to one numbered series"
@@ -48,12 +97,27 @@ def _without_values(block: Block) -> str:
     return " ".join("".join("?" if is_hole(char) else char for char in block.text).split())
 
 
-def _refers_back(block: Block) -> bool:
+def _refers_back(block: Block, behind: str = "") -> bool:
+    """Whether a block refers to something before it; to what the constant block ``behind`` which it stands says not."""
     if block.constant:
-        return references.points_back(block.text)
+        return references.points_back(block.text, behind)
+    words = _own_words(block)
+    return references.label_points_away(block.text) or (bool(words) and references.points_back(words, behind))
+
+
+def _leans(left: Block, block: Block) -> bool:
+    """Whether nothing may come between a block and the one before it: it speaks of that one, or is what that one
+    announces. A last line that opens the answer speaks of all."""
+    if block.cue and block.constant:
+        return left.text.rstrip().endswith(":")
+    words = block.text if block.constant else _own_words(block)
+    return bool(words) and references.leans(words)
+
+
+def _own_words(block: Block) -> str:
+    """What a block with values says without labels and values."""
     words = _LABEL_LINE.sub("", block.text)
-    words = "".join(char for char in words if not is_hole(char)).strip()
-    return references.label_points_away(block.text) or (bool(words) and references.points_back(words))
+    return "".join(char for char in words if not is_hole(char)).strip()
 
 
 def _refers_ahead(block: Block) -> bool:
@@ -83,20 +147,26 @@ def can_say_above(first: Block, second: Block, noun_of_second: Sequence[str]) ->
 
 
 def arrange(
-    count: int, before: Callable[[int, int], bool], priority: Callable[[int], tuple[float, ...]]
+    units: Sequence[range], before: Callable[[int, int], bool], priority: Callable[[int], tuple[float, ...]]
 ) -> tuple[int, ...]:
-    """The order of ``range(count)`` that takes, of the elements whose predecessors are placed, the one of lowest
-    priority, the earliest of equals. ``before(i, j)`` for ``i < j``: ``i`` must stay before ``j``."""
-    waiting = [sum(before(i, j) for i in range(j)) for j in range(count)]
-    ready = [(priority(j), j) for j in range(count) if not waiting[j]]
+    """The order of the numbers in ``units``, which are ranges one behind the other and stay whole. It takes, of the
+    units whose predecessors are placed, the one of lowest priority (a unit's is the highest of its numbers), the
+    earliest of equals. ``before(i, j)`` for ``i < j``: ``i`` must stay before ``j``."""
+
+    def must(one: int, other: int) -> bool:
+        return any(before(i, j) for i in units[one] for j in units[other])
+
+    ranks = [max(map(priority, unit)) for unit in units]
+    followers = [[other for other in range(one + 1, len(units)) if must(one, other)] for one in range(len(units))]
+    waiting = Counter(itertools.chain.from_iterable(followers))
+    ready = [(ranks[one], one) for one in range(len(units)) if not waiting[one]]
     heapq.heapify(ready)
     placed: list[int] = []
     while ready:
-        _, index = heapq.heappop(ready)
-        placed.append(index)
-        for j in range(index + 1, count):
-            if before(index, j):
-                waiting[j] -= 1
-                if not waiting[j]:
-                    heapq.heappush(ready, (priority(j), j))
+        _, one = heapq.heappop(ready)
+        placed.extend(units[one])
+        for other in followers[one]:
+            waiting[other] -= 1
+            if not waiting[other]:
+                heapq.heappush(ready, (ranks[other], other))
     return tuple(placed)

@@ -18,10 +18,12 @@ CALL_WORDS = 24
 _CUE_START = re.compile(
     r"(?:let'?s|let us|begin|start|go|now)\b|(?:assistant|ai|bot|answer|output|response|a)\s*:", re.IGNORECASE
 )
-_BACK = re.compile(
-    r"\b(?:above|preceding|previous(?:ly)?|earlier|aforementioned|foregoing|latter|"
-    r"(?<!\bis )(?<!\bare )(?<!\bbe )the same(?! \w+ as\b)|"
-    r"(?:is|are|be) the same(?! (?:\w+ )?as\b| (?:only )?(?:if|when)\b)|such a|as before)\b",
+_FAR_BACK = re.compile(
+    r"\b(?:above|preceding|previous(?:ly)?|earlier|aforementioned|foregoing|as before)\b", re.IGNORECASE
+)
+_NEAR_BACK = re.compile(
+    r"\b(?:latter|(?<!\bis )(?<!\bare )(?<!\bbe )the same(?! \w+ as\b)|"
+    r"(?:is|are|be) the same(?! (?:\w+ )?as\b| (?:only )?(?:if|when)\b)|such a)\b",
     re.IGNORECASE,
 )
 _ALL_BEFORE = re.compile(
@@ -106,6 +108,16 @@ _SECTION = re.compile(
     r"\b(?:sections?|parts?|blocks?|rulers?|separators?|delimiters?|dividers?|dashes|lines?|before|after|between|"
     r"above|below|preceding|previous|earlier|next|following|first|second|third|last|top|bottom|beginning|"
     r"(?:text|number) \d)\b|#\d|^\s*\(?\d{1,2}[.):]",
+    re.IGNORECASE,
+)
+_ARRANGEMENT = re.compile(
+    r"\b(?:below|beneath|underneath|above) (?:it|them|the|each)\b|\b(?:is|are) (?:preceded|followed) by\b|"
+    r"\b(?:stands?|comes?|given|listed|shown|found|placed|appended|attached) (?:right |directly )?"
+    r"(?:under|after|before|behind) (?:it|them|the|each)\b",
+    re.IGNORECASE,
+)
+_FACT = re.compile(
+    r"(?:today|the (?!following\b|previous\b|next\b)[\w' -]{1,40}) (?:is|are) [\"'`]?[\ue000-\uf8ff][\"'`]?[.]?",
     re.IGNORECASE,
 )
 _LAST_BELOW = re.compile(r"\b(?P<noun>[A-Za-z]+) below\b")
@@ -202,34 +214,54 @@ def names_section(text: str) -> bool:
     return _SECTION.search(text) is not None
 
 
+def names_arrangement(text: str) -> bool:
+    """Whether text tells how parts of the prompt stand to each other ("the topics listed below it")."""
+    return _ARRANGEMENT.search(text) is not None
+
+
+def states(text: str) -> bool:
+    """Whether a block is a fact with one value that an instruction may stand before ("Today is {date}.")."""
+    return _FACT.fullmatch(text.strip()) is not None
+
+
 def opens_sequence(text: str) -> bool:
     """Whether a block is the first of steps that are told in order."""
     return _FIRST.match(text.strip()) is not None
 
 
-def points_back(text: str) -> bool:
-    """Whether constant text refers to something before it."""
+def points_back(text: str, behind: str = "") -> bool:
+    """Whether constant text refers to something before it, and not to the constant text ``behind`` which it stands."""
+    body = _EXAMPLE.sub(" ", text)
+    return any(pattern.search(body) for pattern in (_FAR_BACK, _ALL_BEFORE)) or leans(text, behind)
+
+
+def leans(text: str, behind: str = "") -> bool:
+    """Whether constant text refers to what stands right before it ("It must be short.", "Then ..."), so that nothing
+    may come between. What the constant text ``behind`` which it stands begins a sequence of, or names in a first line
+    that is a label or heading ("Examples:"), is found there."""
     body = _EXAMPLE.sub(" ", text).strip()
-    if _BACK.search(body) or _ALL_BEFORE.search(body) or _SEQUENCE.match(body) or _STARTS_WITH_THAT.match(body):
+    if _NEAR_BACK.search(body) or _STARTS_WITH_THAT.match(body) or (_SEQUENCE.match(body) and not behind):
         return True
+    named = behind.strip().split("\n")[0]
+    named = named if named.endswith(":") or is_heading(named) else ""
     position = 0
     for sentence in _SENTENCE_END.split(body):
         start = body.index(sentence, position)
         position = start + len(sentence)
         for match in _PRONOUN.finditer(sentence):
             before = body[:start] + sentence[: match.start()]
-            if not _resolved(match[0].lower(), before, sentence, match.end(), body):
+            if not _resolved(match[0].lower(), before, sentence, match.end(), body, named):
                 return True
     return False
 
 
-def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str) -> bool:
-    """Whether what a pronoun stands for is in the block itself."""
+def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str, named: str) -> bool:
+    """Whether what a pronoun stands for is in the block itself, or ``named`` before it ("these examples")."""
     if pronoun in _DEMONSTRATIVES:
         noun = re.match(r"\s+([A-Za-z]+)", sentence[end:])
         if noun is not None:
             stem = noun[1].lower().removesuffix("s")
-            if re.search(rf"\b{re.escape(stem)}", before, re.IGNORECASE):
+            if re.search(rf"\b{re.escape(stem)}", f"{named}\n{before}", re.IGNORECASE):
                 return True
         # "these points: ...", "this exact format: ..." with what is meant in the same block.
         named, colon, after = sentence[end:].partition(":")
@@ -256,7 +288,7 @@ def asks(text: str) -> bool:
     return (
         _IMPERATIVE.match(words) is not None
         and words.endswith((".", "!", "?"))
-        and not any(pattern.search(words) for pattern in (_BACK, _AHEAD, _PRONOUN, _LAST_BELOW))
+        and not any(pattern.search(words) for pattern in (_FAR_BACK, _NEAR_BACK, _AHEAD, _PRONOUN, _LAST_BELOW))
     )
 
 

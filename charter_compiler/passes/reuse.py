@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from charter_compiler.ir.nodes import Call, Const, Segment
-from charter_compiler.passes.values import CALL, ITEM, LOOP, Values
+from charter_compiler.passes.values import CALL, ITEM, LOOP, Values, grows
 
 CHARACTERS_A_TOKEN = 4.0
 VALUE_TOKENS = 100.0
@@ -116,7 +116,12 @@ def _elements(
             for word in _WORD.findall(text):
                 yield word, len(word) / CHARACTERS_A_TOKEN
             text = ""
-            if segment is not None:
+            if segment is not None and grows(segment, site.call):
+                item, turn, _ = moment
+                # What each turn before this one appended.
+                for past in range(turn):
+                    yield (values.name(segment, site.call), item, past), length(segment)
+            elif segment is not None:
                 yield _value(segment, site.call, moment, values), length(segment)
 
 

@@ -15,10 +15,12 @@ def counts_values(call: Call, cut: Sequence[Blocks | None]) -> bool:
 
 
 def fixed_form(call: Call, cut: Sequence[Blocks | None]) -> str:
-    """Why no block of a call may be moved: its instructions name lines of the prompt by their place, or any of its
-    texts the sections that rulers part. Empty where neither is so."""
+    """Why no block of a call may be moved: its instructions name lines of the prompt by their place, or parts of it by
+    how they stand to each other, or any of its texts the sections that rulers part. Empty where none is so."""
     if any(map(references.names_line, _texts(call, cut, instructions=True))):
         return "the instructions name a line of the prompt by its place"
+    if any(map(references.names_arrangement, _texts(call, cut, instructions=True))):
+        return "the instructions tell how parts of the prompt stand to each other"
     ruled = any(blocks is not None and blocks.ruled for blocks in cut)
     if ruled and any(map(references.names_section, _texts(call, cut))):
         return "the prompt speaks of the sections between its rulers"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Hashable, Iterable
 
 from charter_compiler.diagnostics.span import Span
-from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown
+from charter_compiler.ir.nodes import Call, CallRef, Choice, Const, Param, Repeat, Segment, Unknown, walk
 
-CONSTANT, AGENT, GROUP, ITEM, RESULT, LOOP, TURN_RESULT, CALL = range(8)
+CONSTANT, AGENT, GROUP, ITEM, RESULT, GROWING, LOOP, TURN_RESULT, CALL = range(9)
 """How long a text stays the same, longest first: for ever; the whole run; items that a run can put together; an item;
-an item, but known only once an earlier call has answered; a turn of a loop; a turn, after a call in it; not from call
-to call."""
+an item, but known only once an earlier call has answered; an item too, but longer with each turn; a turn of a loop; a
+turn, after a call in it; not from call to call."""
 
 _SCOPES = {"agent": AGENT, "item": ITEM, "loop": LOOP, "call": CALL}
 
@@ -52,6 +52,8 @@ class Values:
             case Choice(options=options):
                 # Which one it is, is decided at run time, even where each of them is constant.
                 return max([ITEM, *(self.lifetime(inner, call) for option in options for inner in option)])
+            case Repeat() if grows(segment, call):
+                return GROWING
             case Repeat(segments=segments, span=span):
                 # As long as what it repeats; that it is built from an item's list is at least as short.
                 within = call.in_loop and not _before_loops(span, call)
@@ -59,6 +61,16 @@ class Values:
                 return max([ITEM, *(life if within else _whole(life) for life in lives)])
             case Unknown(cause=cause, span=span):
                 return CALL if cause or (call.in_loop and not _before_loops(span, call)) else RESULT
+
+
+def grows(segment: Segment, call: Call) -> bool:
+    """Whether a value begins as it did in the turn before: each turn of a loop around the call appends to it. The front
+    end gives such a value the place of the loop."""
+    return (
+        isinstance(segment, Repeat)
+        and segment.span in call.loops
+        and not any(isinstance(part, Unknown) for part in walk(segment.segments))
+    )
 
 
 def _before_loops(span: Span, call: Call) -> bool:

@@ -36,7 +36,7 @@ class Case:
 
 
 def cases(part: str = "") -> list[Case]:
-    """The templates of the first set, or of ``second`` or ``third``."""
+    """The templates of the first set, or of a later one (``second``)."""
     found = []
     for path in sorted((FOLDER / part).glob("*.txt")):
         for text in _CASE.split(path.read_text(encoding="utf-8"))[1:]:

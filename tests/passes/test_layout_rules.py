@@ -316,6 +316,49 @@ def test_of_choices_of_equal_worth_the_one_that_moves_less_is_taken(monkeypatch:
     assert laid_out(prompt) == prompt
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Assign the text below to one of the topics listed below it.\n\nText: {a}\n\nTopics: sport, world\n\nTopic:",
+        "The text is followed by its title.\n\nText: {a}\n\nBe brief.\n\nAuthor:",
+        "Text: {a}\n\nWrite a title.\n\nIt must be short.",
+        "Text: {a}\n\nEvaluation form (scores only):\n\n- Style:",
+    ],
+)
+def test_what_speaks_of_the_block_before_it_is_not_parted_from_it(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+
+
+@pytest.mark.parametrize(
+    "remark", ["Examples:\nred: colour\n\nThese examples show the form.", "Name the author.\n\nThen name the year."]
+)
+def test_what_is_meant_moves_with_what_speaks_of_it(remark: str) -> None:
+    assert laid_out(f"Text: {{a}}\n\n{remark}\n\nAnswer:") == f"{remark}\n\nText: {{a}}\n\nAnswer:"
+
+
+def test_a_fact_does_not_hold_back_what_an_instruction_with_a_value_does() -> None:
+    assert laid_out("Today is {a}.\n\nPlan a trip.") == "Plan a trip.\n\nToday is {a}."
+    for first in ("Answer in {a}.", "The text is in {a}.", "The following is {a}."):
+        assert laid_out(f"{first}\n\nPlan a trip.") == f"{first}\n\nPlan a trip."
+
+
+def test_a_heading_that_is_a_label_is_a_section_where_no_lower_one_follows() -> None:
+    rules = "## Rules\nBe brief.\n\n"
+    assert laid_out(f"## Place: {{a}}\n\n{rules}## Text") == f"{rules}## Place: {{a}}\n\n## Text"
+    for prompt in (f"# Place: {{a}}\n\n{rules}## Text", f"## Guide to {{a}}\n\n{rules}## Text"):
+        assert laid_out(prompt) == prompt
+
+
+@pytest.mark.parametrize(("step", "first"), [("h += n", True), ("h = h[-9:] + n", False), ("h = n + h", False)])
+def test_a_history_that_is_appended_to_comes_before_what_each_turn_brings(step: str, first: bool) -> None:
+    source = (
+        "def process(names, llm):\n    h = ''\n    for n in names:\n"
+        f'        llm.generate(f"Name: {{n}}\\n\\nList:\\n{{h}}\\n\\nAnswer:")\n        {step}\n'
+    )
+    agent = AgentASTParser().parse_source(source, "a.py").agent
+    assert bool(layout(agent).changed) is first
+
+
 def test_fields_that_items_have_in_common_come_before_those_that_are_new_with_each() -> None:
     source = (
         "def process(name, place, kind, llm):\n"
