@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from socket import socket
 
 from charter_compiler.api.memo import MemoOptions, keep_no_more, memo_notes, memo_of
 from charter_compiler.api.run_identity import is_cold, journal_store, run_identity, target_identity
@@ -23,7 +22,7 @@ from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.fleet.addresses import parse_targets
 from charter_compiler.executor.fleet.opening import open_endpoints
 from charter_compiler.executor.gateway.refusal import refusing
-from charter_compiler.executor.gateway.server import check_installed, listen, url_of
+from charter_compiler.executor.gateway.server import check_installed, listen
 from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.inputs import InputRow, read_inputs
 from charter_compiler.executor.journal import Journal, JournalState, check_journal
@@ -35,7 +34,7 @@ from charter_compiler.executor.recording import Recorder, discard_recording, rec
 from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.executor.sdk_calls import HOST, sdk_environment, uses_sdk
+from charter_compiler.executor.sdk_calls import HOST, RunListener, sdk_environment, uses_sdk
 from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan
 from charter_compiler.executor.tracing import TracedRun, exported_spans
 from charter_compiler.executor.types import GenerationRequest
@@ -159,7 +158,7 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
     """
     parse_targets(request.target)
     with _own_clients(request.entry) as listener:
-        with nullcontext() if listener is None else refusing(listener):
+        with nullcontext() if listener is None else refusing(listener.socket):
             entry = load_entry(request.entry, needs_client=listener is None)
         items = _check_inputs(entry, request)
         try:
@@ -173,7 +172,7 @@ def measured_run(request: RunRequest, observer: RunObserver | None = None) -> Ru
 
 
 @contextmanager
-def _own_clients(entry: str) -> Iterator[socket | None]:
+def _own_clients(entry: str) -> Iterator[RunListener | None]:
     """Where the clients that the agent constructs itself find their server: the module may make one when it is
     imported. ``None`` for an agent that is handed one."""
     try:
@@ -184,8 +183,10 @@ def _own_clients(entry: str) -> Iterator[socket | None]:
         yield None
         return
     check_installed()
-    with closing(listen(HOST, 0)) as listener, sdk_environment(url_of(listener, HOST)):
-        yield listener
+    with closing(listen(HOST, 0)) as socket:
+        listener = RunListener(socket)
+        with sdk_environment(listener.url, listener.token):
+            yield listener
 
 
 def rows_of(request: RunRequest) -> Iterator[InputRow]:
@@ -203,7 +204,7 @@ def _check_inputs(entry: Entry, request: RunRequest) -> int:
 
 
 async def _run(
-    request: RunRequest, entry: Entry, items: int, observer: RunObserver, listener: socket | None
+    request: RunRequest, entry: Entry, items: int, observer: RunObserver, listener: RunListener | None
 ) -> RunReport:
     identity = run_identity(request)
     kept = journal_store(request, identity)

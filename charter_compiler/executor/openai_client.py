@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -34,7 +33,7 @@ from charter_compiler.executor.openai_wire import (
     vllm_sizes,
 )
 from charter_compiler.executor.retry import RetryPolicy
-from charter_compiler.executor.sdk_calls import NO_KEY
+from charter_compiler.executor.sdk_calls import key_of_environment
 from charter_compiler.executor.triton_channel import Endpoint
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts
 
@@ -45,12 +44,7 @@ CONNECT_TIMEOUT = 10.0
 
 def check_openai_target(target: str) -> None:
     """Raises what ``OpenAITarget`` does for this text with the environment's key; opens nothing."""
-    _check_key(parse_target(target), _key_of_environment())
-
-
-def _key_of_environment() -> str | None:
-    key = os.environ.get(KEY_VARIABLE)
-    return None if key == NO_KEY else key
+    _check_key(parse_target(target), key_of_environment(KEY_VARIABLE))
 
 
 def _check_key(address: OpenAIAddress, key: str | None) -> None:
@@ -93,7 +87,7 @@ class OpenAITarget:
         self._address = parse_target(target)
         self._timeout = timeout
         self._policy = RetryPolicy(max_retries=max_retries, overloads=retry_overloads)
-        key = api_key if api_key is not None else _key_of_environment()
+        key = api_key if api_key is not None else key_of_environment(KEY_VARIABLE)
         _check_key(self._address, key)
         self._secrets = (key,) if key else ()
         self._loopback = Endpoint(self._address.host, 0).loopback

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -36,7 +35,7 @@ from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.recording import Recorder
 from charter_compiler.executor.results import ResultRow, RowError, RowWriter, plain_json
 from charter_compiler.executor.scheduler import Mode, make_scheduler
-from charter_compiler.executor.sdk_calls import of_item
+from charter_compiler.executor.sdk_calls import RunListener, of_item
 from charter_compiler.executor.threads import LoopThread
 from charter_compiler.executor.tracing import NoSpans, RunSpans
 from charter_compiler.executor.types import GenerationRequest, TargetFacts
@@ -132,7 +131,7 @@ class RunContext:
     resumed: JournalState = field(default_factory=JournalState)
     memo: Memo | None = None
     patience: float = 0.0
-    listener: socket.socket | None = None
+    listener: RunListener | None = None
     hints: RunHints | None = None
     group_by: tuple[str, ...] = ()
     weigh: Callable[[Mapping[str, Any]], float] = lambda values: 1.0

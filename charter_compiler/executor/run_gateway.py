@@ -7,20 +7,24 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from socket import socket
 
 from charter_compiler.diagnostics.errors import RequestCancelledError
 from charter_compiler.executor.calls import AgentCall, CallSite, CallSites
 from charter_compiler.executor.dispatch import Dispatcher
 from charter_compiler.executor.fleet.fleet import Fleet
 from charter_compiler.executor.gateway.calls import Caller, GatewayCalls, OnText
-from charter_compiler.executor.gateway.server import serving_on, url_of
+from charter_compiler.executor.gateway.server import serving_on
 from charter_compiler.executor.gateway.templates import SiteTemplates
 from charter_compiler.executor.gateway.wire import was_cut
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.observed import CallMetrics
-from charter_compiler.executor.sdk_calls import HOST, marked_requests, site_of_header
+from charter_compiler.executor.sdk_calls import HOST, RunListener, marked_requests, site_of_header
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
+
+DENIED = (
+    "this request does not carry the token of the run; a client that does not send with httpx finds it as its API key "
+    "where OPENAI_API_KEY and ANTHROPIC_API_KEY are not set: unset them, and give it no key in the code"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def _told(request: GenerationRequest, result: GenerationResult) -> GenerationRes
 
 @asynccontextmanager
 async def run_gateway(
-    listener: socket,
+    listener: RunListener,
     model: str,
     dispatcher: Dispatcher,
     fleet: Fleet,
@@ -83,12 +87,12 @@ async def run_gateway(
     is_live: Callable[[int], bool],
     cap: int | None,
 ) -> AsyncIterator[None]:
-    """While the context lasts, requests that reach ``listener`` are calls of the run."""
+    """While the context lasts, requests that reach ``listener`` with its token are calls of the run."""
     counters: defaultdict[int, Iterator[int]] = defaultdict(itertools.count)
     strangers = itertools.count(-1, -1)
     answerer = RunAnswerer(
         model, dispatcher, fleet, layouts, is_live, cap, counters, strangers, SiteTemplates(sites.calls)
     )
-    with marked_requests(url_of(listener, HOST), sites):
-        async with serving_on(listener, GatewayCalls(answerer), HOST):
+    with marked_requests(listener.url, listener.token, sites):
+        async with serving_on(listener.socket, GatewayCalls(answerer), HOST, listener.token, DENIED):
             yield

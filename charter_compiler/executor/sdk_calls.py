@@ -1,5 +1,5 @@
-"""Agents that construct an SDK's own client: their base URL is a gateway inside the run, and their requests say which
-item they are of and where in the agent's code they were made."""
+"""Agents that construct an SDK's own client: their base URL is a gateway inside the run, and their requests carry the
+run's token and say which item they are of and where in the agent's code they were made."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import contextvars
 import importlib
 import importlib.util
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from socket import socket
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -16,9 +19,10 @@ from charter_compiler.executor.calls import CallSites
 from charter_compiler.ir.nodes import Call
 
 HOST = "127.0.0.1"
-ITEM_HEADER, SITE_HEADER = "x-charter-item", "x-charter-site"
+ITEM_HEADER, SITE_HEADER, TOKEN_HEADER = "x-charter-item", "x-charter-site", "x-charter-token"
 NO_KEY = "charter-run"
-"""What stands in for an API key where the environment has none: the SDKs insist on one. It is sent nowhere else."""
+"""What stands in for an API key where the environment has none: the SDKs insist on one. Run tokens begin with it."""
+KEY_HEADERS = ("authorization", "x-api-key")
 
 HTTP_LIBRARIES = ("httpx", "httpx2")
 """What the SDKs send with; their clients have the same ``send``."""
@@ -28,17 +32,43 @@ REDIRECTED = ("openai", "anthropic", "litellm", "langchain", "agents", "instruct
 _ITEM: contextvars.ContextVar[int | None] = contextvars.ContextVar("charter_item", default=None)
 
 
+def run_token() -> str:
+    """A token that nobody guesses."""
+    return f"{NO_KEY}-{secrets.token_urlsafe(32)}"
+
+
+def key_of_environment(name: str) -> str | None:
+    """An API key of the user's; ``None`` where there is none, or only a run's token stands in for it."""
+    key = os.environ.get(name)
+    return None if not key or key.startswith(NO_KEY) else key
+
+
+@dataclass(frozen=True, slots=True)
+class RunListener:
+    """Where the clients that an agent constructs send their requests: a socket that listens on ``HOST``, and the token
+    without which the gateway behind it refuses them."""
+
+    socket: socket
+    token: str = field(default_factory=run_token, repr=False)
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``."""
+        return f"http://{HOST}:{self.socket.getsockname()[1]}"
+
+
 def uses_sdk(calls: Iterable[Call]) -> bool:
     """Whether the agent reaches models through a client of its own, which can be sent to the run's gateway."""
     return any(call.api.partition(".")[0] in REDIRECTED for call in calls)
 
 
 @contextmanager
-def sdk_environment(url: str) -> Iterator[None]:
+def sdk_environment(url: str, token: str) -> Iterator[None]:
     """The variables in which the stock SDKs look for their server, for the length of a context.
 
     Args:
         url: ``http://host:port`` of the gateway.
+        token: what its clients send as their key. A key of the user's stays: the agent may use it for another server.
     """
     given = {
         "OPENAI_BASE_URL": f"{url}/v1",
@@ -49,7 +79,7 @@ def sdk_environment(url: str) -> Iterator[None]:
     # Either spelling may be the one that a library reads: a proxy must see neither prompts nor keys.
     direct = ",".join(filter(None, (os.environ.get("NO_PROXY"), os.environ.get("no_proxy"), HOST)))
     given |= {"NO_PROXY": direct, "no_proxy": direct}
-    keys = {name: os.environ.get(name) or NO_KEY for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")}
+    keys = {name: key_of_environment(name) or token for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY")}
     before = {name: os.environ.get(name) for name in (*given, *keys)}
     os.environ.update(given | keys)
     try:
@@ -73,14 +103,20 @@ def of_item(item: int) -> Iterator[None]:
 
 
 @contextmanager
-def marked_requests(url: str, sites: CallSites) -> Iterator[None]:
-    """While the context lasts, requests to ``url`` of the HTTP libraries that the SDKs use carry item and call site.
-    Requests of others reach the gateway without: they belong to no item."""
+def marked_requests(url: str, token: str, sites: CallSites) -> Iterator[None]:
+    """While the context lasts, requests to ``url`` of the HTTP libraries that the SDKs use carry the token, whatever
+    their key is, and item and call site. To other servers the token is not sent.
+
+    Requests of others reach the gateway with no more than their key: they belong to no item."""
     address = urlsplit(url)
 
     def mark(request: Any) -> None:
         if (request.url.host, request.url.port) != (address.hostname, address.port):
+            for name in KEY_HEADERS:
+                if token in (key := request.headers.get(name, "")):
+                    request.headers[name] = key.replace(token, NO_KEY)
             return
+        request.headers[TOKEN_HEADER] = token
         item, site = _ITEM.get(), sites.here()
         if item is not None:
             request.headers[ITEM_HEADER] = str(item)

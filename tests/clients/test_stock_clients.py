@@ -11,7 +11,7 @@ import pytest
 
 from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
 from charter_compiler.executor.gateway.server import serving
-from charter_compiler.executor.sdk_calls import sdk_environment
+from charter_compiler.executor.sdk_calls import run_token, sdk_environment
 from charter_compiler.executor.targets import open_target
 from charter_compiler.serve.server import ServerHandle
 
@@ -27,9 +27,9 @@ async def test_litellm_and_langchain_whole_and_streamed(embedded_server: ServerH
     script = Path(__file__).parent / "stock_clients.py"
     async with (
         open_target(f"triton://{embedded_server.grpc_url}/ensemble") as target,
-        serving(GatewayCalls(SharedTarget(target, 4)), "127.0.0.1", 0) as url,
+        serving(GatewayCalls(SharedTarget(target, 4)), "127.0.0.1", 0, token := run_token()) as url,
     ):
-        with sdk_environment(url):
+        with sdk_environment(url, token):
             process = await asyncio.create_subprocess_exec(
                 python, str(script), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
             )

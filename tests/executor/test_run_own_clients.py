@@ -6,9 +6,11 @@ import itertools
 import json
 import os
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -17,13 +19,23 @@ from run_doubles import write_agent
 from charter_compiler.api.measured_run import RunReport, RunRequest, measured_run
 from charter_compiler.diagnostics.errors import EntryError
 from charter_compiler.executor.calls import AgentCall, CallSite, CallSites
-from charter_compiler.executor.gateway.calls import Caller
+from charter_compiler.executor.gateway.calls import Caller, GatewayCalls
+from charter_compiler.executor.gateway.server import listen, serving_on
 from charter_compiler.executor.gateway.templates import SiteTemplates
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.recording import read_recording, recording_path
-from charter_compiler.executor.run_gateway import RunAnswerer
-from charter_compiler.executor.sdk_calls import SITE_HEADER, marked_requests, site_of_header
+from charter_compiler.executor.run_gateway import DENIED, RunAnswerer
+from charter_compiler.executor.sdk_calls import (
+    HOST,
+    NO_KEY,
+    SITE_HEADER,
+    TOKEN_HEADER,
+    RunListener,
+    marked_requests,
+    run_token,
+    site_of_header,
+)
 from charter_compiler.executor.types import GenerationRequest, GenerationResult
 
 OPENAI = """
@@ -179,9 +191,73 @@ def test_a_call_site_of_any_name_is_told_in_a_header() -> None:
 
     sites = CallSites(Path())
     sites.here = lambda: site  # type: ignore[method-assign]
-    with marked_requests("http://127.0.0.1:1", sites), httpx.Client(transport=httpx.MockTransport(answer)) as client:
-        client.get("http://127.0.0.1:1")
+    url, transport = "http://127.0.0.1:1", httpx.MockTransport(answer)
+    with marked_requests(url, "token", sites), httpx.Client(transport=transport) as client:
+        client.get(url)
     assert site_of_header(told[0]) == {"line": 3, "label": "jörg.prüfe#1"}
+
+
+PLAIN = """
+import json, os, urllib.request
+from openai import OpenAI
+
+def answer(question):
+    OpenAI().completions.create(model="any", prompt=question, max_tokens=2)
+    request = urllib.request.Request(
+        os.environ["OPENAI_BASE_URL"] + "/completions",
+        json.dumps({"model": "any", "prompt": question, "max_tokens": 3}).encode(),
+        {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]},
+    )
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)["choices"][0]["text"]
+"""
+
+
+def test_clients_have_the_runs_token_whatever_their_key_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-the-users")
+    for source in (OPENAI, OPENAI.replace("OpenAI()", "OpenAI(api_key='sk-in-the-code')")):
+        assert run(tmp_path, source, items=1).first_error is None
+    refused = run(tmp_path, PLAIN, items=1)
+    assert refused.first_error is not None, "a stranger, whose key is not the run's"
+    assert "401" in refused.first_error[1].message
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert run(tmp_path, PLAIN, items=1).first_error is None, "the token stands in for a key"
+
+
+async def test_a_runs_gateway_answers_nobody_without_its_token() -> None:
+    headers: list[dict[str, str]] = [{}, {"x-charter-item": "0"}, {"authorization": "Bearer charter-run"}]
+    with closing(listen(HOST, 0)) as socket:
+        listener = RunListener(socket)
+        assert listener.token not in repr(listener)
+        answerer: Any = SimpleNamespace(model="m", aclose=AsyncMock(), answer=None)  # it is not asked
+        async with (
+            serving_on(socket, GatewayCalls(answerer), HOST, listener.token, DENIED),
+            httpx.AsyncClient(base_url=listener.url, trust_env=False) as client,
+        ):
+            for sent in headers:
+                refused = await client.post("/v1/completions", json={"prompt": "a"}, headers=sent)
+                assert refused.status_code == 401
+                assert refused.json()["error"]["message"] == DENIED
+            for name, value in (("x-api-key", ""), ("authorization", "Bearer "), (TOKEN_HEADER, "")):
+                allowed = await client.get("/v1/models", headers={name: value + listener.token})
+                assert allowed.status_code == 200
+
+
+def test_a_runs_token_is_sent_to_its_gateway_alone() -> None:
+    told: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        told.append(request.headers)
+        return httpx.Response(200)
+
+    token, sites, transport = run_token(), CallSites(Path()), httpx.MockTransport(answer)
+    with marked_requests("http://127.0.0.1:1", token, sites), httpx.Client(transport=transport) as client:
+        for key in (token, "sk-own"):
+            client.get("http://elsewhere:1", headers={"authorization": f"Bearer {key}", "x-api-key": key})
+        client.get("http://127.0.0.1:1", headers={"x-api-key": "sk-own"})
+    assert [headers["x-api-key"] for headers in told] == [NO_KEY, "sk-own", "sk-own"]
+    assert [headers.get(TOKEN_HEADER) for headers in told] == [None, None, token]
+    assert all(token not in str(headers.raw) for headers in told[:2])
 
 
 async def test_an_answer_that_the_runs_cap_cut_says_so() -> None:

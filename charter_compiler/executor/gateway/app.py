@@ -26,13 +26,15 @@ from charter_compiler.diagnostics.errors import (
 from charter_compiler.executor.gateway import anthropic_api, openai_api, responses_api
 from charter_compiler.executor.gateway.calls import Caller, GatewayCalls
 from charter_compiler.executor.gateway.wire import event, read_json, status_of
-from charter_compiler.executor.sdk_calls import ITEM_HEADER, SITE_HEADER
+from charter_compiler.executor.sdk_calls import ITEM_HEADER, SITE_HEADER, TOKEN_HEADER
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk
 
 T = TypeVar("T")
 
 USER_HEADER = "x-charter-user"
 """Names the user whose share of the target a request comes out of."""
+
+DENIED = "the token is missing or wrong"
 
 MAX_BODY = 32 << 20
 """Bytes of a request."""
@@ -55,19 +57,21 @@ Parse = Callable[[Mapping[str, Any]], tuple[GenerationRequest, Shape]]
 ErrorBody = Callable[[str, int], dict[str, Any]]
 
 
-def make_app(calls: GatewayCalls, *, token: str | None, host: str | None) -> Starlette:
+def make_app(calls: GatewayCalls, *, token: str | None, host: str | None, refusal: str | None = None) -> Starlette:
     """The application.
 
     Args:
-        token: what a client must send as ``Authorization: Bearer`` or ``x-api-key``; ``None`` for nothing.
+        token: what a client must send as ``Authorization: Bearer``, ``x-api-key`` or ``x-charter-token``; ``None`` for
+            nothing.
         host: the loopback address that it is bound to: names of other hosts are refused then; ``None`` for another.
+        refusal: what a client without the token is told; ``DENIED`` if not given.
     """
-    model = calls.model
+    model, refusal = calls.model, refusal or DENIED
 
     def endpoint(parse: Parse, error_body: ErrorBody) -> Callable[[Request], Any]:
         async def handle(request: Request) -> Response:
             if not _allowed(request, token):
-                return JSONResponse(error_body("the token is missing or wrong", 401), 401)
+                return JSONResponse(error_body(refusal, 401), 401)
             try:
                 asked, shape = parse(await _body(request))
                 caller = _caller(request)
@@ -82,13 +86,13 @@ def make_app(calls: GatewayCalls, *, token: str | None, host: str | None) -> Sta
 
     async def models(request: Request) -> Response:
         if not _allowed(request, token):
-            return JSONResponse(openai_api.error_body("the token is missing or wrong", 401), 401)
+            return JSONResponse(openai_api.error_body(refusal, 401), 401)
         entry = {"id": model, "object": "model", "created": 0, "owned_by": "charter"}
         return JSONResponse({"object": "list", "data": [entry]})
 
     async def metrics(request: Request) -> Response:
         if not _allowed(request, token):
-            return PlainTextResponse("the token is missing or wrong\n", 401)
+            return PlainTextResponse(f"{refusal}\n", 401)
         found = calls.metrics
         return PlainTextResponse("" if found is None else found.text(), media_type="text/plain; version=0.0.4")
 
@@ -123,8 +127,12 @@ def _allowed(request: Request, token: str | None) -> bool:
     if token is None:
         return True
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    sent = given if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
-    return hmac.compare_digest(sent.encode(), token.encode())
+    sent = (
+        given if scheme.lower() == "bearer" else "",
+        request.headers.get("x-api-key", ""),
+        request.headers.get(TOKEN_HEADER, ""),  # a run's, beside a key that is the agent's own
+    )
+    return any(hmac.compare_digest(each.encode(), token.encode()) for each in sent)
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -60,14 +60,14 @@ def url_of(listener: socket.socket, host: str) -> str:
 
 @asynccontextmanager
 async def serving_on(
-    listener: socket.socket, calls: GatewayCalls, host: str, token: str | None = None
+    listener: socket.socket, calls: GatewayCalls, host: str, token: str | None = None, refusal: str | None = None
 ) -> AsyncIterator[str]:
-    """``serving`` on a socket that listens already; it stays open."""
+    """``serving`` on a socket that listens already; it stays open. ``refusal``: as ``make_app`` takes it."""
     import uvicorn
 
     from charter_compiler.executor.gateway.app import make_app
 
-    app = make_app(calls, token=token, host=host if Endpoint(host, 0).loopback else None)
+    app = make_app(calls, token=token, host=host if Endpoint(host, 0).loopback else None, refusal=refusal)
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, lifespan="off", server_header=False,
         timeout_graceful_shutdown=GRACE,
