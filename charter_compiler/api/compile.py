@@ -58,6 +58,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         block_size=target.engine.tokens_per_block,
         capacity_blocks=target.engine.capacity_blocks,
         layouts=() if layout is None else planned_layouts(layout),
+        engine=target.profile,
     )
     plan = replace(plan, group_by=group_fields(sent, [row.values for row in rows]))
     notes: list[str] = []
@@ -92,7 +93,7 @@ def compile_agent(request: CompileRequest) -> Compilation:
         return replace(found, as_written=Rates(template_hit_rate(calls, written, target.tokenizer)), planned=planned)
     return replace(
         found,
-        plan=replace(plan, warms=prediction.warms, schedule=prediction.schedule),
+        plan=replace(plan, warms=plan.warms and prediction.warms, schedule=prediction.schedule),
         inputs=len(rows),
         as_written=prediction.as_written,
         planned=prediction.planned,

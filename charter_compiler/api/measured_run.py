@@ -364,6 +364,7 @@ def _plan(
         block_size=block_size,
         capacity_blocks=target.facts.capacity_blocks,
         layouts=layouts,
+        engine=target.facts.engine,
     )
 
 

@@ -13,6 +13,11 @@ from typing import Protocol, TypeVar
 
 from charter_compiler.cache.retention import Retention
 
+FOUND_AT_ONCE = frozenset({"vllm"})
+"""Engines in which a prompt finds a block from the moment its tokens are scheduled; in the others when they are
+computed. Where several prompts that begin alike arrive together, the former compute their beginning once by
+themselves (``cache.vllm`` says after which source)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -290,6 +290,7 @@ class _Run:
                 options.concurrency,
                 facts.capacity_blocks,
                 options.schedule,
+                engine=facts.engine,
                 items_return=len(calls) > 1 or any(call.in_loop for call in calls),
             ),
             PromptTokens(self._context.tokenizer, facts.tokens_per_block),

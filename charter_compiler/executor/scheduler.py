@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from charter_compiler.cache.interface import FOUND_AT_ONCE
 from charter_compiler.executor.in_flight import InFlightLimit
 from charter_compiler.executor.live_item import LiveItem
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
@@ -163,7 +164,8 @@ class PrefixScheduler:
       calls, and fewer items would only mean smaller batches.
 
     ``items_return``: it is known beforehand that items make more than one call, so that the first ones to be admitted
-    leave room for them too.
+    leave room for them too. ``found_at_once``: the engine is one of ``cache.interface.FOUND_AT_ONCE``, and nothing is
+    single-flighted: what a call computes, those sent after it find.
 
     What is cached is known from the calls that passed here, forgotten in order of last use beyond the capacity. It
     steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
@@ -176,9 +178,11 @@ class PrefixScheduler:
         order: Order = Order.ITEM_FIRST,
         max_in_flight: int | None = None,
         items_return: bool = False,
+        found_at_once: bool = False,
     ) -> None:
         self._concurrency = concurrency
         self._capacity = capacity_blocks
+        self._found_at_once = found_at_once
         self._by_stage = order is Order.STAGE_FIRST
         self._limit = InFlightLimit(max_in_flight)
         self._live: dict[int, LiveItem] = {}
@@ -403,6 +407,9 @@ class PrefixScheduler:
         self._in_flight[call.key] = call
         self._held_blocks.update(call.blocks)
         self._tail_blocks += call.tail_blocks
+        if self._found_at_once:
+            self._remember(call)
+            return
         for block in reversed(call.blocks):  # so that a chain is forgotten from its end, as engines evict
             if block in self._known:
                 self._known.move_to_end(block)
@@ -469,10 +476,18 @@ def make_scheduler(
     capacity_blocks: int | None,
     schedule: Schedule = DEFAULT_SCHEDULE,
     *,
+    engine: str | None = None,
     items_return: bool = False,
 ) -> Scheduler:
-    """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say. The
-    baseline has no ``schedule``, and needs not know whether ``items_return``."""
+    """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say;
+    ``engine`` is whose cache rules hold (``TargetFacts.engine``). The baseline has no ``schedule``, and needs not know
+    whether ``items_return``."""
     if mode is Mode.BASELINE:
         return PassThroughScheduler(concurrency)
-    return PrefixScheduler(schedule.items(concurrency), capacity_blocks, schedule.order, items_return=items_return)
+    return PrefixScheduler(
+        schedule.items(concurrency),
+        capacity_blocks,
+        schedule.order,
+        items_return=items_return,
+        found_at_once=engine in FOUND_AT_ONCE,
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from charter_compiler.analysis.prefix_analyzer import PrefixOpportunity
+from charter_compiler.cache.interface import FOUND_AT_ONCE
 from charter_compiler.diagnostics.errors import PlanError
 from charter_compiler.ir.nodes import CallRef, Param, walk
 from charter_compiler.passes.template import PlannedLayout
@@ -45,7 +46,8 @@ class ExecutionPlan:
 
     ``entry`` is ``file.py:Qualified.name``; ``model`` and ``tokenizer`` (a fingerprint) say what the tokens were
     counted with; ``block_size`` is in tokens, ``capacity_blocks`` ``None`` where the target does not say.
-    ``warms`` is false where the prediction showed that computing prefixes beforehand saves nothing. ``hints`` has one
+    ``warms`` is false where computing prefixes beforehand saves nothing: the prediction showed it, or the engine's
+    rules say so. ``hints`` has one
     entry a call site, in the order of an item: what an engine may be told of the future. ``layouts``: the call sites
     whose prompts are sent in another order than written; empty unless a layout was asked for. ``schedule``: the order
     of calls that was predicted to compute the least. ``group_by``: fields of the inputs; items with the same values of
@@ -138,8 +140,10 @@ def make_plan(
     opportunities: Iterable[PrefixOpportunity],
     hints: Iterable[CallHints] = (),
     layouts: Iterable[PlannedLayout] = (),
+    engine: str | None = None,
 ) -> ExecutionPlan:
-    """The plan of an analysed agent; it warms prefixes until a prediction speaks against it.
+    """The plan of an analysed agent. It warms prefixes until a prediction speaks against it; on an ``engine``
+    (``TargetFacts.engine``) where calls that arrive together find each other's blocks, a warm-up only delays them.
 
     Raises:
         SourceError: a source file cannot be read.
@@ -153,6 +157,7 @@ def make_plan(
         capacity_blocks=capacity_blocks,
         sources=hash_sources(sources, root),
         prefixes=tuple(_prefix(opportunity) for opportunity in opportunities),
+        warms=engine not in FOUND_AT_ONCE,
         hints=tuple(hints),
         layouts=tuple(layouts),
     )

@@ -71,9 +71,11 @@ def plan_entry(
     block_size: int,
     capacity_blocks: int | None,
     layouts: Sequence[PlannedLayout] = (),
+    engine: str | None = None,
 ) -> ExecutionPlan:
-    """The plan of an analysed entry, for a target with this tokenizer and these block sizes. Its sources are the
-    entry's file and the files of its project that it imports; their paths are relative to the current folder."""
+    """The plan of an analysed entry, for a target with this tokenizer, these block sizes and ``engine``'s cache rules
+    (``TargetFacts.engine``). Its sources are the entry's file and the files of its project that it imports; their paths
+    are relative to the current folder."""
     path = split_entry(entry)[0].resolve()
     return make_plan(
         entry=entry,
@@ -87,4 +89,5 @@ def plan_entry(
         opportunities=analysis.opportunities,
         hints=derive_hints(analysis.graph, analysis.opportunities, tokenizer.chat_template),
         layouts=layouts,
+        engine=engine,
     )

@@ -100,7 +100,9 @@ class Replay:
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
-        self._make_scheduler = partial(make_scheduler, mode, concurrency, engine.capacity_blocks, schedule)
+        self._make_scheduler = partial(
+            make_scheduler, mode, concurrency, engine.capacity_blocks, schedule, engine=profile
+        )
         self._scheduler = self._make_scheduler()
         self._schedule = DEFAULT_SCHEDULE if mode is Mode.BASELINE else schedule
         self._costs = costs or Costs()

@@ -28,6 +28,14 @@ def test_of_calls_with_one_cold_prefix_one_goes_and_the_others_wait_for_its_firs
     assert keys(scheduler.ready()) == [1, 2]
 
 
+def test_on_an_engine_that_finds_blocks_while_they_are_computed_nothing_waits() -> None:
+    scheduler = make_scheduler(Mode.OPTIMIZED, 3, None, engine="vllm")
+    for item in range(3):
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=("shared", f"own{item}")))
+    assert keys(scheduler.ready()) == [0, 1, 2]
+
+
 def test_a_leader_that_fails_before_its_first_token_hands_over() -> None:
     scheduler = PrefixScheduler(concurrency=2)
     for item in range(2):

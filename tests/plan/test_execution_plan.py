@@ -81,6 +81,11 @@ def test_warm_up_holds_what_is_constant_and_fills_a_block(plan: ExecutionPlan) -
     assert replace(plan, warms=False).warm_up == ()
 
 
+def test_nothing_is_warmed_where_calls_find_blocks_while_they_are_computed(tmp_path: Path) -> None:
+    assert not compiled(tmp_path, engine="vllm").warms
+    assert compiled(tmp_path, engine="trtllm").warms
+
+
 def test_a_changed_source_is_refused(plan: ExecutionPlan, tmp_path: Path) -> None:
     plan.check_sources(tmp_path)
     source = tmp_path / "document_processor.py"

@@ -180,6 +180,7 @@ def _plan(request: RunRequest) -> ExecutionPlan:
         tokenizer=target.tokenizer,
         block_size=block_size,
         capacity_blocks=target.engine.capacity_blocks,
+        engine=target.profile,
     )
 
 

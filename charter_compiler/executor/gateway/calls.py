@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
+from charter_compiler.cache.interface import FOUND_AT_ONCE
 from charter_compiler.diagnostics.errors import CharterError, OutputError, RequestCancelledError
 from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.calls import AgentCall, CallRecord
@@ -143,7 +144,13 @@ class SharedTarget:
         on_log_lost: Callable[[OutputError], None] | None = None,
     ) -> None:
         self._target = target
-        self._scheduler = PrefixScheduler(sys.maxsize, target.facts.capacity_blocks, max_in_flight=concurrency)
+        facts = target.facts
+        self._scheduler = PrefixScheduler(
+            sys.maxsize,
+            facts.capacity_blocks,
+            max_in_flight=concurrency,
+            found_at_once=facts.engine in FOUND_AT_ONCE,
+        )
         self._numbers = itertools.count()
         self._ranks = FairRanks()
         self._usual_output: float | None = None
@@ -152,7 +159,7 @@ class SharedTarget:
         self._log = log
         self._on_log_lost = on_log_lost
         self._metrics = CallMetrics()
-        clock, prompts = RunClock(), PromptTokens(target.tokenizer, target.facts.tokens_per_block)
+        clock, prompts = RunClock(), PromptTokens(target.tokenizer, facts.tokens_per_block)
         self._lane = Lane(
             None,
             target.client,
