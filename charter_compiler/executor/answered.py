@@ -40,7 +40,8 @@ class AnsweredCalls:
         """Make an answer durable. Raises OutputError."""
         result = record.result
         again = is_repeatable(record.request, greedy_by_default=self._greedy_by_default)
-        answered = AnsweredCall(item, asked.hex(), result.text, result.finish_reason, CallFigures.of(record), again)
+        figures = CallFigures.of(record)
+        answered = AnsweredCall(item, asked.hex(), result.text, result.finish_reason, figures, again, result.stop)
         await self._journal.call(answered)
 
 
@@ -56,4 +57,5 @@ def _result(answered: AnsweredCall, call: AgentCall) -> GenerationResult:
         cache_id=call.request.cache_id,
         finish_reason=answered.finish_reason,
         details={"resumed": True},
+        stop=answered.stop,
     )

@@ -65,7 +65,8 @@ class FinishedItem:
 @dataclass(frozen=True, slots=True)
 class AnsweredCall:
     """A call of the journal: the item that made it, what it asked (``answers.request_digest``, in hex), the answer, and
-    its figures; ``repeatable``: the same question is meant to have the same answer."""
+    its figures; ``repeatable``: the same question is meant to have the same answer; ``stop``: as in
+    ``GenerationResult``."""
 
     item: int
     asked: str
@@ -73,6 +74,7 @@ class AnsweredCall:
     finish_reason: str | None
     figures: CallFigures
     repeatable: bool
+    stop: str | None = None
 
 
 @dataclass(slots=True)
@@ -161,6 +163,8 @@ class Journal:
             "call": [answered.item, answered.asked, answered.text, answered.finish_reason, answered.repeatable],
             "figures": figures_to_json(answered.figures),
         }
+        if answered.stop is not None:
+            value["stop"] = answered.stop
         return self._append(json.dumps(value, ensure_ascii=False))
 
     def item(self, finished: FinishedItem) -> asyncio.Future[None]:
@@ -252,7 +256,8 @@ def _apply(state: JournalState, line: Mapping[str, Any]) -> None:
     if "call" in line:
         item, asked, text, finish_reason, repeatable = line["call"]
         figures = CallFigures(**line["figures"])
-        state.calls[item].append(AnsweredCall(item, asked, text, finish_reason, figures, repeatable))
+        answered = AnsweredCall(item, asked, text, finish_reason, figures, repeatable, line.get("stop"))
+        state.calls[item].append(answered)
         return
     row = ResultRow.from_json(line["row"])
     if row.error is not None:  # another sample may not fail

@@ -120,6 +120,7 @@ class Event:
     text: str = ""
     finish_reason: str | None = None
     usage: Usage | None = None
+    stop: str | None = None
 
 
 class EventDecoder:
@@ -153,6 +154,7 @@ class Answer:
     def __init__(self) -> None:
         self._pieces: list[str] = []
         self._finish_reason: str | None = None
+        self._stop: str | None = None
         self._usage = Usage()
         self._ttft: float | None = None
         self._latency = 0.0
@@ -173,6 +175,7 @@ class Answer:
             self._ttft = now
         self._pieces.append(event.text)
         self._finish_reason = event.finish_reason or self._finish_reason
+        self._stop = event.stop or self._stop
         self._usage = event.usage or self._usage
         return event.text
 
@@ -199,6 +202,7 @@ class Answer:
             cache_id=request.cache_id,
             finish_reason=self._finish_reason,
             details={"retries": retries} if retries else {},
+            stop=self._stop if self._stop in request.stop else None,
         )
 
 
@@ -223,7 +227,9 @@ def parse_event(data: str, place: str, secrets: tuple[str, ...] = ()) -> Event:
         choice = (document.get("choices") or [{}])[0]
         text = choice.get("text") or (choice.get("delta") or {}).get("content") or ""
         usage = _usage(document["usage"]) if document.get("usage") else None
-        return Event(str(text), choice.get("finish_reason"), usage)
+        # Fields of vLLM's and SGLang's own: the stop text, or the id of a token (of the model's own end, for one).
+        stop = choice.get("stop_reason") or choice.get("matched_stop")
+        return Event(str(text), choice.get("finish_reason"), usage, stop if isinstance(stop, str) else None)
     except (AttributeError, IndexError, KeyError, TypeError) as error:
         raise TargetProtocolError(f"an event has another form than expected: {data[:80]!r}", place=place) from error
 

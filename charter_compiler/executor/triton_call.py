@@ -165,6 +165,7 @@ class TritonCall:
                 tokens_per_block=tokens_per_block,
                 cache_id=self._request.cache_id,
                 details=details,
+                stops=self._request.stop,
             ),
         )
 

@@ -59,7 +59,12 @@ LLMAPI = Profile(
         "seed": "sampling_param_seed",
         "stop": "sampling_param_stop",
     },
-    wanted=("sampling_param_exclude_input_from_output", "sampling_param_return_perf_metrics", "return_finish_reason"),
+    wanted=(
+        "sampling_param_exclude_input_from_output",
+        "sampling_param_return_perf_metrics",
+        "return_finish_reason",
+        "return_stop_reason",
+    ),
     reused_blocks="kv_cache_reused_block",
     cumulative=True,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from typing import Any
 
 from charter_compiler.diagnostics.errors import TargetProtocolError
@@ -42,6 +43,7 @@ class ResponseReader:
         self._output_tokens: int | None = None
         self._figures: dict[str, int | float] = {}
         self._finish_reason: str | None = None
+        self._stop: str | None = None
         self.first_at: float | None = None
         self.final = False
 
@@ -92,6 +94,8 @@ class ResponseReader:
             self._output_tokens = (self._output_tokens or 0) + tokens
         if outputs.get("finish_reason"):
             self._finish_reason = as_text(outputs["finish_reason"][0]) or self._finish_reason
+        if outputs.get("stop_reason"):
+            self._stop = as_text(outputs["stop_reason"][0])
 
     def finish(self) -> str:
         """To be called when the responses have ended; returns the text that was still held back.
@@ -114,10 +118,16 @@ class ResponseReader:
         return None if value is None else int(value)
 
     def result(
-        self, *, latency: float, tokens_per_block: int | None, cache_id: int | None, details: dict[str, Any]
+        self,
+        *,
+        latency: float,
+        tokens_per_block: int | None,
+        cache_id: int | None,
+        details: dict[str, Any],
+        stops: Sequence[str] = (),
     ) -> GenerationResult:
-        """The whole call. Cached tokens are reused blocks times ``tokens_per_block``, and never more than the prompt
-        has: the last block reused may be partly filled."""
+        """The whole call; ``stops`` are the request's stop texts. Cached tokens are reused blocks times
+        ``tokens_per_block``, and never more than the prompt has: the last block reused may be partly filled."""
         prompt_tokens = as_int(self._figures.get("num_input_tokens"))
         cached: int | None = None
         if self.reused_blocks is not None and tokens_per_block is not None:
@@ -134,4 +144,12 @@ class ResponseReader:
             cache_id=cache_id,
             finish_reason=self._finish_reason,
             details={**details, **self._figures, "tokens_per_block": tokens_per_block},
+            stop=self._stop_of(stops),
         )
+
+    def _stop_of(self, stops: Sequence[str]) -> str | None:
+        """The stop text, where it is one without doubt: the server writes a token's id and ``None`` as texts too."""
+        said = self._stop
+        if said is None or said == "None" or said.isdecimal():
+            return None
+        return said if said in stops else None

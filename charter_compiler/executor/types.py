@@ -37,7 +37,8 @@ class GenerationRequest:
 class GenerationResult:
     """What a call returned. Times in seconds as the client saw them; ``None`` where the target does not report it.
 
-    ``cached_tokens`` are prompt tokens whose KV the engine took from its cache, as the engine counts them.
+    ``cached_tokens`` are prompt tokens whose KV the engine took from its cache, as the engine counts them. ``stop`` is
+    the stop text of the request that ended the answer and is no part of ``text``.
     """
 
     text: str
@@ -49,6 +50,7 @@ class GenerationResult:
     cache_id: int | None = None
     finish_reason: str | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    stop: str | None = None
 
     @property
     def hit_rate(self) -> float | None:

@@ -17,11 +17,13 @@ BLOCK = 16
 @dataclass
 class ScriptedTarget:
     """Answers with ``answer(request)``; raises what that returns if it is an exception. Counts like an engine whose
-    cache never evicts. ``hold``: calls wait for it before their first token."""
+    cache never evicts. ``hold``: calls wait for it before their first token; ``stop``: where it says it
+    stopped."""
 
     answer: Callable[[GenerationRequest], str | Exception] = lambda request: "yes"
     reports_cached: bool = True
     hold: asyncio.Event | None = None
+    stop: str | None = None
     sent: list[GenerationRequest] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
@@ -47,7 +49,8 @@ class ScriptedTarget:
             yield StreamChunk(text)
             await asyncio.sleep(0)
             reported = cached if self.reports_cached else None
-            yield StreamChunk("", GenerationResult(text, 0.01, 0.005, len(prompt), reported, len(output)))
+            result = GenerationResult(text, 0.01, 0.005, len(prompt), reported, len(output), stop=self.stop)
+            yield StreamChunk("", result)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise

@@ -26,8 +26,16 @@ LLMAPI_INPUTS = {
     "sampling_param_exclude_input_from_output": "BOOL",
     "sampling_param_return_perf_metrics": "BOOL",
     "return_finish_reason": "BOOL",
+    "return_stop_reason": "BOOL",
 }
-LLMAPI_OUTPUTS = ("text_output", "finish_reason", "kv_cache_reused_block", "kv_cache_missed_block", "kv_cache_hit_rate")
+LLMAPI_OUTPUTS = (
+    "text_output",
+    "finish_reason",
+    "stop_reason",
+    "kv_cache_reused_block",
+    "kv_cache_missed_block",
+    "kv_cache_hit_rate",
+)
 
 
 def engine_configs(decoupled: bool = True, **parameters: str) -> dict[str, Any]:

@@ -124,6 +124,22 @@ async def test_a_chat(serve: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "stop"),
+    [
+        ({"stop_reason": "END"}, "END"),  # vLLM's
+        ({"matched_stop": "END"}, "END"),  # SGLang's
+        ({"stop_reason": 2}, None),  # a token of the model's own end
+        ({"stop_reason": None, "matched_stop": "not asked for"}, None),
+    ],
+)
+async def test_a_server_says_at_which_stop_text_it_stopped(serve: Any, fields: Any, stop: str | None) -> None:
+    last = event({"choices": [{"index": 0, "text": "", "finish_reason": "stop", **fields}]})
+    server = serve(lambda _body: [last, DONE])
+    async with OpenAITarget(server.target) as target:
+        assert (await target.generate(GenerationRequest(prompt="hi", stop=("END",)))).stop == stop
+
+
+@pytest.mark.parametrize(
     ("usage", "figures"),
     [
         (None, (None, None, None)),

@@ -75,6 +75,7 @@ def test_the_llmapi_profile_gets_its_tensors_without_a_batch() -> None:
         "sampling_param_exclude_input_from_output": ("BOOL", [1], True),
         "sampling_param_return_perf_metrics": ("BOOL", [1], True),
         "return_finish_reason": ("BOOL", [1], True),
+        "return_stop_reason": ("BOOL", [1], True),
         "streaming": ("BOOL", [1], True),
     }
 
@@ -211,6 +212,14 @@ def test_llmapi_texts_repeat_what_came_before() -> None:
     assert result.cached_tokens == 64
     assert result.prompt_tokens is None
     assert result.details["kv_cache_hit_rate"] == 0.5
+
+
+@pytest.mark.parametrize(("said", "stop"), [("END", "END"), ("None", None), ("2", None), ("other", None)])
+def test_llmapi_says_at_which_stop_text_it_stopped(said: str, stop: str | None) -> None:
+    reader = ResponseReader(described(llmapi_configs(), "tensorrt_llm"), "place")
+    reader.feed(infer_response("yes", final=True, finish_reason="stop", stop_reason=said), 1.0)
+    result = reader.result(latency=1.0, tokens_per_block=None, cache_id=None, details={}, stops=("END", "None", "2"))
+    assert result.stop == stop
 
 
 def test_a_bls_model_that_accumulates_repeats_too() -> None:

@@ -166,7 +166,7 @@ async def scripted(
     memo: bool = False,
     **options: Any,
 ) -> AsyncIterator[tuple[httpx.AsyncClient, ScriptedTarget]]:
-    client = ScriptedTarget(answer, hold=options.pop("hold", None))
+    client = ScriptedTarget(answer, hold=options.pop("hold", None), stop=options.pop("stop", None))
     stated = replace(facts(), embedded=True)
     target = OpenTarget("scripted", client, stated, default_tokenizer(), None, identity={"model": "m"})
     async with AsyncExitStack() as stack:
@@ -407,6 +407,19 @@ async def test_a_stop_text_is_not_part_of_the_answer(memo: bool) -> None:
             streamed = await http.post("/v1/chat/completions", json=chat(max_tokens=5, stop="END", stream=True))
             assert '"content": "yes "' in streamed.text
             assert "END" not in streamed.text
+
+
+@pytest.mark.parametrize("memo", [True, False])
+async def test_a_stop_text_that_the_engine_has_taken_off_is_named(memo: bool) -> None:
+    """As vLLM's server does: the answer ends before it."""
+    async with scripted(lambda request: "yes ", memo=memo, stop="END") as (http, _):
+        for _ in range(2):
+            body = chat(max_tokens=5, stop_sequences=["STOP", "END"])
+            answer = (await http.post("/v1/messages", json=body)).json()
+            assert (answer["content"][0]["text"], answer["stop_reason"]) == ("yes ", "stop_sequence")
+            assert answer["stop_sequence"] == "END"
+            streamed = await http.post("/v1/messages", json=body | {"stream": True})
+            assert '{"stop_reason": "stop_sequence", "stop_sequence": "END"}' in streamed.text
 
 
 class Endless(ScriptedTarget):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shlex
@@ -24,6 +25,8 @@ from charter_compiler.config.hints.openai_fields import vllm_fields
 from charter_compiler.config.model_facts import load_model_facts
 from charter_compiler.config.settings import Overrides
 from charter_compiler.config.target import EngineName, EngineTarget
+from charter_compiler.executor.openai_client import OpenAITarget
+from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.plan.hints import HintAction
 
 ROOT = Path(__file__).parents[2]
@@ -135,8 +138,16 @@ def test_the_server_starts_with_them_reuses_and_takes_the_fields(server: str) ->
     assert [answer.status_code for answer in answers] == [httpx.codes.OK] * 2, answers[0].text
     usage = [answer.json()["usage"] for answer in answers]
     assert usage[1]["prompt_tokens_details"]["cached_tokens"] > usage[1]["prompt_tokens"] * 0.8
+    told = answers[1].json()["choices"][0]["text"]
+    assert asyncio.run(_stopped_at(server, body["prompt"], told)) == told, "it says at which stop text it stopped"
     models = httpx.get(f"{server}/v1/models", timeout=30).json()["data"][0]
     assert (
         models["max_model_len"]
         == yaml.safe_load(files_of("document_processor", EngineName.VLLM)["serve.yaml"])["max-model-len"]
     )
+
+
+async def _stopped_at(server: str, prompt: str, text: str) -> str | None:
+    async with OpenAITarget(f"openai://{server.removeprefix('http://')}/v1?model=m", timeout=300) as target:
+        result = await target.generate(GenerationRequest(prompt=prompt, max_tokens=8, temperature=0, stop=(text,)))
+    return result.stop

@@ -99,7 +99,7 @@ class Shape:
         content: list[Any] = [{"type": "text", "text": said}] if said or not calls else []
         content += [_tool_use(call, json.loads(call.arguments)) for call in calls]
         message = self._message(model, content, _reason(request, result, calls), _usage(result))
-        return message | {"stop_sequence": result.details.get("stop")}
+        return message | {"stop_sequence": _stop(result, calls)}
 
     def begin(self, model: str) -> Iterator[str]:
         """Events before the first text. The counts follow at the end: the target reports them then."""
@@ -135,7 +135,7 @@ class Shape:
             piece = {"type": "input_json_delta", "partial_json": call.arguments}
             yield event({"type": "content_block_delta", "index": index, "delta": piece}, "content_block_delta")
             yield event({"type": "content_block_stop", "index": index}, "content_block_stop")
-        delta = {"stop_reason": _reason(request, result, calls), "stop_sequence": result.details.get("stop")}
+        delta = {"stop_reason": _reason(request, result, calls), "stop_sequence": _stop(result, calls)}
         yield event({"type": "message_delta", "delta": delta, "usage": _usage(result)}, "message_delta")
         yield event({"type": "message_stop"}, "message_stop")
 
@@ -159,9 +159,14 @@ def _tool_use(call: ToolCall, arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _reason(request: GenerationRequest, result: GenerationResult, calls: Sequence[ToolCall]) -> str:
     if calls:
         return "tool_use"
-    if "stop" in result.details:
+    if result.stop is not None:
         return "stop_sequence"
     return "max_tokens" if was_cut(request, result) else "end_turn"
+
+
+def _stop(result: GenerationResult, calls: Sequence[ToolCall]) -> str | None:
+    """Where a tool is called, that is why the message ended."""
+    return None if calls else result.stop
 
 
 def _usage(result: GenerationResult) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class GatewayCalls:
     async def stream(self, request: GenerationRequest, caller: Caller = Caller()) -> AsyncGenerator[StreamChunk, None]:
         """The answer piece by piece; the last chunk has the result. Closing it cancels the call.
 
-        It ends before a stop text, which is then ``details["stop"]`` of the result.
+        It ends before a stop text, which is then ``stop`` of the result.
 
         Raises:
             TargetError: as the target does.
@@ -245,7 +245,7 @@ class SharedTarget:
 def _cut(result: GenerationResult, text: str, stop: str | None) -> GenerationResult:
     if stop is None:
         return result
-    return replace(result, text=text, finish_reason="stop", details={**result.details, "stop": stop})
+    return replace(result, text=text, finish_reason="stop", stop=stop)
 
 
 def _ignore_error(error: CharterError) -> None:

@@ -92,8 +92,9 @@ class Memo:
             return None
         self.hits += 1
         return GenerationResult(
-            entry.text, 0.0, None, entry.prompt_tokens, None, entry.output_tokens, finish_reason=entry.finish_reason
-        )
+            entry.text, 0.0, None, entry.prompt_tokens, None, entry.output_tokens,
+            finish_reason=entry.finish_reason, stop=entry.stop,
+        )  # fmt: skip
 
     async def peek(self, key: bytes) -> MemoEntry | None:
         """The stored entry; no hit is counted."""
@@ -110,7 +111,9 @@ class Memo:
         """Keep an answer, unless there is a ``problem`` by now."""
         store = self._store
         if store is not None and self.problem is None:
-            entry = MemoEntry(result.text, result.finish_reason, result.prompt_tokens, result.output_tokens)
+            entry = MemoEntry(
+                result.text, result.finish_reason, result.prompt_tokens, result.output_tokens, result.stop
+            )
             await self._try(lambda: store.put(key, self._model, entry))
 
     async def _try(self, work: Callable[[], T]) -> T | None:

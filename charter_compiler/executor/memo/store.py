@@ -19,15 +19,20 @@ class CorruptEntryError(MemoError):
 
 @dataclass(frozen=True, slots=True)
 class MemoEntry:
-    """An answer. Token counts are ``None`` where the target did not report them; the prompt is not stored."""
+    """An answer. Token counts are ``None`` where the target did not report them; the prompt is not stored. ``stop``: as
+    in ``GenerationResult``."""
 
     text: str
     finish_reason: str | None
     prompt_tokens: int | None
     output_tokens: int | None
+    stop: str | None = None
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self), separators=(",", ":")).encode()
+        value = asdict(self)
+        if self.stop is None:  # as entries were before there was the field
+            del value["stop"]
+        return json.dumps(value, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> MemoEntry:
