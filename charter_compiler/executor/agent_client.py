@@ -35,7 +35,7 @@ class AgentClient:
       greedy on the embedded server.
     - ``stop``: a text or several, at which the answer ends; they are not part of it.
     - ``response_format``: OpenAI's (``{"type": "json_schema", ...}``), on targets that can hold outputs to it.
-    - ``timeout``: seconds for the whole call.
+    - ``timeout``: seconds for the whole call, from when it is first sent to the target.
 
     They raise ``TargetError`` where the server cannot answer; an agent that does not catch it fails its item alone.
     """

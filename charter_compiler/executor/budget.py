@@ -29,7 +29,8 @@ class Prices:
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Limits of a run, ``None`` for none. Once one is reached no more items start; those that run finish, so that a run
-    uses a little more. ``tokens``: prompt and output together; ``money`` needs ``prices``."""
+    uses a little more; only for a target that holds calls back nobody waits beyond ``seconds``. ``tokens``: prompt and
+    output together; ``money`` needs ``prices``."""
 
     tokens: int | None = None
     seconds: float | None = None
@@ -39,8 +40,8 @@ class Budget:
     def exceeded(self, totals: TokenTotals, elapsed: float) -> BudgetError | None:
         """Why no more items may start; ``None`` while they may. A target that does not report what a limit is about
         has reached it: a limit that cannot be kept is not ignored."""
-        if self.seconds is not None and elapsed >= self.seconds:
-            return _used_up(f"{self.seconds:g} s", f"{elapsed:.1f} s")
+        if (over := self.overtime(elapsed)) is not None:
+            return over
         if self.tokens is not None:
             if totals.prompt is None or totals.output is None:
                 return _unknown("tokens")
@@ -53,6 +54,12 @@ class Budget:
             if spent >= self.money:
                 return _used_up(f"{self.money:g}", f"{spent:.4f}")
         return None
+
+    def overtime(self, elapsed: float) -> BudgetError | None:
+        """Why the time is over; ``None`` while it is not."""
+        if self.seconds is None or elapsed < self.seconds:
+            return None
+        return _used_up(f"{self.seconds:g} s", f"{elapsed:.1f} s")
 
 
 def _used_up(limit: str, used: str) -> BudgetError:

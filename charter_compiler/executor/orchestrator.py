@@ -299,6 +299,7 @@ class _Run:
             on_fatal=self._stop,
             on_lost=self._fleet.lost,
             patience=self._context.patience,
+            on_held=self._on_held,
         )
 
     def _join(self, endpoint: Endpoint) -> None:
@@ -335,7 +336,14 @@ class _Run:
 
     def _on_time(self) -> None:
         self._spent = self._spent or self._options.budget.exceeded(self._tally.totals, self._elapsed)
+        self._on_held()
         self._changed.set()
+
+    def _on_held(self) -> None:
+        """A target that turned calls away, or is away, is waited for until the time is over, and no longer."""
+        over = self._options.budget.overtime(self._elapsed)
+        if over is not None and any(lane.holds_back for lane in self._fleet.lanes):
+            self._stop(over)
 
     async def _run_item(self, row: InputRow, arguments: Mapping[str, Any]) -> None:
         layouts = self._context.layouts

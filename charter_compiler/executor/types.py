@@ -11,8 +11,8 @@ from typing import Any, Protocol
 class GenerationRequest:
     """One model call. Either ``prompt`` (a completion) or ``messages`` (a chat, each ``{"role", "content"}``) is set.
 
-    ``timeout`` is in seconds, for the whole call. ``temperature`` ``None`` is the target's default, which for the
-    embedded server is greedy. ``response_format`` is OpenAI's: what the output is held to.
+    ``timeout`` is in seconds, for the whole call from its first sending. ``temperature`` ``None`` is the target's
+    default, which for the embedded server is greedy. ``response_format`` is OpenAI's: what the output is held to.
     ``tokens``: the prompt's ids where the caller has them, of the target's own tokenizer; a target that needs them need
     not compute them again. ``kv_hints``: an envelope of hints as JSON, for a target that announces actions; no answer
     depends on it.

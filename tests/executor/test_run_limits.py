@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from run_doubles import ScriptedTarget, facts, write_agent
 
-from charter_compiler.diagnostics.errors import BudgetError, TargetOverloadedError
+from charter_compiler.diagnostics.errors import BudgetError, TargetOverloadedError, TargetUnavailableError
 from charter_compiler.executor.budget import Budget, Prices
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.fleet.membership import OneEndpoint
@@ -30,10 +30,19 @@ AGENT = "async def ask(text, llm):\n    return await llm.agenerate(text + ' and 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., RunOutcome]:
-    """Runs ``AGENT`` over so many items; the rest is a run's options."""
-    entry = load_entry(f"{write_agent(tmp_path, AGENT)}:ask")
+    """Runs ``AGENT``, or another source, over so many items; the rest is a run's options."""
 
-    def work(target: ScriptedTarget, items: int, *, resume: bool = False, **options: object) -> RunOutcome:
+    def work(
+        target: ScriptedTarget,
+        items: int,
+        *,
+        resume: bool = False,
+        source: str = AGENT,
+        patience: float = 0.0,
+        **options: object,
+    ) -> RunOutcome:
+        entry = load_entry(f"{write_agent(tmp_path, source)}:ask")
+
         async def main() -> RunOutcome:
             path = tmp_path / "out.jsonl.journal"
             journal, state = (
@@ -41,7 +50,8 @@ def run(tmp_path: Path) -> Callable[..., RunOutcome]:
                 if resume
                 else (Journal.create(JournalFile(path), {}), JournalState())
             )
-            context = RunContext(RunOptions(**options), facts(), default_tokenizer(), resumed=state)  # type: ignore[arg-type]
+            run_options = RunOptions(**options)  # type: ignore[arg-type]
+            context = RunContext(run_options, facts(), default_tokenizer(), resumed=state, patience=patience)
             rows = iter([InputRow(n, n + 1, {"text": f"number {n}"}) for n in range(items)])
             with journal, RowWriter(tmp_path / "out.jsonl") as writer:
                 return await run_agent(
@@ -82,6 +92,63 @@ def test_a_target_that_turns_everything_away_fails_the_call(
     assert outcome.tally.failed == 2
     assert outcome.first_error is not None
     assert outcome.first_error[1].type == "TargetOverloadedError"
+
+
+IMPATIENT = AGENT.replace("max_tokens=4", "max_tokens=4, timeout=5.0")
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "failed", "sent"), [(60.0, 1, 1), (0.05, 0, 2)], ids=["longer than it", "within it"]
+)
+def test_a_calls_own_timeout_holds_while_the_target_turns_it_away(
+    run: Callable[..., RunOutcome], retry_after: float, failed: int, sent: int
+) -> None:
+    def answer(request: GenerationRequest) -> str | Exception:
+        timeouts.append(request.timeout)
+        return TargetOverloadedError("busy", retry_after=retry_after) if len(timeouts) == 1 else "yes"
+
+    timeouts: list[float | None] = []
+    outcome = run(ScriptedTarget(answer), 1, source=IMPATIENT)
+    assert (outcome.tally.failed, len(timeouts)) == (failed, sent)
+    if failed:
+        assert outcome.first_error is not None
+        assert outcome.first_error[1].type == "TargetOverloadedError"
+        assert outcome.wall_s < 30, "it does not wait until the target would take it"
+    else:
+        assert timeouts[1] is not None
+        assert timeouts[1] <= 4.95, "what it waited is part of it"
+
+
+def test_a_call_whose_turn_comes_too_late_to_be_sent_again_is_timed_out(run: Callable[..., RunOutcome]) -> None:
+    """Its own wait is short; that of another call holds the endpoint."""
+    sent: list[str | None] = []
+
+    def answer(request: GenerationRequest) -> str | Exception:
+        sent.append(request.prompt)
+        return TargetOverloadedError("busy", retry_after=0.0 if request.timeout else 1.3) if len(sent) <= 2 else "yes"
+
+    source = AGENT.replace("max_tokens=4", "max_tokens=4, timeout=1.0 if text == 'number 0' else None")
+    outcome = run(ScriptedTarget(answer), 2, concurrency=2, source=source)
+    assert (outcome.tally.items, outcome.tally.failed, len(sent)) == (2, 1, 3)
+    assert outcome.first_error is not None
+    assert "not sent again within its 1 s" in outcome.first_error[1].message
+
+
+@pytest.mark.parametrize("error", [TargetOverloadedError("busy", retry_after=60.0), TargetUnavailableError("gone")])
+def test_a_target_is_not_waited_for_beyond_the_budget_of_time(
+    run: Callable[..., RunOutcome], error: TargetOverloadedError | TargetUnavailableError
+) -> None:
+    answered: list[str] = []
+
+    def answer(request: GenerationRequest) -> str | Exception:
+        answered.append("yes")
+        return "yes" if len(answered) == 1 else error
+
+    outcome = run(ScriptedTarget(answer), 3, concurrency=1, budget=Budget(seconds=0.4), patience=60.0)
+    assert isinstance(outcome.stopped, BudgetError)
+    assert (outcome.tally.items, outcome.tally.failed) == (1, 0), "the second goes on with --resume"
+    assert outcome.wall_s < 30
+    assert run(ScriptedTarget(), 3, resume=True).tally.items == 3
 
 
 def test_the_limit_halves_and_grows_again() -> None:

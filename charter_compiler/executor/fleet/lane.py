@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from charter_compiler.diagnostics.errors import (
     TargetError,
     TargetOverloadedError,
     TargetProtocolError,
+    TargetTimeoutError,
     TargetUnavailableError,
     UnknownModelError,
 )
@@ -60,6 +62,7 @@ class Lane:
         on_lost: told that the target is away or cannot be used, and why; true if other endpoints answer, and then calls
             are left to them.
         patience: seconds that the target may be away before that is an error.
+        on_held: told whenever calls wait because the target turned one away, or is away.
         overloads: how often a call may be turned away before that is one; ``OVERLOADS`` if not given.
     """
 
@@ -77,6 +80,7 @@ class Lane:
         on_lost: Callable[[Lane, TargetError], bool] = lambda lane, why: False,
         patience: float = 0.0,
         overloads: int | None = None,
+        on_held: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.scheduler = scheduler
@@ -87,6 +91,7 @@ class Lane:
         self._on_sent = on_sent
         self._on_fatal = on_fatal
         self._on_lost = on_lost
+        self._on_held = on_held
         self._loop = asyncio.get_running_loop()
         self._keys = itertools.count()
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -112,6 +117,9 @@ class Lane:
     ) -> Answer:
         """Wait for its turn, and send it; ``request`` is asked for what is sent when the turn has come. ``turn`` is
         claimed then, and let go while the call waits once more; after an answer or an error the caller releases it.
+
+        A timeout of the request counts from its first turn: what it waits to be sent again is part of it. Without one,
+        the target's own holds for each time that it is sent.
 
         Raises:
             AnsweredElsewhereError: the call's turn has come, but another run computes it.
@@ -161,7 +169,8 @@ class Lane:
         """Send the call, and again while the target turns it away or is away: not before its time, nor any other call.
 
         An answer that was cut off is asked for anew, unless somebody has seen a part of it."""
-        overloads = 0
+        overloads, timeout = 0, request.timeout
+        deadline = math.inf if timeout is None else self._clock() + timeout
         while True:
             heard: list[str] = []
             try:
@@ -172,15 +181,17 @@ class Lane:
                         raise
                     raise EndpointLostError from error
                 wait = None if heard else self._wait_for_return()
-                if wait is not None:
-                    self.scheduler.on_outage(key)
-                    self._pause(wait)
-                else:
+                if wait is None:
                     self._on_fatal(error)
                     raise  # and no call goes before this one is withdrawn
+                self.scheduler.on_outage(key)
+                self._pause(wait)
+                if self._clock() + wait >= deadline:
+                    raise
             except TargetOverloadedError as error:
                 self._away_since = None
-                wait = None if heard else self._backoff.delay(error, overloads, LONGEST_PAUSE)
+                longest = min(LONGEST_PAUSE, deadline - self._clock())
+                wait = None if heard else self._backoff.delay(error, overloads, longest)
                 overloads += 1
                 self.scheduler.on_overload(key)
                 self._pause(min(wait or error.retry_after or 0.0, LONGEST_PAUSE))
@@ -195,7 +206,20 @@ class Lane:
                 raise EndpointLostError from error
             if turn is not None:
                 turn.release()
-            await self._until_its_turn(key, turn)
+            try:
+                async with asyncio.timeout(None if timeout is None else deadline - self._clock()):
+                    await self._until_its_turn(key, turn)
+            except TimeoutError:
+                raise TargetTimeoutError(
+                    f"not sent again within its {timeout:g} s", place=self.name, remedy="raise the timeout of the call"
+                ) from None
+            if timeout is not None:
+                request = replace(request, timeout=deadline - self._clock())
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether calls wait because the target turned one away, or is away."""
+        return bool(self._waiting) and self._clock() < self._paused_until
 
     def _wait_for_return(self) -> float | None:
         """Seconds until a target that is away is asked again; ``None`` where it is not."""
@@ -236,6 +260,8 @@ class Lane:
         if self._clock() < self._paused_until:  # a timer may be a little early: then there is one more
             if self._timer is None:
                 self._timer = self._loop.call_later(self._paused_until - self._clock() + 0.001, self._go_on)
+            if self._waiting:
+                self._on_held()
             return
         for call in self.scheduler.ready():
             if call.rank is not None:
