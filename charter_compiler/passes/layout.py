@@ -125,6 +125,12 @@ class _Program:
         self._blocks: dict[str, tuple[Blocks | None, ...]] = {
             call.id: tuple(split_message(message) for message in call.messages) for call in self._calls.values()
         }
+        self._kept = {
+            (call_id, number): find_kept(blocks)
+            for call_id, messages in self._blocks.items()
+            for number, blocks in enumerate(messages)
+            if blocks is not None
+        }
         self._wording = find_wordings(self._calls, self._blocks, self._values) if options.wording else Wording()
         self._shared = self._count_values()
         self._constants = self._count_constants()
@@ -227,8 +233,8 @@ class _Program:
         shared_first = mode == MODES[2]
         items = blocks.blocks
         ranks = [self._priority(call, number, index, shared_first) for index in range(len(items))]
-        kept_orders = find_kept(items)
-        reasons = kept_orders.reasons
+        found = self._kept[call.id, number]
+        reasons = dict(found.reasons)
         if call.id in self._counted:
             for i, j in reasons:
                 if items[i].holes and items[j].holes and not reasons[i, j]:
@@ -244,7 +250,7 @@ class _Program:
         def before(i: int, j: int) -> bool:
             return bool(reasons[i, j])
 
-        order = arrange(kept_orders.units, before, ranks.__getitem__)
+        order = arrange(found.units, before, ranks.__getitem__)
         place = {index: position for position, index in enumerate(order)}
         texts_of = {}
         for index, block in enumerate(items):

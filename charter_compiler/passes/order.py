@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from charter_compiler.passes import references
-from charter_compiler.passes.blocks import Block
+from charter_compiler.passes.blocks import Block, Blocks
 from charter_compiler.passes.flat import has_hole, is_hole
 
 _LABEL_LINE = re.compile(r"^[^\n:]{1,60}:[ \t]*[\ue000-\uf8ff]?[ \t]*$", re.MULTILINE)
@@ -38,27 +38,34 @@ class _Read:
     leans: bool
 
 
-def find_kept(blocks: Sequence[Block]) -> Kept:
+def find_kept(blocks: Blocks) -> Kept:
     """Read each block once, then each two against each other."""
     reads = list(_read(blocks))
-    pairs = itertools.combinations(range(len(blocks)), 2)
+    pairs = itertools.combinations(range(len(reads)), 2)
     reasons = {(i, j): _keeps_order(reads[i], reads[j]) for i, j in pairs}
     starts = [index for index, read in enumerate(reads) if not read.leans]
-    units = tuple(range(start, end) for start, end in itertools.pairwise([*starts, len(blocks)]))
+    units = tuple(range(start, end) for start, end in itertools.pairwise([*starts, len(reads)]))
     return Kept(reasons, units)
 
 
-def _read(blocks: Sequence[Block]) -> Iterator[_Read]:
-    for index, block in enumerate(blocks):
-        left = blocks[index - 1] if index else None
-        behind = left.text if left is not None and left.constant and left.zone == block.zone else ""
+def _read(blocks: Blocks) -> Iterator[_Read]:
+    values = ""
+    left: Block | None = None
+    for block in blocks.blocks:
+        if left is not None and left.zone != block.zone:
+            left = None
+        behind = left.text if left is not None and left.constant else ""
         yield _Read(
             block,
-            back=_refers_back(block, behind),
+            back=_refers_back(block, behind, values),
             ahead=_refers_ahead(block),
             all_before=block.constant and references.means_all_before(block.text),
-            leans=left is not None and left.zone == block.zone and _leans(left, block),
+            leans=left is not None and _leans(left, block, values),
         )
+        if block.holes:
+            names = [getattr(blocks.flat.holes[hole], "name", "") for hole in block.holes]
+            values += " ".join([block.text, *names, "\n"])
+        left = block
 
 
 def _keeps_order(one: _Read, other: _Read) -> str:
@@ -97,25 +104,26 @@ def _without_values(block: Block) -> str:
     return " ".join("".join("?" if is_hole(char) else char for char in block.text).split())
 
 
-def _refers_back(block: Block, behind: str = "") -> bool:
-    """Whether a block refers to something before it; to what the constant block ``behind`` which it stands says not."""
-    if block.constant:
-        return references.points_back(block.text, behind)
-    words = _own_words(block)
-    return references.label_points_away(block.text) or (bool(words) and references.points_back(words, behind))
+def _refers_back(block: Block, behind: str = "", values: str = "") -> bool:
+    """Whether a block refers to something before it that is not found in ``behind``."""
+    away = not block.constant and references.label_points_away(block.text)
+    return away or references.points_back(_own_words(block), behind, values)
 
 
-def _leans(left: Block, block: Block) -> bool:
+def _leans(left: Block, block: Block, values: str) -> bool:
     """Whether nothing may come between a block and the one before it: it speaks of that one, or is what that one
     announces. A last line that opens the answer speaks of all."""
     if block.cue and block.constant:
         return left.text.rstrip().endswith(":")
-    words = block.text if block.constant else _own_words(block)
-    return bool(words) and references.leans(words)
+    # What a constant names it stays with; what the last block names may stand farther up.
+    behind = left.text if left.constant and not block.constant else ""
+    return references.leans(_own_words(block), behind, values)
 
 
 def _own_words(block: Block) -> str:
-    """What a block with values says without labels and values."""
+    """What a block says; of one with values, without these and their labels."""
+    if block.constant:
+        return block.text
     words = _LABEL_LINE.sub("", block.text)
     return "".join(char for char in words if not is_hole(char)).strip()
 

@@ -67,7 +67,8 @@ _EXAMPLE = re.compile(
     r"^(?:example|sample|input|output|q|a|question|answer|user|assistant)\b[^\n:]{0,30}:.*$",
     re.IGNORECASE | re.MULTILINE,
 )
-"""Lines of examples: what they say is not said to the model."""
+_FENCED = re.compile(r"```.*?```", re.DOTALL)
+"""Lines of examples, and what stands in fences: what they say is not said to the model."""
 _LISTED = re.compile(
     r"\b(?:points?|steps?|rules?|formats?|criteria|instructions?|guidelines?|questions|structure|schema|examples?|"
     r"template|keys|fields|categories|labels|options|tools|requirements|principles|tasks|form|style|pattern|syntax|"
@@ -76,6 +77,7 @@ _LISTED = re.compile(
 )
 _DEMONSTRATIVES = ("this", "these", "those")
 _OBJECTS = ("it", "them", "him", *_DEMONSTRATIVES)
+_NOUN_BEHIND = re.compile(r"\s+([A-Za-z]+)")
 _NAMED_WORDS = 3
 """Words between "these" and a colon behind which stands what is meant: "one of these types: date, text"."""
 _HEADING = re.compile(r"(?:#{1,6} .+|\*\*[^*\n]+\*\*:?|={2,} .+ ={2,}|-{2,} .+ -{2,}|\[[A-Z][^\]\n]*\])\s*")
@@ -229,40 +231,48 @@ def opens_sequence(text: str) -> bool:
     return _FIRST.match(text.strip()) is not None
 
 
-def points_back(text: str, behind: str = "") -> bool:
-    """Whether constant text refers to something before it, and not to the constant text ``behind`` which it stands."""
-    body = _EXAMPLE.sub(" ", text)
-    return any(pattern.search(body) for pattern in (_FAR_BACK, _ALL_BEFORE)) or leans(text, behind)
+def points_back(text: str, behind: str = "", values: str = "") -> bool:
+    """Whether constant text refers to something before it that is not found in ``behind``, as ``leans`` says."""
+    body = _said(text)
+    return any(pattern.search(body) for pattern in (_FAR_BACK, _ALL_BEFORE)) or leans(text, behind, values)
 
 
-def leans(text: str, behind: str = "") -> bool:
+def leans(text: str, behind: str = "", values: str = "") -> bool:
     """Whether constant text refers to what stands right before it ("It must be short.", "Then ..."), so that nothing
-    may come between. What the constant text ``behind`` which it stands begins a sequence of, or names in a first line
-    that is a label or heading ("Examples:"), is found there."""
-    body = _EXAMPLE.sub(" ", text).strip()
+    may come between. ``behind``: constant text right before it, in which the first of a sequence is found, and what
+    "these examples" means, unless the words around ``values`` farther up name such a thing too."""
+    body = _said(text)
     if _NEAR_BACK.search(body) or _STARTS_WITH_THAT.match(body) or (_SEQUENCE.match(body) and not behind):
         return True
-    named = behind.strip().split("\n")[0]
-    named = named if named.endswith(":") or is_heading(named) else ""
     position = 0
     for sentence in _SENTENCE_END.split(body):
         start = body.index(sentence, position)
         position = start + len(sentence)
         for match in _PRONOUN.finditer(sentence):
             before = body[:start] + sentence[: match.start()]
-            if not _resolved(match[0].lower(), before, sentence, match.end(), body, named):
-                return True
+            if not _resolved(match[0].lower(), before, sentence, match.end(), body):
+                noun = _NOUN_BEHIND.match(sentence, match.end()) if match[0].lower() in _DEMONSTRATIVES else None
+                if noun is None or not _names(behind, noun[1]) or _names(values, noun[1]):
+                    return True
     return False
 
 
-def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str, named: str) -> bool:
-    """Whether what a pronoun stands for is in the block itself, or ``named`` before it ("these examples")."""
+def _said(text: str) -> str:
+    """What a block says to the model itself."""
+    return _EXAMPLE.sub(" ", _FENCED.sub(" ", text)).strip()
+
+
+def _names(text: str, noun: str) -> bool:
+    """Whether text holds a noun, in the singular or plural."""
+    return re.search(rf"\b{re.escape(noun.lower().removesuffix('s'))}", text, re.IGNORECASE) is not None
+
+
+def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str) -> bool:
+    """Whether what a pronoun stands for is in the block itself."""
     if pronoun in _DEMONSTRATIVES:
-        noun = re.match(r"\s+([A-Za-z]+)", sentence[end:])
-        if noun is not None:
-            stem = noun[1].lower().removesuffix("s")
-            if re.search(rf"\b{re.escape(stem)}", f"{named}\n{before}", re.IGNORECASE):
-                return True
+        noun = _NOUN_BEHIND.match(sentence, end)
+        if noun is not None and _names(before, noun[1]):
+            return True
         # "these points: ...", "this exact format: ..." with what is meant in the same block.
         named, colon, after = sentence[end:].partition(":")
         position = body.index(sentence) + len(sentence)
