@@ -65,7 +65,8 @@ TITLES = {"embedded": "Embedded Triton server", "vllm": "vLLM 0.32 on a CPU, thr
 def _table(target: str, rows: list[Mapping[str, Any]]) -> Iterator[str]:
     yield f"## {TITLES[target]}\n"
     setups = dict.fromkeys(_setup(row) for row in rows)
-    yield f"{'; '.join(setups)}; {' to '.join(sorted({rows[0]['date'], rows[-1]['date']}))}.\n"
+    dates = [row["date"] for row in rows]
+    yield f"{'; '.join(setups)}; {' to '.join(sorted({min(dates), max(dates)}))}.\n"
     columns = ["agent", "mode", "items", "calls", "prompt tokens", "predicted", "measured", "difference"]
     columns += ["from the run as written", "with its outputs", "attainable"]
     yield f"| {' | '.join(columns)} |"

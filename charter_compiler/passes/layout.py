@@ -17,7 +17,7 @@ from charter_compiler.ir.nodes import Agent, Call, Const, Segment
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.order import arrange, can_say_above, find_kept
 from charter_compiler.passes.render import MessageOrder, render
-from charter_compiler.passes.reuse import Length, Reuse, Site, assumed_length, estimate, ways
+from charter_compiler.passes.reuse import Length, Reuse, Site, estimate, unknown_length, ways
 from charter_compiler.passes.said import counts_values, fixed_form
 from charter_compiler.passes.template import message_layout
 from charter_compiler.passes.values import AGENT, CONSTANT, GROUP, LOOP, RESULT, Values
@@ -40,7 +40,7 @@ class LayoutOptions:
     common, and how many values each has."""
 
     wording: bool = True
-    length: Length = assumed_length
+    length: Length = unknown_length
     grouped: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -144,20 +144,22 @@ class _Program:
         return estimate(sites, self._values, self._options.length)
 
     def choose(self) -> Choice:
-        """The best uniform choice of each group of sites that share something, then site by site, then what does not
-        help is put back."""
+        """For each group of sites that share something: from each uniform choice site by site to a better one, as long
+        as there is one, and the best of these."""
         best: Choice = dict.fromkeys(self._calls, MODES[0])
         for group in self._groups():
-            candidates = [best | dict.fromkeys(group, mode) for mode in MODES]
-            best = max(candidates, key=self._worth)
-            for _ in range(ROUNDS if len(group) > 1 else 0):
-                before = best
-                for call_id in group:
-                    candidates = [best | {call_id: mode} for mode in MODES]
-                    best = max(candidates, key=self._worth)
-                if best == before:
-                    break
+            uniform = [best | dict.fromkeys(group, mode) for mode in MODES]
+            best = max((self._improve(choice, group) for choice in uniform), key=self._worth)
         return best
+
+    def _improve(self, choice: Choice, group: Sequence[str]) -> Choice:
+        for _ in range(ROUNDS if len(group) > 1 else 0):
+            before = choice
+            for call_id in group:
+                choice = max((choice | {call_id: mode} for mode in MODES), key=self._worth)
+            if choice == before:
+                break
+        return choice
 
     def _worth(self, choice: Choice) -> tuple[int, int]:
         return round(self.value(choice).found / _MIN_GAIN), -self._moves(choice)

@@ -75,7 +75,8 @@ def _keeps_order(one: _Read, other: _Read) -> str:
         return "a ruler, a delimiter, or text that only a run can tell, stands between them"
     if first.persona or second.cue:
         return "the first block says who the model is" if first.persona else "the last block opens the answer"
-    fact = references.states(first.text) and second.constant
+    bare = is_hole(second.text.lstrip()[:1])
+    fact = references.states(first.text) and not references.states(second.text) and not bare
     if (first.constant or first.instructs) and (second.constant or second.instructs) and not fact:
         return "both are instructions"
     if first.instructs and not fact and not (references.asks(first.text) and _is_labelled(second)):

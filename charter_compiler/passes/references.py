@@ -77,6 +77,7 @@ _LISTED = re.compile(
 )
 _DEMONSTRATIVES = ("this", "these", "those")
 _OBJECTS = ("it", "them", "him", *_DEMONSTRATIVES)
+_RULES = re.compile(r"\b(?:rules|instructions|guidelines|requirements|constraints|directions)\b", re.IGNORECASE)
 _NOUN_BEHIND = re.compile(r"\s+([A-Za-z]+)")
 _NAMED_WORDS = 3
 """Words between "these" and a colon behind which stands what is meant: "one of these types: date, text"."""
@@ -115,11 +116,12 @@ _SECTION = re.compile(
 _ARRANGEMENT = re.compile(
     r"\b(?:below|beneath|underneath|above) (?:it|them|the|each)\b|\b(?:is|are) (?:preceded|followed) by\b|"
     r"\b(?:stands?|comes?|given|listed|shown|found|placed|appended|attached) (?:right |directly )?"
-    r"(?:under|after|before|behind) (?:it|them|the|each)\b",
+    r"(?:(?:under|after|before|behind) (?:it|them|the|each)|first|last|at the (?:top|start|beginning|end|bottom))\b",
     re.IGNORECASE,
 )
 _FACT = re.compile(
-    r"(?:today|the (?!following\b|previous\b|next\b)[\w' -]{1,40}) (?:is|are) [\"'`]?[\ue000-\uf8ff][\"'`]?[.]?",
+    r"(?:today|the (?!following\b|previous\b|next\b)[\w' -]{1,40}) (?:is|are|was|were|said|asked|wrote|wants)[ ,:]+"
+    r"[\"'`]?[\ue000-\uf8ff][\"'`]?[.]?",
     re.IGNORECASE,
 )
 _LAST_BELOW = re.compile(r"\b(?P<noun>[A-Za-z]+) below\b")
@@ -271,7 +273,7 @@ def _resolved(pronoun: str, before: str, sentence: str, end: int, body: str) -> 
     """Whether what a pronoun stands for is in the block itself."""
     if pronoun in _DEMONSTRATIVES:
         noun = _NOUN_BEHIND.match(sentence, end)
-        if noun is not None and _names(before, noun[1]):
+        if noun is not None and (_names(before, noun[1]) or (_RULES.match(noun[1]) and _RULES.search(before))):
             return True
         # "these points: ...", "this exact format: ..." with what is meant in the same block.
         named, colon, after = sentence[end:].partition(":")

@@ -6,6 +6,7 @@ the cache keeps every prefix. Only what the second item finds is counted, so tha
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,16 +16,16 @@ from charter_compiler.ir.nodes import Call, Const, Segment
 from charter_compiler.passes.values import CALL, ITEM, LOOP, Values, grows
 
 CHARACTERS_A_TOKEN = 4.0
-VALUE_TOKENS = 100.0
-"""Assumed for a value of which nothing is known."""
+LINES_TOKENS, INLINE_TOKENS = 200.0, 20.0
+"""Assumed for a value of which nothing is known: one that fills lines of its own, one that shares its line."""
 ITEMS = 2
 TURNS = 3
 MOST_WAYS = 16
 """Branches that are looked at; a program with more is judged by the first of them."""
 
 T = TypeVar("T")
-Length: TypeAlias = Callable[[Segment], float]
-"""Tokens of a hole's value."""
+Length: TypeAlias = Callable[[Segment], float | None]
+"""Tokens of a hole's value; ``None`` where nothing is known."""
 _WORD = re.compile(r"\s*\S+|\s+")
 
 
@@ -36,9 +37,8 @@ class Site:
     messages: tuple[tuple[Segment, ...], ...]
 
 
-def assumed_length(segment: Segment) -> float:
-    """``VALUE_TOKENS`` for every value."""
-    return VALUE_TOKENS
+def unknown_length(segment: Segment) -> None:
+    """Nothing is known of any value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Reuse:
         return self.found / self.tokens if self.tokens else 0.0
 
 
-def estimate(sites: Sequence[Site], values: Values, length: Length = assumed_length) -> Reuse:
+def estimate(sites: Sequence[Site], values: Values, length: Length = unknown_length) -> Reuse:
     """Play the program over its sites, which stand in source order; once for each way through its branches, and then
     the sum of all."""
     played = [_play(way, values, length) for way in ways([site.call for site in sites], sites)]
@@ -109,26 +109,34 @@ def _elements(
     for number, message in enumerate(site.messages):
         yield ("role", number, site.call.messages[number].role), 1.0
         text = ""
-        for segment in (*message, None):
+        for segment, following in itertools.pairwise((*message, None, None)):
             if isinstance(segment, Const):
                 text += segment.text
                 continue
             for word in _WORD.findall(text):
                 yield word, len(word) / CHARACTERS_A_TOKEN
+            if segment is not None:
+                tokens = length(segment)
+                if tokens is None:
+                    tokens = LINES_TOKENS if _fills_lines(text, following) else INLINE_TOKENS
+                for key in _keys(segment, site.call, moment, values):
+                    yield key, tokens
             text = ""
-            if segment is not None and grows(segment, site.call):
-                item, turn, _ = moment
-                # What each turn before this one appended.
-                for past in range(turn):
-                    yield (values.name(segment, site.call), item, past), length(segment)
-            elif segment is not None:
-                yield _value(segment, site.call, moment, values), length(segment)
 
 
-def _value(segment: Segment, call: Call, moment: tuple[int, int, int], values: Values) -> Hashable:
-    """What identifies a value at run time: equal only where the texts are surely equal."""
+def _fills_lines(before: str, following: Segment | None) -> bool:
+    """Whether a value has no constant text in its first or last line."""
+    if before.rstrip(" \t")[-1:] not in ("", "\n"):
+        return False
+    return not isinstance(following, Const) or following.text.lstrip(" \t")[:1] in ("", "\n")
+
+
+def _keys(segment: Segment, call: Call, moment: tuple[int, int, int], values: Values) -> list[Hashable]:
+    """What identifies a value at run time, part by part: equal only where the texts are surely equal."""
     item, turn, serial = moment
     name, life = values.name(segment, call), values.lifetime(segment, call)
+    if grows(segment, call):
+        return [(name, item, past) for past in range(turn)]  # what each turn before this one appended
     if name is None:
-        return serial
-    return (name, item if life >= ITEM else 0, turn if life >= LOOP else 0, serial if life >= CALL else 0)
+        return [serial]
+    return [(name, item if life >= ITEM else 0, turn if life >= LOOP else 0, serial if life >= CALL else 0)]

@@ -8,7 +8,7 @@ from charter_compiler.executor.inputs import InputRow
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Param, Segment
 from charter_compiler.ir.verify import verify
 from charter_compiler.passes.layout import Layout, LayoutOptions, layout
-from charter_compiler.passes.reuse import CHARACTERS_A_TOKEN, VALUE_TOKENS, Length
+from charter_compiler.passes.reuse import CHARACTERS_A_TOKEN, Length
 from charter_compiler.passes.template import MessageLayout, PlannedLayout, message_layout
 
 
@@ -50,20 +50,20 @@ def grouped_fields(rows: Sequence[InputRow]) -> dict[str, int]:
 
 
 def value_length(calls: Sequence[Call], rows: Sequence[InputRow] = ()) -> Length:
-    """Estimated tokens of a value: the mean over the rows for a key of theirs, a call's own limit for its text, else
-    ``VALUE_TOKENS``."""
+    """Estimated tokens of a value: the mean over the rows for a key of theirs, a call's own limit for its text; of
+    others nothing is known."""
     limits = {call.id: call.max_tokens for call in calls}
     means: dict[str, float] = {}
     for key in {key for row in rows for key, value in row.values.items() if isinstance(value, str)}:
         texts = [value for row in rows if isinstance(value := row.values.get(key), str)]
         means[key] = sum(map(len, texts)) / len(texts) / CHARACTERS_A_TOKEN
 
-    def length(segment: Segment) -> float:
+    def length(segment: Segment) -> float | None:
         if isinstance(segment, Param):
-            return means.get(segment.name, VALUE_TOKENS)
+            return means.get(segment.name)
         if isinstance(segment, CallRef):
             limit = limits.get(segment.id)
-            return VALUE_TOKENS if limit is None else float(limit)
-        return VALUE_TOKENS
+            return None if limit is None else float(limit)
+        return None
 
     return length

@@ -321,6 +321,7 @@ def test_of_choices_of_equal_worth_the_one_that_moves_less_is_taken(monkeypatch:
     [
         "Assign the text below to one of the topics listed below it.\n\nText: {a}\n\nTopics: sport, world\n\nTopic:",
         "The text is followed by its title.\n\nText: {a}\n\nBe brief.\n\nAuthor:",
+        "Texts are given first.\n\nText: {a}\n\nBe brief.\n\nAuthor:",
         "Text: {a}\n\nWrite a title.\n\nIt must be short.",
         "Text: {a}\n\nEvaluation form (scores only):\n\n- Style:",
     ],
@@ -338,6 +339,7 @@ def test_what_is_meant_moves_with_what_speaks_of_it(remark: str) -> None:
 
 def test_a_fact_does_not_hold_back_what_an_instruction_with_a_value_does() -> None:
     assert laid_out("Today is {a}.\n\nPlan a trip.") == "Plan a trip.\n\nToday is {a}."
+    assert laid_out('The user said "{a}".\n\nName a tool.') == 'Name a tool.\n\nThe user said "{a}".'
     for first in ("Answer in {a}.", "The text is in {a}.", "The following is {a}."):
         assert laid_out(f"{first}\n\nPlan a trip.") == f"{first}\n\nPlan a trip."
 

@@ -12,14 +12,14 @@ from charter_compiler.ir.text import parse_agent, print_agent
 from charter_compiler.ir.verify import verify
 from charter_compiler.passes.layout import layout
 
-SETS = {"": 30, "second": 35, "third": 23, "fourth": 30}
+SETS = {"": 30, "second": 35, "third": 23, "fourth": 30, "fifth": 30}
 CASES = [case for part in SETS for case in cases(part)]
 IDS = [f"{case.shape}: {case.title}" for case in CASES]
 MISSES = {
     "examples between tags, chosen by the agent": "what is joined from a list counts as no more than the item's",
     "a retriever's result, asked about many times": "where a value of which nothing is known was made is not known",
-    "rewriting the query, then answering it": "without inputs a question counts for as long as a document",
-    "draft, errors and revision, with a style of the agent": "without inputs a style counts for as long as the data",
+    "draft, errors and revision, with a style of the agent": "without inputs a draft counts for as long as its data",
+    "a passage that a model made up, then the search": "without inputs a question counts for less than instructions",
     "the user's name and the talk before the persona": "what stands behind a heading belongs to its section",
 }
 """Another order than the expected one, of the same meaning."""
