@@ -13,9 +13,10 @@ from charter_compiler.api.engine_target import describe_engine_target
 from charter_compiler.api.predicted_passes import predict_passes
 from charter_compiler.api.template_rates import template_hit_rate
 from charter_compiler.diagnostics.errors import EntryError
+from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.executor.inputs import InputRow, read_inputs
-from charter_compiler.executor.targets import LOCAL, check_target
+from charter_compiler.executor.targets import check_target
 from charter_compiler.ir.nodes import Agent
 from charter_compiler.passes.pipeline import run_passes
 from charter_compiler.predict.grouping import group_fields

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.diagnostics.errors import UsageError
-from charter_compiler.executor.targets import LOCAL, OpenTarget, engine_config, open_target, served_tokenizer
+from charter_compiler.executor.defaults import LOCAL
+from charter_compiler.executor.targets import OpenTarget, engine_config, open_target, served_tokenizer
 from charter_compiler.serve.discovery import find_here
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import Tokenizer, load_tokenizer

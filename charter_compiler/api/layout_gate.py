@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from charter_compiler.api.layout_metrics import SIMILARITY, load_metric
+from charter_compiler.api.defaults import DEFAULT_METRIC, DEFAULT_THRESHOLD
+from charter_compiler.api.layout_metrics import load_metric
 from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.diagnostics.errors import AgentError, LayoutRefusedError
 from charter_compiler.executor.scheduler import Mode
-
-DEFAULT_METRIC = SIMILARITY
-DEFAULT_THRESHOLD = 0.9
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from charter_compiler.api.run_prediction import Placing, Predicted, PredictWhen,
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.diagnostics.errors import AgentError, CharterError, PlanError
 from charter_compiler.executor.call_log import CallLog, SeveralSpans
+from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.fleet.addresses import parse_targets
 from charter_compiler.executor.fleet.opening import open_endpoints
@@ -35,7 +36,7 @@ from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.sdk_calls import HOST, RunListener, sdk_environment, uses_sdk
-from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, check_plan
+from charter_compiler.executor.targets import OpenTarget, TargetOptions, check_plan
 from charter_compiler.executor.tracing import TracedRun, exported_spans
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call

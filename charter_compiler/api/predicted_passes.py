@@ -12,11 +12,11 @@ from charter_compiler.api.compile_target import DescribedTarget
 from charter_compiler.api.details import Details, prefix_rates
 from charter_compiler.api.prediction_details import note_of_missing, output_source, predicted_seconds, size_cache
 from charter_compiler.config.engines import Evidence
+from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import load_entry, package_root, split_entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.executor.targets import LOCAL
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout

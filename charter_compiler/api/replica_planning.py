@@ -13,13 +13,15 @@ import numpy as np
 from charter_compiler.api.calibration import find_calibration
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.compile_target import DescribedTarget, describe_target
+from charter_compiler.api.defaults import WINDOW
 from charter_compiler.diagnostics.errors import EntryError, InputsError, UsageError
+from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import Entry, load_entry, package_root, split_entry
 from charter_compiler.executor.inputs import read_inputs
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.sim.address import is_sim
-from charter_compiler.executor.targets import LOCAL, TargetOptions, check_target
+from charter_compiler.executor.targets import TargetOptions, check_target
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.cost_model import Calibration
@@ -37,8 +39,6 @@ FIRST_ROWS = 4096
 """Rows that the fields which items share are looked for in."""
 WEIGHED = 64
 """Rows, spread over the inputs, from which the tokens of an item are learned as a line over the bytes of its row."""
-WINDOW = 96
-"""Items of a simulated stretch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from charter_compiler.bench.arms import AS_WRITTEN, BASELINES, EXACT, LAYOUT, NO_CACHE, TUNED, UNWARMED, Arm
 from charter_compiler.bench.workloads import Agent, example_agents
-from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY
+from charter_compiler.executor.defaults import DEFAULT_CONCURRENCY
 
 BLOCK_SIZE = 32
 BLOCKS = 256

@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 from charter_compiler.diagnostics.errors import UsageError
-from charter_compiler.executor.targets import LOCAL, TargetOptions
+from charter_compiler.executor.defaults import LOCAL
+from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.serve.engine.interface import EngineConfig
 
 

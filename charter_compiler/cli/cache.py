@@ -10,22 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from charter_compiler.api.memo import memo_place, open_store
-from charter_compiler.cli.arguments import MEMO_HELP, days
 from charter_compiler.diagnostics.errors import MemoError
 from charter_compiler.executor.memo.sqlite_store import memo_dir, remove_store
 from charter_compiler.executor.memo.store import MemoStats
 from charter_compiler.executor.redis_address import RedisAddress
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``stats``, ``clear`` and ``verify``."""
-    parser.add_argument("--memo", metavar="PLACE", help=MEMO_HELP)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    stats = actions.add_parser("stats", help="what is stored, and where")
-    stats.add_argument("--format", choices=["text", "json"], default="text")
-    clear = actions.add_parser("clear", help="erase everything, or what is old")
-    clear.add_argument("--older-than", type=days, metavar="DAYS", help="only what was written longer ago")
-    actions.add_parser("verify", help="check every entry; exit status 1 if one is corrupt")
 
 
 def run(args: argparse.Namespace) -> int:

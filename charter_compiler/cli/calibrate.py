@@ -7,23 +7,8 @@ import json
 import sys
 
 from charter_compiler.api.calibration import CalibrationRequest, calibrate, calibration_path
-from charter_compiler.cli.arguments import seconds
-from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.predict.cost_model import Calibration
-from charter_compiler.tokens.models import DEFAULT_MODEL
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which target, and how long."""
-    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
-    parser.add_argument(
-        "--seconds", type=seconds, default=60.0, metavar="S", help="how long to probe, about (default: %(default)g)"
-    )
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL.name, metavar="NAME|PATH", help="a local target's (%(default)s)"
-    )
-    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
-    parser.add_argument("--json", action="store_true", help="the whole result as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from rich.console import Console
 
-from charter_compiler.analysis.gpu_memory import GPUS
 from charter_compiler.api.agent_output import CallOptions
 from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import compile_agent
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.engine_target import ConfigOptions
-from charter_compiler.api.layout_gate import (
-    DEFAULT_METRIC,
-    DEFAULT_THRESHOLD,
-    GateOptions,
-    GateResult,
-    check_layout,
-    require,
-)
-from charter_compiler.api.layout_metrics import BUILT_IN
+from charter_compiler.api.layout_gate import GateOptions, GateResult, check_layout, require
 from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.prediction_details import SizingRequest
-from charter_compiler.cli.arguments import add_predicted_target_arguments, add_price_arguments, natural, positive
 from charter_compiler.cli.details import print_details
-from charter_compiler.config.target import EngineName
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.entry import package_root, split_entry
-from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
-from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.report.metrics import count
 from charter_compiler.report.pass_text import layout_lines, pass_lines
@@ -39,93 +27,6 @@ from charter_compiler.report.savings import Pricing, savings
 from charter_compiler.report.terminal import comparison_table, saving_lines, share_lines
 from charter_compiler.report.token_shares import site_shares
 from charter_compiler.tokens.kv_shape import KVDtype
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the design's command line, and those that the prediction needs."""
-    parser.add_argument("entry", metavar="ENTRY", help="path/to/file.py:function or path/to/file.py:Class.method")
-    parser.add_argument("-o", "--output", required=True, type=Path, metavar="DIR", help="where the files go")
-    parser.add_argument(
-        "--inputs",
-        type=Path,
-        metavar="F.jsonl",
-        help="predict over these rows; this runs the agent's code, without a model, several times",
-    )
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
-    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
-    parser.add_argument(
-        "--concurrency",
-        type=positive,
-        default=DEFAULT_CONCURRENCY,
-        metavar="N",
-        help="items in flight in the run that is predicted (default: %(default)s)",
-    )
-    parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens in that run")
-    add_predicted_target_arguments(parser)
-    parser.add_argument(
-        "--engine",
-        action="append",
-        default=[],
-        metavar="NAME[=VERSION]",
-        help=f"write configuration for this engine (several times; default: all of {', '.join(EngineName)})",
-    )
-    parser.add_argument(
-        "--gpu", metavar="NAME", help=f"GPU that sizes are computed for: {', '.join(gpu.name for gpu in GPUS)}"
-    )
-    parser.add_argument("--gpus", type=positive, default=1, metavar="N", help="GPUs of one server (%(default)s)")
-    parser.add_argument(
-        "--model-files", type=Path, metavar="PATH", help="folder with config.json, or GGUF file, of the model to serve"
-    )
-    parser.add_argument("--model-path", metavar="PATH|HUB", help="where the server finds the model (/models/weights)")
-    parser.add_argument(
-        "--prompt-table", type=natural, default=0, metavar="ROWS", help="room for prompt tuning (TensorRT-LLM engine)"
-    )
-    parser.add_argument(
-        "--outputs-of",
-        type=Path,
-        metavar="OUT.jsonl",
-        help="outputs of this run (charter run --record) in place of synthetic ones",
-    )
-    parser.add_argument(
-        "--explain", action="store_true", help="say which token first differs at each miss, and what put it there"
-    )
-    parser.add_argument(
-        "--size", action="store_true", help="search for the cache's size by simulation; memory and price with --gpu"
-    )
-    parser.add_argument(
-        "--kv-dtype", choices=[str(dtype) for dtype in KVDtype], help="with --size: how KV is stored (the model's own)"
-    )
-    add_price_arguments(parser)
-    parser.add_argument(
-        "--replicas",
-        type=positive,
-        default=1,
-        metavar="N",
-        help="write what routers before N replicas of the engine take, and files that deploy them",
-    )
-    parser.add_argument("--layout", action="store_true", help="put what stays the same longest first in each prompt")
-    parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
-    parser.add_argument(
-        "--parallel", action="store_true", help="in DIR/agent, ask awaited calls that do not need each other at once"
-    )
-    parser.add_argument(
-        "--drop-dead", action="store_true", help="in DIR/agent, take calls out whose answers nobody reads"
-    )
-    parser.add_argument("--diff", action="store_true", help="print what changes in the agent's source")
-    parser.add_argument(
-        "--verify",
-        type=positive,
-        metavar="N",
-        help="with --layout: run N inputs as written and laid out on the target, and refuse outputs that part",
-    )
-    parser.add_argument("--metric", default=DEFAULT_METRIC, metavar="M", help=f"{BUILT_IN} (default: %(default)s)")
-    parser.add_argument(
-        "--threshold",
-        type=float,
-        default=DEFAULT_THRESHOLD,
-        metavar="X",
-        help="least mean of the metric that --verify lets through (%(default)s)",
-    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -16,12 +15,11 @@ from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.examples import examples_folder
 from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.side_by_side import LABELS, SideBySide, run_side_by_side
-from charter_compiler.cli.arguments import positive
 from charter_compiler.cli.compile import print_compilation
 from charter_compiler.cli.models import fetch_with_progress
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import AgentError
-from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
+from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.report.files import write_report_files
 from charter_compiler.report.model import ReportData
 from charter_compiler.report.terminal import comparison_table
@@ -29,20 +27,6 @@ from charter_compiler.tokens.models import DEFAULT_MODEL
 
 ENTRY = "agents/document_processor.py:DocumentProcessor.process"
 INPUTS = "data/documents.jsonl"
-DOCUMENTS = 4
-MAX_TOKENS = 24
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How much to run; the defaults take a few minutes on two cores."""
-    parser.add_argument("-o", "--output", type=Path, default=Path("demo-out"), metavar="DIR", help="(%(default)s)")
-    parser.add_argument("--documents", type=positive, default=DOCUMENTS, metavar="N", help="(default: %(default)s)")
-    parser.add_argument(
-        "--max-tokens", type=positive, default=MAX_TOKENS, metavar="N", help="output tokens a call (%(default)s)"
-    )
-    parser.add_argument(
-        "--concurrency", type=positive, default=DEFAULT_CONCURRENCY, metavar="N", help="items in flight (%(default)s)"
-    )
 
 
 def run(args: argparse.Namespace) -> int:

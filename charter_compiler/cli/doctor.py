@@ -38,11 +38,6 @@ class Check:
     needed: bool = False
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Everything is looked at without the network; starting the server is asked for."""
-    parser.add_argument("--start", action="store_true", help="also start the embedded server and stop it again")
-
-
 def run(args: argparse.Namespace) -> int:
     """Print the table; 1 if the core does not work, or the server where its start was asked for."""
     checks = [check_python(), *check_packages(), check_memory(), *check_folders()]

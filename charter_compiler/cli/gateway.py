@@ -8,10 +8,8 @@ import os
 import signal
 import sys
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 from charter_compiler.api.memo import MemoOptions, memo_notes, memo_of, memo_place
-from charter_compiler.cli.arguments import MEMO_HELP, port, positive, seconds
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.call_log import CallLog
 from charter_compiler.executor.gateway.calls import GatewayCalls, SharedTarget
@@ -19,40 +17,9 @@ from charter_compiler.executor.gateway.server import TOKEN_VARIABLE, check_addre
 from charter_compiler.executor.gateway.templates import SiteTemplates
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.memo.memo import Memo
-from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY
-from charter_compiler.executor.targets import (
-    CALL_TIMEOUT,
-    KNOWN_TARGETS,
-    LOCAL,
-    TargetOptions,
-    check_target,
-    open_target,
-)
+from charter_compiler.executor.targets import TargetOptions, check_target, open_target
 from charter_compiler.predict.layout_of_entry import lay_out_entry, planned_layouts
 from charter_compiler.predict.planning import calls_of_entry
-
-DEFAULT_PORT = 8010
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The target, the address and the limits."""
-    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"{KNOWN_TARGETS} (default: %(default)s)")
-    parser.add_argument(
-        "--agent", metavar="ENTRY", help="file.py:function whose call sites are told apart by their text"
-    )
-    parser.add_argument(
-        "--layout", action="store_true", help="with --agent: send its prompts in the order that shares most"
-    )
-    parser.add_argument("--log", type=Path, metavar="F.jsonl", help="write a line a call, without its texts")
-    parser.add_argument("--host", default="127.0.0.1", help="any but this machine's own needs a token (%(default)s)")
-    parser.add_argument("--port", type=port, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
-    parser.add_argument(
-        "--concurrency", type=positive, default=DEFAULT_CONCURRENCY, metavar="N", help="calls at once (%(default)s)"
-    )
-    parser.add_argument("--memo", metavar="PLACE", help=MEMO_HELP)
-    parser.add_argument("--no-memo", action="store_true", help="do not answer from the memo store, nor keep answers")
-    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
-    parser.add_argument("--timeout", type=seconds, default=CALL_TIMEOUT, metavar="S", help="for one call (%(default)g)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,4 +1,5 @@
-"""``charter``: thin commands over the library. Each command is a module with ``add_arguments`` and ``run``."""
+"""``charter``: thin commands over the library. Each is a module here with ``run``, and one in ``options`` with
+``add_arguments``: help and wrong options need no more than that."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ COMMANDS = {
     "models": "fetch and list model weights",
     "doctor": "what works on this machine, and how to mend what does not",
 }
-"""Name and help line; the module is ``charter_compiler.cli.<name>``, imported only when its command is used."""
+"""Name and help line; the modules are ``charter_compiler.cli.options.<name>`` and ``charter_compiler.cli.<name>``, each
+imported only when it is needed."""
 MODULES = {"lambda": "instances"}
 """Where the module has another name, since the command is a word of Python."""
 
@@ -45,13 +47,13 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
         sub = subparsers.add_parser(name, help=text, description=text)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         if name == command:
-            command_module(name).add_arguments(sub)
+            command_module("cli.options", name).add_arguments(sub)
     return parser
 
 
-def command_module(name: str) -> Any:
-    """The module of a command."""
-    return importlib.import_module(f"charter_compiler.cli.{MODULES.get(name, name)}")
+def command_module(package: str, name: str) -> Any:
+    """A command's module in a package."""
+    return importlib.import_module(f"charter_compiler.{package}.{MODULES.get(name, name)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        code: int = command_module(args.command).run(args)
+        code: int = command_module("cli", args.command).run(args)
     except CharterError as error:
         if args.debug:
             raise

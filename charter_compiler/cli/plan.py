@@ -6,57 +6,20 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from charter_compiler.api.replica_planning import WINDOW, ReplicaPlan, ReplicaRequest, plan_replicas
-from charter_compiler.cli.arguments import add_predicted_target_arguments, amount, hours, positive
+from charter_compiler.api.replica_planning import ReplicaPlan, ReplicaRequest, plan_replicas
 from charter_compiler.cli.run import read_plan
 from charter_compiler.diagnostics.errors import UsageError
-from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
-from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.predict.replicas import ReplicaCount
 
 LEAST_WINDOW = 8
 """Items of a stretch of which some lie between its lead-in and its end."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The run that is planned, and what it may take."""
-    parser.add_argument("entry", metavar="ENTRY", help="path/to/file.py:function or path/to/file.py:Class.method")
-    parser.add_argument("--inputs", required=True, type=Path, metavar="F.jsonl", help="one JSON object a line")
-    parser.add_argument("--replicas", required=True, type=positive, metavar="N", help="the most that are thought of")
-    parser.add_argument("--deadline", type=hours, metavar="T", help="find the cheapest that is done by then: 3h, 90m")
-    parser.add_argument("--price", type=amount, metavar="P", help="of one replica for an hour")
-    parser.add_argument("--plan", type=Path, metavar="DIR", help="the plan that the run will follow")
-    parser.add_argument("--target", default=LOCAL, metavar="T", help=f"one replica: {KNOWN_TARGETS} (%(default)s)")
-    parser.add_argument(
-        "--costs",
-        type=Path,
-        metavar="FILE",
-        help="a calibration of such a machine, as charter calibrate --json prints",
-    )
-    parser.add_argument(
-        "--concurrency",
-        type=positive,
-        default=DEFAULT_CONCURRENCY,
-        metavar="N",
-        help="items in flight on each replica (default: %(default)s)",
-    )
-    parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens")
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
-    parser.add_argument(
-        "--window",
-        type=positive,
-        default=WINDOW,
-        metavar="N",
-        help="items of a simulated stretch (%(default)s)",
-    )
-    add_predicted_target_arguments(parser)
-    parser.add_argument("--format", choices=["text", "json"], default="text")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -16,146 +16,23 @@ from charter_compiler.api.measured_run import RunRequest, measured_run
 from charter_compiler.api.memo import MemoOptions, memo_place
 from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.api.run_report import RunReport
-from charter_compiler.cli.arguments import MEMO_HELP, add_price_arguments, amount, days, natural, positive, seconds
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
 from charter_compiler.executor.budget import Budget
+from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.memo.store import MemoLimits
 from charter_compiler.executor.metrics import Percentiles
-from charter_compiler.executor.orchestrator import DEFAULT_CONCURRENCY, RunOptions
+from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.redis_address import parse_redis
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.executor.targets import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL, TargetOptions
+from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.placement import Placement
 from charter_compiler.report.files import write_report_files
 from charter_compiler.report.savings import Pricing
-from charter_compiler.tokens.models import DEFAULT_MODEL
 
 INTERRUPTED = 130
 NOT_REPORTED = "not reported"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the design's command line, and those that say how the target is opened."""
-    parser.add_argument("entry", metavar="ENTRY", help="path/to/file.py:function or path/to/file.py:Class.method")
-    parser.add_argument("--inputs", required=True, metavar="F.jsonl", help="one JSON object a line")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT.jsonl", help="rows in input order")
-    parser.add_argument("--plan", type=Path, metavar="DIR", help="follow this plan (default: made for the target)")
-    parser.add_argument(
-        "--target",
-        action="append",
-        metavar="T",
-        help=f"{KNOWN_TARGETS} (default: {LOCAL}); for several endpoints: repeated, with commas, or a file of them",
-    )
-    parser.add_argument(
-        "--placement",
-        choices=[str(placement) for placement in Placement],
-        help="of items on several endpoints: by shared prefix (optimized), by load, or call by call in turn (baseline)",
-    )
-    parser.add_argument(
-        "--mode",
-        choices=[str(mode) for mode in Mode],
-        default=str(Mode.OPTIMIZED),
-        help="baseline sends calls as the agent makes them (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--layout",
-        action="store_true",
-        help="send prompts in the order that reuses most of the cache; changes what the model is asked",
-    )
-    parser.add_argument(
-        "--no-merge", action="store_true", help="send equal greedy requests each, instead of answering them once"
-    )
-    parser.add_argument(
-        "--merge-sampling", action="store_true", help="answer equal requests with a temperature and no seed once, too"
-    )
-    parser.add_argument("--keep-wording", action="store_true", help="with --layout: no word is changed")
-    parser.add_argument(
-        "--concurrency",
-        type=positive,
-        default=DEFAULT_CONCURRENCY,
-        metavar="N",
-        help="items in flight at each endpoint (default: %(default)s)",
-    )
-    parser.add_argument("--max-tokens", type=positive, metavar="N", help="cap every call's max_tokens")
-    parser.add_argument("--max-failures", type=natural, metavar="N", help="end the run when more items than N failed")
-    parser.add_argument(
-        "--max-tokens-total", type=positive, metavar="N", help="start no more items after N tokens, prompt and output"
-    )
-    parser.add_argument("--max-seconds", type=seconds, metavar="S", help="start no more items after S seconds")
-    parser.add_argument(
-        "--max-cost", type=amount, metavar="X", help="start no more items after that much money, by --prices"
-    )
-    add_price_arguments(parser)
-    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows of the inputs")
-    parser.add_argument(
-        "--on",
-        metavar="CLUSTER",
-        help="ray: the cluster of RAY_ADDRESS=host:6379, else one on this machine; rows may be Parquet or s3://...",
-    )
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="with --on: endpoints at once (one a target, else one a node)"
-    )
-    parser.add_argument(
-        "--hints", action="store_true", help="send the plan's hints (retain, release, ...) to a target that takes them"
-    )
-    parser.add_argument("--resume", action="store_true", help="continue the run whose journal lies beside OUT.jsonl")
-    parser.add_argument(
-        "--journal",
-        metavar="redis://...",
-        help="keep the journal on that server: the same agent, inputs and options may be resumed from any machine",
-    )
-    parser.add_argument(
-        "--record", action="store_true", help="write every call, with prompt and output, to OUT.jsonl.calls.jsonl"
-    )
-    parser.add_argument("--log", type=Path, metavar="F.jsonl", help="write a line a call and item, without their texts")
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="FILE.html",
-        help="write a report: predicted and measured, timeline, where tokens go; FILE.json beside it (records calls)",
-    )
-    parser.add_argument("--memo", metavar="PLACE", help=MEMO_HELP)
-    parser.add_argument(
-        "--no-memo", action="store_true", help="neither answer calls from the memo store nor keep answers there"
-    )
-    parser.add_argument(
-        "--memo-sampled", action="store_true", help="keep answers of calls that are neither greedy nor seeded too"
-    )
-    parser.add_argument(
-        "--memo-size", type=positive, default=1024, metavar="MB", help="size of the memo store (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--memo-days", type=days, default="30", metavar="N", help="age of its oldest entry (default: %(default)s)"
-    )
-    prediction = parser.add_mutually_exclusive_group()
-    prediction.add_argument("--no-predict", action="store_true", help="no prediction")
-    prediction.add_argument(
-        "--allow-effects",
-        action="store_true",
-        help="predict even if the agent's code may act on the outside: a prediction runs it once more for each row, "
-        "and up to 24 times more for the first",
-    )
-    parser.add_argument(
-        "--model",
-        default=DEFAULT_MODEL.name,
-        metavar="NAME|PATH",
-        help="what a local server serves if one is started (%(default)s)",
-    )
-    parser.add_argument(
-        "--fresh-server", action="store_true", help="start a local server with an empty cache even if one is running"
-    )
-    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
-    parser.add_argument(
-        "--metrics-url", metavar="URL", help="a Triton server's metrics, where a tunnel has moved its ports"
-    )
-    parser.add_argument(
-        "--tokens-per-block", type=positive, metavar="N", help="block size of a Triton server that does not tell it"
-    )
-    parser.add_argument(
-        "--timeout", type=seconds, default=CALL_TIMEOUT, metavar="S", help="seconds for one call (%(default)g)"
-    )
 
 
 def run(args: argparse.Namespace) -> int:

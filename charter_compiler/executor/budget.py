@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from charter_compiler.diagnostics.errors import BudgetError
-from charter_compiler.executor.metrics import TokenTotals
+
+if TYPE_CHECKING:  # the command line reads prices with this module, and must start fast
+    from charter_compiler.executor.metrics import TokenTotals
 
 MILLION = 1_000_000
 

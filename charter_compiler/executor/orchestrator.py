@@ -19,6 +19,7 @@ from charter_compiler.executor.answered import AnsweredCalls
 from charter_compiler.executor.answers import RunAnswers
 from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.calls import CallRecord, CallSites
+from charter_compiler.executor.defaults import DEFAULT_CONCURRENCY
 from charter_compiler.executor.dispatch import Dispatcher, RunClock
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.fleet.fleet import Endpoint, Fleet
@@ -43,8 +44,6 @@ from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.placement import Placed, Placement, group_of
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.tokens.tokenizer import Tokenizer
-
-DEFAULT_CONCURRENCY = 16
 
 
 @dataclass(frozen=True, slots=True)

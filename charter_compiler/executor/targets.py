@@ -20,6 +20,7 @@ from charter_compiler.diagnostics.errors import (
     TokenizerError,
     UsageError,
 )
+from charter_compiler.executor.defaults import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL
 from charter_compiler.executor.openai_client import OpenAITarget, check_openai_target
 from charter_compiler.executor.sim.address import is_sim, parse_sim
 from charter_compiler.executor.sim.target import SimTarget
@@ -35,12 +36,7 @@ from charter_compiler.serve.server import ServerHandle, start_server
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
 from charter_compiler.tokens.tokenizer import Tokenizer, default_tokenizer, load_tokenizer
 
-LOCAL = "local"
 DEFAULT_TRITON_MODEL = "ensemble"
-CALL_TIMEOUT = 600.0
-"""Seconds for one call. Long, since calls wait in the server's queue while others are computed."""
-
-KNOWN_TARGETS = "local, triton://host:port/model, openai://host:port/v1?model=NAME, openais://... or sim"
 
 
 @dataclass(frozen=True, slots=True)

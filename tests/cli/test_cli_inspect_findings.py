@@ -15,6 +15,7 @@ import pytest
 from charter_compiler.analysis.checks.codes import CODES
 from charter_compiler.cli import inspect
 from charter_compiler.cli.main import main
+from charter_compiler.cli.options.inspect import add_arguments
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests" / "fixtures" / "diagnostics"
@@ -122,7 +123,7 @@ def inspect_arguments(path: Path) -> Any:
     import argparse
 
     parser = argparse.ArgumentParser()
-    inspect.add_arguments(parser)
+    add_arguments(parser)
     return parser.parse_args([str(path)])
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from lambda_service import BROKEN, KEY, OTHER_KEY, LambdaService, serving
 
-from charter_compiler.cli.arguments import hours
 from charter_compiler.cli.main import main
+from charter_compiler.cli.options.values import hours
 from charter_compiler.deploy import lambda_launch
 from charter_compiler.deploy.lambda_api import LambdaCloud
 from charter_compiler.deploy.lambda_deadlines import Deadline, Deadlines

@@ -9,8 +9,9 @@ from pathlib import Path
 import yaml
 
 from charter_compiler.diagnostics.errors import UsageError
+from charter_compiler.executor.defaults import KNOWN_TARGETS, LOCAL
 from charter_compiler.executor.sim.address import is_sim
-from charter_compiler.executor.targets import KNOWN_TARGETS, LOCAL, check_target
+from charter_compiler.executor.targets import check_target
 
 FILE_REMEDY = "one target a line, or a YAML list of them (under the key 'endpoints', or alone)"
 

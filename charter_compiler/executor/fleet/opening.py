@@ -16,9 +16,10 @@ from charter_compiler.diagnostics.errors import (
     TargetUnavailableError,
     UsageError,
 )
+from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.fleet.addresses import Address, Addresses, parse_targets, read_targets
 from charter_compiler.executor.fleet.fleet import Endpoint
-from charter_compiler.executor.targets import LOCAL, OpenTarget, TargetOptions, open_target
+from charter_compiler.executor.targets import OpenTarget, TargetOptions, open_target
 
 PROBE = 1.0
 """Seconds between two tries to open an endpoint that is away, and between two looks at the file."""

@@ -1,4 +1,4 @@
-"""Argument types that several commands share."""
+"""Types of arguments: what a text on the command line stands for."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import math
 import re
 
 from charter_compiler.executor.budget import Prices
-from charter_compiler.tokens.models import DEFAULT_MODEL
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+)m)?")
 MAX_PORT = 65535
-MEMO_HELP = "the memo store: redis://host:port/database, shared by machines, or a folder (default: this user's)"
 
 
 def positive(text: str) -> int:
@@ -53,20 +51,21 @@ def hours(text: str) -> float:
 
 def fraction(text: str) -> float:
     """A share from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
     return value
 
 
-def _above_zero(text: str, what: str) -> float:
+def _number(text: str) -> float:
     try:
-        value = float(text)
+        return float(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number") from error
+
+
+def _above_zero(text: str, what: str) -> float:
+    value = _number(text)
     if not (value > 0 and math.isfinite(value)):
         raise argparse.ArgumentTypeError(f"{text} is not {what}")
     return value
@@ -96,31 +95,3 @@ def prices(text: str) -> Prices:
     if not all(value >= 0 and math.isfinite(value) for value in (prompt, cached, output)):
         raise argparse.ArgumentTypeError(f"'{text}' holds a price below 0")
     return Prices(prompt, cached, output)
-
-
-def add_predicted_target_arguments(parser: argparse.ArgumentParser) -> None:
-    """What a prediction may be told of its target, and whether it may run the agent's code."""
-    parser.add_argument("--block-size", type=positive, metavar="N", help="tokens per block instead of the target's")
-    parser.add_argument("--capacity-blocks", type=positive, metavar="N", help="KV blocks instead of the target's")
-    parser.add_argument(
-        "--model", default=DEFAULT_MODEL.name, metavar="NAME|PATH", help="a local target's (%(default)s)"
-    )
-    parser.add_argument("--tokenizer", metavar="SPEC", help="tokenizer of a target that does not say which it has")
-    parser.add_argument(
-        "--allow-effects",
-        action="store_true",
-        help="run the agent for it though its code may act on the outside",
-    )
-
-
-def add_price_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the user pays: only with these does a report speak of money."""
-    parser.add_argument(
-        "--price-per-hour", type=amount, metavar="X", help="of the machine behind the target, for the report"
-    )
-    parser.add_argument(
-        "--prices",
-        type=prices,
-        metavar="P,C,O",
-        help="money for a million tokens of prompt, of prompt out of the cache, and of output",
-    )
