@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from charter_compiler.api.measured_run import RunRequest
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.api.side_by_side import run_side_by_side
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.targets import TargetOptions

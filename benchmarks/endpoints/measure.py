@@ -25,7 +25,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from charter_compiler.api.measured_run import RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunReport, measured_run
+from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.executor.journal_file import journal_path
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions

@@ -25,8 +25,8 @@ sys.path.append(str(ROOT / "benchmarks" / "runtime"))
 
 from plain import plain_run
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.tokens.models import DEFAULT_MODEL

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import httpx
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.prometheus import parse_metrics
 from charter_compiler.executor.recording import read_recording, recording_path

@@ -19,7 +19,8 @@ from typing import Any
 
 from vllm_server import convert, reset, serve
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.bench.workloads import Agent, example_agents
 from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import load_entry

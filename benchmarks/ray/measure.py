@@ -26,8 +26,7 @@ from local_nodes import local_nodes
 from charter_compiler.api.cluster.connection import Cluster
 from charter_compiler.api.cluster.keeper import shards_folder
 from charter_compiler.api.cluster.run import cluster_run
-from charter_compiler.api.measured_run import RunObserver, RunRequest
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.run_request import PredictWhen, RunObserver, RunRequest
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
 

@@ -29,8 +29,8 @@ sys.path.append(str(HERE.parent / "prediction"))
 from plain import plain_run  # noqa: E402
 from vllm_server import convert, reset, serve  # noqa: E402
 
-from charter_compiler.api.measured_run import RunRequest, measured_run  # noqa: E402
-from charter_compiler.api.run_prediction import PredictWhen  # noqa: E402
+from charter_compiler.api.measured_run import measured_run  # noqa: E402
+from charter_compiler.api.run_request import PredictWhen, RunRequest  # noqa: E402
 from charter_compiler.executor.orchestrator import RunOptions  # noqa: E402
 from charter_compiler.tokens.models import find_model  # noqa: E402
 

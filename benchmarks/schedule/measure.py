@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from charter_compiler.api.measured_run import RunReport, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunReport, measured_run
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import TargetOptions

@@ -10,8 +10,8 @@ from typing import Any
 
 from charter_compiler.api.defaults import DEFAULT_METRIC, DEFAULT_THRESHOLD
 from charter_compiler.api.layout_metrics import load_metric
-from charter_compiler.api.measured_run import RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import AgentError, LayoutRefusedError
 from charter_compiler.executor.scheduler import Mode
 

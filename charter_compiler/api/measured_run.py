@@ -7,36 +7,33 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
-from charter_compiler.api.memo import MemoOptions, keep_no_more, memo_notes, memo_of
+from charter_compiler.api.memo import keep_no_more, memo_notes, memo_of
 from charter_compiler.api.run_identity import is_cold, journal_store, run_identity, target_identity
-from charter_compiler.api.run_prediction import Placing, Predicted, PredictWhen, predict_request
+from charter_compiler.api.run_prediction import Placing, Predicted, predict_request
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import RunObserver, RunRequest, metrics_path, rows_of
 from charter_compiler.diagnostics.errors import AgentError, CharterError, PlanError
 from charter_compiler.executor.call_log import CallLog, SeveralSpans
-from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import Entry, load_entry
 from charter_compiler.executor.fleet.addresses import parse_targets
 from charter_compiler.executor.fleet.opening import open_endpoints
 from charter_compiler.executor.gateway.refusal import refusing
 from charter_compiler.executor.gateway.server import check_installed, listen
 from charter_compiler.executor.hinting import RunHints
-from charter_compiler.executor.inputs import InputRow, read_inputs
 from charter_compiler.executor.journal import Journal, JournalState, check_journal
 from charter_compiler.executor.journal_redis import RedisJournal
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.metrics import Tally, build_metrics
-from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
+from charter_compiler.executor.metrics import build_metrics
+from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, discard_recording, recording_path
-from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.sdk_calls import HOST, RunListener, sdk_environment, uses_sdk
-from charter_compiler.executor.targets import OpenTarget, TargetOptions, check_plan
+from charter_compiler.executor.targets import OpenTarget, check_plan
 from charter_compiler.executor.tracing import TracedRun, exported_spans
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
@@ -69,77 +66,6 @@ LENGTH_ROWS = 200
 """Rows that the layout looks at for the values' lengths."""
 GROUP_ROWS = 1024
 """Rows that are looked at for values which several of them share."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """What to run.
-
-    Args:
-        entry: ``path/to/file.py:Qualified.name``.
-        inputs: JSON Lines.
-        output: rows go there, ``OUTPUT.metrics.json`` and the journal beside it, with ``record`` the calls too.
-        journal: the server that keeps the journal instead, so that any machine may resume the run.
-        target: as ``executor.targets`` names it; several with commas, or a file of them (``executor.fleet.addresses``).
-        plan: the plan to follow; made for the target if there is none.
-        limit: only so many rows from the start of the inputs.
-        layout: send prompts in the order that the layout pass finds, in baseline mode too.
-        wording: the layout may change words, see ``passes.layout``; for a plan that is made here.
-        explain: the prediction says where each prompt token goes, for the report.
-        resume: go on with the journal.
-        hints: send the plan's hints beside the calls, in optimized mode, where the target takes some.
-        log: the structured log goes there, see ``executor.call_log``.
-        memo: answer repeated calls from the memo store and keep answers there, in optimized mode; ``None`` for neither.
-    """
-
-    entry: str
-    inputs: Path
-    output: Path
-    target: str = LOCAL
-    target_options: TargetOptions = field(default_factory=TargetOptions)
-    options: RunOptions = field(default_factory=RunOptions)
-    plan: ExecutionPlan | None = None
-    predict: PredictWhen = PredictWhen.PURE
-    limit: int | None = None
-    record: bool = False
-    layout: bool = False
-    wording: bool = True
-    explain: bool = False
-    resume: bool = False
-    journal: RedisAddress | None = None
-    memo: MemoOptions | None = None
-    hints: bool = False
-    log: Path | None = None
-
-
-class RunObserver:
-    """Told how a run goes; this one ignores it. Every method is called in the thread of the event loop."""
-
-    def opening(self, target: str) -> None:
-        """The target is being connected to, or started."""
-
-    def opened(self, target: OpenTarget) -> None:
-        """It answers."""
-
-    def predicting(self, items: int) -> None:
-        """The prediction is being made."""
-
-    def running(self, items: int) -> None:
-        """The first item is about to start."""
-
-    def progress(self, tally: Tally) -> None:
-        """A call was answered, or an item finished."""
-
-    def interrupted(self, times: int) -> None:
-        """Ctrl-C was pressed, so often: the first time the running items finish, the second time they do not."""
-
-    def finished(self) -> None:
-        """No more items run."""
-
-
-def metrics_path(output: Path) -> Path:
-    """Where the figures of a run lie."""
-    return output.with_name(output.name + ".metrics.json")
 
 
 def measured_run(request: RunRequest, observer: RunObserver | None = None) -> RunReport:
@@ -188,11 +114,6 @@ def _own_clients(entry: str) -> Iterator[RunListener | None]:
         listener = RunListener(socket)
         with sdk_environment(listener.url, listener.token):
             yield listener
-
-
-def rows_of(request: RunRequest) -> Iterator[InputRow]:
-    """Of the inputs, as many as the request wants. Raises InputsError."""
-    return islice(read_inputs(request.inputs), request.limit)
 
 
 def _check_inputs(entry: Entry, request: RunRequest) -> int:

@@ -6,8 +6,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.executor.entry import package_root, split_entry
 from charter_compiler.executor.inputs import file_sha256
 from charter_compiler.executor.journal import JournalState, JournalStore
@@ -18,9 +18,6 @@ from charter_compiler.passes.template import PlannedLayout
 from charter_compiler.plan.codec import encode
 from charter_compiler.plan.sources import hash_sources
 from charter_compiler.predict.effects import project_files
-
-if TYPE_CHECKING:
-    from charter_compiler.api.measured_run import RunRequest
 
 
 def run_identity(request: RunRequest) -> dict[str, object]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import islice
-from typing import TYPE_CHECKING
 
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
@@ -29,22 +28,10 @@ from charter_compiler.predict.prediction import Prediction, Simulation, predict_
 from charter_compiler.predict.schedules import NEAR, choose_schedule, computed_tokens, reuses_enough
 from charter_compiler.predict.synthetic import SyntheticOutputs
 
-if TYPE_CHECKING:
-    from charter_compiler.api.measured_run import RunRequest
-
 AS_IT_GOES = "no prediction: which endpoint has which call is decided as the run goes (--placement prefix)"
 UNSTATED = "no prediction: the target does not state its tokenizer, block size and capacity"
 PREDICTED_ROWS = 1_000
 """Of a longer run the first rows stand for the rest: a prediction takes milliseconds a call, and holds its prompts."""
-
-
-class PredictWhen(StrEnum):
-    """When the agent's control flow may run once more, without a model, for the prediction."""
-
-    PURE = "pure"
-    """If no effect on the outside is seen in its code."""
-    ALWAYS = "always"
-    NEVER = "never"
 
 
 @dataclass(frozen=True, slots=True)

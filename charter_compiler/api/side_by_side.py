@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from charter_compiler.api.measured_run import RunObserver, RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_report import RunReport, report_of_runs
+from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.recording import RecordingComparison, compare_recordings, recording_path

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.bench import replayed
 from charter_compiler.bench.arms import Arm
 from charter_compiler.bench.cases import Case

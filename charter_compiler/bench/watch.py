@@ -7,7 +7,7 @@ import time
 
 import httpx
 
-from charter_compiler.api.measured_run import RunObserver
+from charter_compiler.api.run_request import RunObserver
 from charter_compiler.executor.targets import OpenTarget
 
 INTERVAL = 0.25

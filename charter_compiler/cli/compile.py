@@ -13,8 +13,8 @@ from charter_compiler.api.compile import compile_agent
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.engine_target import ConfigOptions
 from charter_compiler.api.layout_gate import GateOptions, GateResult, check_layout, require
-from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.prediction_details import SizingRequest
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.cli.details import print_details
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.entry import package_root, split_entry

@@ -13,7 +13,7 @@ from charter_compiler.api.compilation import Compilation
 from charter_compiler.api.compile import compile_agent
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.examples import examples_folder
-from charter_compiler.api.measured_run import RunRequest
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.api.side_by_side import LABELS, SideBySide, run_side_by_side
 from charter_compiler.cli.compile import print_compilation
 from charter_compiler.cli.models import fetch_with_progress

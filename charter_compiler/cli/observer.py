@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from charter_compiler.api.measured_run import RunObserver
+from charter_compiler.api.run_request import RunObserver
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.progress import RunProgress
 

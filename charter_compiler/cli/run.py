@@ -12,10 +12,10 @@ from rich.table import Table
 from charter_compiler.api.cluster.connection import Cluster
 from charter_compiler.api.cluster.places import is_plain
 from charter_compiler.api.cluster.run import cluster_run
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions, memo_place
-from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import PlanError, UsageError
 from charter_compiler.executor.budget import Budget

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from charter_compiler.api.examples import examples_folder
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.deploy.connect import Server
 from charter_compiler.deploy.settings import AgentCase
 from charter_compiler.diagnostics.errors import UsageError

@@ -20,8 +20,8 @@ from charter_compiler.api.cluster.places import is_plain, local_name
 from charter_compiler.api.cluster.run import Outcome, cluster_run
 from charter_compiler.api.cluster.shards import shards_of
 from charter_compiler.api.cluster.worker import item_lines
-from charter_compiler.api.measured_run import RunObserver, RunRequest
 from charter_compiler.api.memo import MemoOptions
+from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.cli.main import main
 from charter_compiler.diagnostics.errors import OutputError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from charter_compiler.api.calibration import CalibrationRequest, calibrate, find_calibration
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.serve.engine.interface import EngineConfig

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from charter_compiler.api.layout_gate import GateOptions, check_layout, require
-from charter_compiler.api.measured_run import WARM_SERVER, RunObserver, RunRequest, measured_run
+from charter_compiler.api.measured_run import WARM_SERVER, measured_run
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.diagnostics.errors import LayoutRefusedError, PlanError, TargetUnavailableError
 from charter_compiler.executor.metrics import Tally

@@ -25,8 +25,8 @@ from charter_compiler.api.cluster.places import bring
 from charter_compiler.api.cluster.run import batches, cluster_run
 from charter_compiler.api.cluster.shards import shards_of
 from charter_compiler.api.cluster.worker import ClusterJob, ShardRunner, shard_table
-from charter_compiler.api.measured_run import RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import CharterError, EntryError, InputsError, TargetError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions
 

@@ -13,9 +13,9 @@ from typing import Literal
 import pytest
 from run_doubles import ScriptedTarget, facts, write_agent
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import PlanError, TargetUnavailableError, UnknownModelError
 from charter_compiler.executor.fleet import opening
 from charter_compiler.executor.fleet.fleet import Endpoint

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from run_doubles import ScriptedTarget, facts, write_agent
 
-from charter_compiler.api.measured_run import RunObserver, RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import PredictWhen, RunObserver, RunRequest
 from charter_compiler.diagnostics.errors import (
     AuthenticationError,
     TargetError,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from charter_compiler.api.measured_run import RunRequest
 from charter_compiler.api.memo import MemoOptions
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.cli.main import main
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.memo.store import MemoLimits

@@ -11,8 +11,8 @@ from run_doubles import write_agent
 from server_requests import ask
 
 from charter_compiler.api import measured_run as module
-from charter_compiler.api.measured_run import RunReport, RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import RunReport, measured_run
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.executor.hinting import RunHints
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.types import GenerationRequest

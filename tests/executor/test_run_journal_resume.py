@@ -13,9 +13,9 @@ from unittest.mock import Mock
 import pytest
 from run_doubles import ScriptedTarget, facts, write_agent
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import InputsError, OutputError, RequestRejectedError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.recording import read_recording, recording_path

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from run_doubles import ScriptedTarget, facts, write_agent
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions
-from charter_compiler.api.run_prediction import PredictWhen
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.executor.memo.sqlite_store import FILE_NAME, SQLiteMemoStore
 from charter_compiler.executor.orchestrator import RunOptions

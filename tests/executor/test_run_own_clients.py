@@ -16,7 +16,8 @@ import httpx
 import pytest
 from run_doubles import write_agent
 
-from charter_compiler.api.measured_run import RunReport, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunReport, measured_run
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.diagnostics.errors import EntryError
 from charter_compiler.executor.calls import AgentCall, CallSite, CallSites
 from charter_compiler.executor.gateway.calls import Caller, GatewayCalls

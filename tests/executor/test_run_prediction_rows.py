@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from charter_compiler.api import run_prediction
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import RunRequest
 
 
 def test_the_first_rows_stand_for_a_long_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

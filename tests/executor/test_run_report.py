@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from run_doubles import BLOCK, ScriptedTarget, facts, write_agent
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import RunRequest
 from charter_compiler.cli.main import main
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.serve.engine.interface import EngineConfig

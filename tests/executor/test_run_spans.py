@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from run_doubles import write_agent
 
 from charter_compiler.api import measured_run as module
-from charter_compiler.api.measured_run import RunRequest, measured_run
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.measured_run import measured_run
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import OutputError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.tracing import exported_spans

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from run_doubles import write_agent
 
-from charter_compiler.api.measured_run import RunRequest, measured_run
+from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import ContextLengthError, RequestRejectedError, UsageError
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.sim.address import SimAddress, parse_sim

@@ -17,9 +17,9 @@ import pytest
 from cutting_proxy import CuttingProxy
 from killed_runs import AGENT, KilledRun, limit_files
 
-from charter_compiler.api.measured_run import RunObserver, RunReport, RunRequest, measured_run
+from charter_compiler.api.measured_run import RunReport, measured_run
 from charter_compiler.api.memo import MemoOptions
-from charter_compiler.api.run_prediction import PredictWhen
+from charter_compiler.api.run_request import PredictWhen, RunObserver, RunRequest
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.targets import TargetOptions

@@ -22,9 +22,10 @@ from charter_compiler.api.cluster.shards import Shards, shards_of
 from charter_compiler.api.cluster.worker import ClusterJob, ShardRunner, shard_journal, shard_table
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.compile_target import describe_target
-from charter_compiler.api.measured_run import RunObserver, RunRequest, metrics_path, placing_of, rows_of
+from charter_compiler.api.measured_run import placing_of
 from charter_compiler.api.run_identity import run_identity
 from charter_compiler.api.run_report import RunReport
+from charter_compiler.api.run_request import RunObserver, RunRequest, metrics_path, rows_of
 from charter_compiler.diagnostics.errors import CharterError, EntryError, OutputError, TargetError, UsageError
 from charter_compiler.executor.entry import load_entry, split_entry
 from charter_compiler.executor.fleet.addresses import parse_targets
