@@ -8,13 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn
 
-from charter_compiler.tokens.models import (
-    KNOWN_MODELS,
-    KnownModel,
-    fetch_model,
-    is_present,
-    model_path,
-)
+from charter_compiler.tokens.models import KNOWN_MODELS, KnownModel, fetch_model, is_present, model_path
 
 MEGABYTE = 1_000_000
 

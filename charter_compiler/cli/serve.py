@@ -8,9 +8,7 @@ import sys
 from charter_compiler.diagnostics.errors import TargetUnavailableError
 from charter_compiler.serve.discovery import is_loopback
 from charter_compiler.serve.engine.interface import EngineConfig
-from charter_compiler.serve.options import (
-    ServerOptions,
-)
+from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import ServerHandle, start_server
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
 

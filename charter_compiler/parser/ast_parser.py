@@ -16,9 +16,9 @@ from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Agent, Call, walk
 from charter_compiler.ir.verify import verify
 from charter_compiler.parser.files import label_of, python_files, read_source
+from charter_compiler.parser.linking import calls_of
 from charter_compiler.parser.modules import Module, Project, parse, words_of
 from charter_compiler.parser.notebooks import Notebook, is_notebook, read_notebook
-from charter_compiler.parser.sites import calls_of
 from charter_compiler.parser.worklist import Worklist, may_hold_calls
 
 

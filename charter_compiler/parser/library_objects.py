@@ -15,15 +15,9 @@ from charter_compiler.parser.attributes import TASK_METHODS, Attributes
 from charter_compiler.parser.functions import mutate
 from charter_compiler.parser.joins import join
 from charter_compiler.parser.messages import ROLES
+from charter_compiler.parser.recognition import argument_of
 from charter_compiler.parser.sdk.signature import Template
-from charter_compiler.parser.sites import argument_of
-from charter_compiler.parser.strings import (
-    Arguments,
-    constant_of,
-    constant_text,
-    method_of_text,
-    transformed,
-)
+from charter_compiler.parser.strings import Arguments, constant_of, constant_text, method_of_text, transformed
 from charter_compiler.parser.templates import FILLING, MAKERS, filled
 from charter_compiler.parser.texts import text_of
 from charter_compiler.parser.values import (

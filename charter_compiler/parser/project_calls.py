@@ -26,7 +26,8 @@ from charter_compiler.parser.calls import (
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, bind_method
 from charter_compiler.parser.inlining import Inlining
 from charter_compiler.parser.joins import join
-from charter_compiler.parser.sites import Site, flows_with_roles, root_site, signature_of, wrapper_site
+from charter_compiler.parser.recognition import signature_of
+from charter_compiler.parser.sites import Site, flows_with_roles, root_site, wrapper_site
 from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
     Chain,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from charter_compiler.tokens.models import (
-    DEFAULT_MODEL,
-)
+from charter_compiler.tokens.models import DEFAULT_MODEL
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,7 @@ import argparse
 
 from charter_compiler.cli.options.values import seconds
 from charter_compiler.serve.engine.interface import EngineConfig
-from charter_compiler.serve.options import (
-    DEFAULT_GRPC_PORT,
-    DEFAULT_HTTP_PORT,
-    DEFAULT_METRICS_PORT,
-    LOOPBACK,
-)
+from charter_compiler.serve.options import DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT, DEFAULT_METRICS_PORT, LOOPBACK
 from charter_compiler.tokens.models import DEFAULT_MODEL
 
 
