@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Choice, Const, Repeat, Segment
-from charter_compiler.passes.pass_base import PassNote, PassResult, is_repeatable, proviso
+from charter_compiler.passes.pass_base import PassNote, PassResult, proviso, unrepeatable
 from charter_compiler.passes.stateless import kept_state
 from charter_compiler.passes.values import CALL, Values
 
@@ -40,11 +40,8 @@ class CommonCalls:
             earlier = next((one for one in first.get(request, ()) if _always_before(one, call)), None)
             if earlier is None:
                 first.setdefault(request, []).append(call)
-            elif call.id in keeps or earlier.id in keeps:
-                why = keeps.get(call.id) or keeps[earlier.id]
+            elif why := keeps.get(call.id) or keeps.get(earlier.id) or unrepeatable(call, sampling=self.sampling):
                 notes.append(PassNote(call.span, f"asks the same as line {earlier.span.line}, but {why}", False))
-            elif not is_repeatable(call, sampling=self.sampling):
-                notes.append(PassNote(call.span, f"asks the same as line {earlier.span.line}, but samples", False))
             else:
                 merged[call.id] = earlier.id
                 text = f"takes the answer of the same request at line {earlier.span.line}, "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from charter_compiler.analysis.prompt_text import engine_calls
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Choice, Param, Repeat, Segment, Unknown
-from charter_compiler.passes.pass_base import PassNote, PassResult, is_repeatable, proviso
+from charter_compiler.passes.pass_base import PassNote, PassResult, proviso, unrepeatable
 from charter_compiler.passes.stateless import kept_state
 
 
@@ -34,17 +34,12 @@ class InvariantCalls:
         for call in agent.calls:
             hoisted = call
             if call.id in sent and call.loops and not call.again and _is_invariant(call, looped):
-                if call.id in keeps:
-                    text = f"no turn of its loop changes the request, but {keeps[call.id]}"
-                    notes.append(PassNote(call.span, text, False))
-                elif is_repeatable(call, sampling=self.sampling):
-                    hoisted = replace(call, loops=call.loops[:-1], loop_depth=len(call.loops) - 1)
-                    text = (
-                        f"no turn of its loop changes the request: it is sent once, {proviso(sampling=self.sampling)}"
-                    )
-                    notes.append(PassNote(call.span, text))
+                text = "no turn of its loop changes the request"
+                if why := keeps.get(call.id) or unrepeatable(call, sampling=self.sampling):
+                    notes.append(PassNote(call.span, f"{text}, but {why}", False))
                 else:
-                    notes.append(PassNote(call.span, "no turn of its loop changes the request, but it samples", False))
+                    hoisted = replace(call, loops=call.loops[:-1], loop_depth=len(call.loops) - 1)
+                    notes.append(PassNote(call.span, f"{text}: it is sent once, {proviso(sampling=self.sampling)}"))
             calls.append(hoisted)
         if tuple(calls) == agent.calls:
             return PassResult(agent, tuple(notes))

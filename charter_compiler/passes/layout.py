@@ -17,7 +17,7 @@ from charter_compiler.ir.nodes import Agent, Call, Const, Segment
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.order import arrange, can_say_above, find_kept
 from charter_compiler.passes.render import MessageOrder, render
-from charter_compiler.passes.reuse import Length, Reuse, Site, estimate, unknown_length, ways
+from charter_compiler.passes.reuse import Length, Reuse, estimate, read_site, unknown_length, ways
 from charter_compiler.passes.said import counts_values, fixed_form
 from charter_compiler.passes.template import message_layout
 from charter_compiler.passes.values import AGENT, CONSTANT, GROUP, LOOP, RESULT, Values
@@ -136,12 +136,17 @@ class _Program:
         self._constants = self._count_constants()
         self._counted = {name for name, call in self._calls.items() if counts_values(call, self._blocks[name])}
         self._sites = {(call_id, mode): self._lay_out(call_id, mode) for call_id in self._calls for mode in MODES}
+        self._read = {key: read_site(site.call, site.after, options.length) for key, site in self._sites.items()}
+        self._reuse: dict[tuple[str, ...], Reuse] = {}
 
     # Choice
 
     def value(self, choice: Mapping[str, str]) -> Reuse:
-        sites = [Site(self._calls[call_id], self._sites[call_id, mode].after) for call_id, mode in choice.items()]
-        return estimate(sites, self._values, self._options.length)
+        """What a choice for all call sites, in their order, is worth; each is played once."""
+        modes = tuple(choice.values())
+        if modes not in self._reuse:
+            self._reuse[modes] = estimate([self._read[key] for key in choice.items()], self._values)
+        return self._reuse[modes]
 
     def choose(self) -> Choice:
         """For each group of sites that share something: from each uniform choice site by site to a better one, as long

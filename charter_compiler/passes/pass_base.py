@@ -47,6 +47,9 @@ def proviso(*, sampling: bool) -> str:
     return PROVISO.removesuffix(" and it does not sample") if sampling else PROVISO
 
 
-def is_repeatable(call: Call, *, sampling: bool) -> bool:
-    """Whether to make a call once and use its answer twice is the same: it does not sample, and does nothing else."""
-    return (sampling or not call.temperature) and not call.effects
+def unrepeatable(call: Call, *, sampling: bool) -> str:
+    """Why to make a call once and use its answer twice is not the same; empty if it is. ``sampling``: to have one sample
+    instead of two is wanted."""
+    if call.effects:
+        return f"a tool of it {call.effects[0]}"
+    return "it samples" if call.temperature and not sampling else ""

@@ -30,11 +30,20 @@ _WORD = re.compile(r"\s*\S+|\s+")
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A word, the role of a message, or a value, and its tokens."""
+
+    key: Hashable
+    tokens: float
+    value: Segment | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
-    """A call site with the segments of its prompt, message by message."""
+    """A call site with its prompt, part by part."""
 
     call: Call
-    messages: tuple[tuple[Segment, ...], ...]
+    parts: tuple[Part, ...]
 
 
 def unknown_length(segment: Segment) -> None:
@@ -53,10 +62,10 @@ class Reuse:
         return self.found / self.tokens if self.tokens else 0.0
 
 
-def estimate(sites: Sequence[Site], values: Values, length: Length = unknown_length) -> Reuse:
+def estimate(sites: Sequence[Site], values: Values) -> Reuse:
     """Play the program over its sites, which stand in source order; once for each way through its branches, and then
     the sum of all."""
-    played = [_play(way, values, length) for way in ways([site.call for site in sites], sites)]
+    played = [_play(way, values) for way in ways([site.call for site in sites], sites)]
     return Reuse(sum(one.tokens for one in played), sum(one.found for one in played))
 
 
@@ -71,7 +80,7 @@ def ways(calls: Sequence[Call], chosen: Sequence[T]) -> list[list[T]]:
     ]
 
 
-def _play(sites: Sequence[Site], values: Values, length: Length) -> Reuse:
+def _play(sites: Sequence[Site], values: Values) -> Reuse:
     trie: dict[Hashable, dict] = {}  # type: ignore[type-arg]  # a trie: its values are tries
     tokens = found = 0.0
     serial = 0
@@ -81,11 +90,11 @@ def _play(sites: Sequence[Site], values: Values, length: Length) -> Reuse:
                 for site in group:
                     serial += 1
                     node, matching = trie, True
-                    for key, weight in _elements(site, (item, turn, serial), values, length):
+                    for key, weight in _sent(site, (item, turn, serial), values):
+                        matching = matching and key in node
                         if item == ITEMS - 1:
                             tokens += weight
-                            found += weight if matching and key in node else 0.0
-                        matching = matching and key in node
+                            found += weight if matching else 0.0
                         node = node.setdefault(key, {})
     return Reuse(tokens, found)
 
@@ -103,25 +112,34 @@ def _loops(sites: Sequence[Site]) -> Iterator[tuple[int, list[Site]]]:
         yield TURNS if group[0].call.in_loop else 1, group
 
 
-def _elements(
-    site: Site, moment: tuple[int, int, int], values: Values, length: Length
-) -> Iterator[tuple[Hashable, float]]:
-    for number, message in enumerate(site.messages):
-        yield ("role", number, site.call.messages[number].role), 1.0
+def read_site(call: Call, messages: Sequence[Sequence[Segment]], length: Length = unknown_length) -> Site:
+    """A call site with these segments in its messages."""
+    return Site(call, tuple(_parts(call, messages, length)))
+
+
+def _parts(call: Call, messages: Sequence[Sequence[Segment]], length: Length) -> Iterator[Part]:
+    for number, message in enumerate(messages):
+        yield Part(("role", number, call.messages[number].role), 1.0)
         text = ""
         for segment, following in itertools.pairwise((*message, None, None)):
             if isinstance(segment, Const):
                 text += segment.text
                 continue
             for word in _WORD.findall(text):
-                yield word, len(word) / CHARACTERS_A_TOKEN
+                yield Part(word, len(word) / CHARACTERS_A_TOKEN)
             if segment is not None:
                 tokens = length(segment)
                 if tokens is None:
                     tokens = LINES_TOKENS if _fills_lines(text, following) else INLINE_TOKENS
-                for key in _keys(segment, site.call, moment, values):
-                    yield key, tokens
+                yield Part(None, tokens, segment)
             text = ""
+
+
+def _sent(site: Site, moment: tuple[int, int, int], values: Values) -> Iterator[tuple[Hashable, float]]:
+    """What a site sends at one moment: keys, and their tokens."""
+    for part in site.parts:
+        keys = [part.key] if part.value is None else _keys(part.value, site.call, moment, values)
+        yield from ((key, part.tokens) for key in keys)
 
 
 def _fills_lines(before: str, following: Segment | None) -> bool:

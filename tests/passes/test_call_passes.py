@@ -72,7 +72,7 @@ def test_the_second_of_two_equal_calls_takes_the_answer_of_the_first() -> None:
         (('    two = llm.generate(f"Summarize', '    two = llm.generate(f"Sum up'), []),
         (("max_tokens=9)\n    return", "max_tokens=8)\n    return"), []),
         (("    two =", "    text = text[1:]\n    two ="), []),
-        (("max_tokens=9", "max_tokens=9, temperature=0.8"), [(4, "asks the same as line 3, but samples", False)]),
+        (("max_tokens=9", "max_tokens=9, temperature=0.8"), [(4, "asks the same as line 3, but it samples", False)]),
         (("max_tokens=9)\n    return", "max_tokens=9, stop=['.'])\n    return"), []),
         (("max_tokens=9)\n    return", "max_tokens=9, seed=7)\n    return"), []),
         (("max_tokens=9)\n    return", "max_tokens=9, response_format=form)\n    return"), []),
@@ -107,6 +107,15 @@ def test_messages_of_a_conversation_are_neither_merged_nor_dead_nor_invariant() 
         result = each.run(agent)
         assert result.agent == agent
         assert [note.text for note in result.notes] == [f"{said}, but its client may keep a conversation or a state"]
+
+
+def test_calls_whose_tools_act_on_the_outside_are_neither_merged_nor_hoisted() -> None:
+    for text, each in ((TWICE, CommonCalls(sampling=True)), (LOOP, InvariantCalls(sampling=True))):
+        agent = agent_of(text)
+        agent = replace(agent, calls=tuple(replace(call, effects=("writes files",)) for call in agent.calls))
+        result = each.run(agent)
+        assert result.agent == agent
+        assert [note.text.endswith(", but a tool of it writes files") for note in result.notes] == [True]
 
 
 def test_sampling_calls_are_merged_when_told_to() -> None:
