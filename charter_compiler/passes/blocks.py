@@ -17,6 +17,7 @@ from charter_compiler.passes.lines import LABEL, QUOTES, lines_of, paragraphs, u
 
 _NUMBER = re.compile(r"\s*\(?(?:\d{1,2}|[a-zA-Z])[.)]\s")
 _LABELS = re.compile(rf"^[^\n:\ue000-\uf8ff]{{1,60}}:(?=[\s{QUOTES}]*[\ue000-\uf8ff]|[ \t]*$)", re.MULTILINE)
+_PERSONA_NAME = re.compile(r"persona|role|character|system|preamble|prefix|instruction", re.IGNORECASE)
 _FIELD_HEADING = re.compile(rf"(?P<marks>#+) {LABEL.pattern}[\ue000-\uf8ff]")
 _PERSONA = re.compile(r"\s*(?:you are|you're|act as|imagine|i want you to|your role|as an? )\b", re.IGNORECASE)
 
@@ -89,7 +90,7 @@ def split_message(message: Message) -> Blocks | None:
                 flat.text[spans[index - 1][1] : first] if index else "",
                 zone,
                 cue=index == len(spans) - 1 and (references.is_cue(text) or says or _opens_answer(text)),
-                persona=index == 0 and _PERSONA.match(text) is not None,
+                persona=index == 0 and _is_persona(text, flat),
                 instructs=says,
                 heads=_heads(text, flat.text[slice(*spans[index + 1])] if index + 1 < len(spans) else ""),
             )
@@ -197,6 +198,13 @@ def _opens_answer(text: str) -> bool:
 def _sections(text: str, spans: list[tuple[int, int]]) -> bool:
     """Whether headings divide the message."""
     return sum(references.is_heading(text[start:end].split("\n")[0]) for start, end in spans) >= 2
+
+
+def _is_persona(text: str, flat: FlatMessage) -> bool:
+    """Whether a first block says who the model is: in words, or as a value alone that is named so."""
+    if len(text) == 1 and is_hole(text):
+        return _PERSONA_NAME.search(getattr(flat.holes[hole_index(text)], "name", "")) is not None
+    return _PERSONA.match(text) is not None
 
 
 def _heads(text: str, following: str) -> bool:

@@ -48,8 +48,8 @@ def proviso(*, sampling: bool) -> str:
 
 
 def unrepeatable(call: Call, *, sampling: bool) -> str:
-    """Why to make a call once and use its answer twice is not the same; empty if it is. ``sampling``: one sample instead
-    of two is wanted."""
+    """Why to make a call once and use its answer twice is not the same; empty if it is. ``sampling``: one sample
+    instead of two is wanted."""
     if call.effects:
         return f"a tool of it {call.effects[0]}"
     return "it samples" if call.temperature and not sampling else ""

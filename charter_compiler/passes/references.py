@@ -28,7 +28,7 @@ _NEAR_BACK = re.compile(
 )
 _ALL_BEFORE = re.compile(
     r"\b(?:so far|(?:until|up to) (?:now|here)|"
-    r"(?:stands?|stood|comes?|came|goes|went|said|told|written|given|shown|read) before|"
+    r"(?:stands?|stood|comes?|came|goes|went|said|told|written|given|shown|read|seen|named|mentioned|listed) before|"
     r"(?:all|everything|anything|instructions|orders|rules) (?:of the )?above)\b",
     re.IGNORECASE,
 )
@@ -115,7 +115,8 @@ _SECTION = re.compile(
 )
 _ARRANGEMENT = re.compile(
     r"\b(?:below|beneath|underneath|above) (?:it|them|the|each)\b|\b(?:is|are) (?:preceded|followed) by\b|"
-    r"\b(?:stands?|comes?|given|listed|shown|found|placed|appended|attached) (?:right |directly )?"
+    r"\b(?:stands?|comes?|given|listed|shown|found|placed|named|mentioned|described|written|quoted|attached) "
+    r"(?:right |directly )?"
     r"(?:(?:under|after|before|behind) (?:it|them|the|each)|first|last|at the (?:top|start|beginning|end|bottom))\b",
     re.IGNORECASE,
 )

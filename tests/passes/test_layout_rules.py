@@ -322,6 +322,8 @@ def test_of_choices_of_equal_worth_the_one_that_moves_less_is_taken(monkeypatch:
         "Assign the text below to one of the topics listed below it.\n\nText: {a}\n\nTopics: sport, world\n\nTopic:",
         "The text is followed by its title.\n\nText: {a}\n\nBe brief.\n\nAuthor:",
         "Texts are given first.\n\nText: {a}\n\nBe brief.\n\nAuthor:",
+        "File: {a}\n\nTouch only the file named before the fence.\n\nPatch:",
+        "{persona}\n\nStay in your role.\n\nLine:",
         "Text: {a}\n\nWrite a title.\n\nIt must be short.",
         "Text: {a}\n\nEvaluation form (scores only):\n\n- Style:",
     ],

@@ -12,7 +12,7 @@ from charter_compiler.ir.text import parse_agent, print_agent
 from charter_compiler.ir.verify import verify
 from charter_compiler.passes.layout import layout
 
-SETS = {"": 30, "second": 35, "third": 23, "fourth": 30, "fifth": 30}
+SETS = {"": 30, "second": 35, "third": 23, "fourth": 30, "fifth": 30, "sixth": 27}
 CASES = [case for part in SETS for case in cases(part)]
 IDS = [f"{case.shape}: {case.title}" for case in CASES]
 MISSES = {
@@ -21,6 +21,8 @@ MISSES = {
     "draft, errors and revision, with a style of the agent": "without inputs a draft counts for as long as its data",
     "a passage that a model made up, then the search": "without inputs a question counts for less than instructions",
     "the user's name and the talk before the persona": "what stands behind a heading belongs to its section",
+    "the examples above show the tone": "a value may come between what stands above and what says so",
+    "limits as a bulleted list with values": "a list with values is taken for instructions that others build on",
 }
 """Another order than the expected one, of the same meaning."""
 
