@@ -4,55 +4,35 @@
 from __future__ import annotations
 
 import ast
-import builtins
-import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const
-from charter_compiler.parser import sdk
-from charter_compiler.parser.functions import MUTABLE, external_call
+from charter_compiler.parser.elements import part_of
+from charter_compiler.parser.functions import external_call
 from charter_compiler.parser.joins import join
 from charter_compiler.parser.library_objects import LibraryObjects
-from charter_compiler.parser.modules import Module
+from charter_compiler.parser.names import Names
+from charter_compiler.parser.operators import operation
 from charter_compiler.parser.positions import Positions
-from charter_compiler.parser.scope import Environment, Frame, shared_names
-from charter_compiler.parser.strings import (
-    Arguments,
-    constant_of,
-    constant_text,
-    entry,
-    format_value,
-    percent_text,
-)
-from charter_compiler.parser.texts import concat, is_short, normal, text_of
+from charter_compiler.parser.scope import Environment, Frame
+from charter_compiler.parser.strings import Arguments, constant_of, constant_text, format_value
+from charter_compiler.parser.texts import concat, normal
 from charter_compiler.parser.values import (
-    Chain,
-    ClassRef,
     Either,
     External,
-    FilePath,
     FunctionRef,
-    Imported,
     Input,
     Item,
     Opaque,
     Plain,
-    PromptTemplate,
     Record,
     Repeated,
-    Result,
     Series,
     Text,
     Value,
     deps_of,
-    is_text,
-    item_of,
-    repeated,
-    results_of,
 )
 
 if TYPE_CHECKING:
@@ -60,11 +40,9 @@ if TYPE_CHECKING:
 
 _CONVERSIONS = {-1: None, ord("s"): "s", ord("r"): "r", ord("a"): "a"}
 _SCOPE_WIDTH = ("agent", "item", "loop", "call")
-REPETITION_LIMIT = 100_000
-"""Characters of ``"-" * n`` beyond which the text is not spelled out."""
 
 
-class Evaluator(LibraryObjects):
+class Evaluator(LibraryObjects, Names):
     """Evaluates expressions. ``env`` and ``frame`` are those of the function that is being read; calls of the project's
     own functions and of models go to the ``interpreter``."""
 
@@ -89,105 +67,6 @@ class Evaluator(LibraryObjects):
         """Not known; the parts are evaluated for the calls in them."""
         parts = [self.evaluate(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)]
         return Opaque(reason, deps_of(*parts))
-
-    def lookup(self, name: str) -> Value:
-        """What a name holds."""
-        module = self.frame.module
-        value = self.env.get(name)
-        if isinstance(value, Imported):
-            value = self.interpreter.member(value.module, value.name)
-        if name in module.rebound:
-            return self.interpreter.rebound(module, name, value)
-        if value is None:
-            return self._unbound(name)
-        if (
-            isinstance(value, MUTABLE)
-            and self.frame.info is not None
-            and module.environment is not None
-            and module.environment.get(name) is value
-            and name in self._shared(module)
-        ):
-            return Opaque(f"{name} is changed by a function", deps_of(value))
-        return value
-
-    @staticmethod
-    def _shared(module: Module) -> frozenset[str]:
-        if module.shared is None:
-            module.shared = shared_names(module.parsed())
-        return module.shared
-
-    def _unbound(self, name: str) -> Value:
-        module = self.frame.module
-        for star in module.stars:
-            value = self.interpreter.member(star, name, quiet=True)
-            if value is not None:
-                return value
-        if name == "__file__" and module.path is not None:
-            return FilePath(os.path.abspath(module.path))
-        if hasattr(builtins, name):
-            return External(f"builtins.{name}")
-        return self.interpreter.registered(name) or Opaque(f"{name} is not bound in this file")
-
-    @contextmanager
-    def inside(self, loop: Span | None = None) -> Iterator[Environment]:
-        """A scope of its own for the names bound within, inside ``loop`` if given."""
-        outer = self.env
-        self.env = Environment(outer)
-        if loop is not None:
-            self.frame.loops.append(loop)
-        try:
-            yield self.env
-        finally:
-            self.env = outer
-            if loop is not None:
-                self.frame.loops.pop()
-
-    def bind_item(self, target: ast.expr, items: Value) -> None:
-        """Bind the target of a loop to an element of ``items``."""
-        if isinstance(items, Either):
-            lists = [option for option in items.options if isinstance(option, Series)]
-            items = Series(tuple(item for each in lists for item in each.items)) if lists else items
-        if isinstance(items, Series) and items.items:
-            self._bind_element(target, join(item_of(items.items), self.positions.of(target)), items)
-        else:
-            self._bind_unknown(target, items)
-        self.evaluate_places(target)
-
-    def _bind_element(self, target: ast.expr, item: Value, items: Value) -> None:
-        match target, item:
-            case ast.Name(id=name), Opaque(reason="the number of a turn"):
-                self.env.set(name, Input(name, "loop"))
-            case ast.Name(id=name), Input(root="item", scope="loop", path=""):
-                self.frame.fields.setdefault(name, name)
-                self.env.set(name, item.shown(name))
-            case ast.Name(id=name), _:
-                self.env.set(name, item)
-            case ((ast.Tuple(elts=elements) | ast.List(elts=elements)), Series(items=parts)) if len(parts) == len(
-                elements
-            ) and not any(isinstance(part, Repeated) for part in parts):
-                for element, part in zip(elements, parts, strict=True):
-                    if not isinstance(part, Repeated):
-                        self._bind_element(element, part, items)
-            case _:
-                self._bind_unknown(target, item)
-
-    def _bind_unknown(self, target: ast.expr, items: Value) -> None:
-        if isinstance(items, Record):
-            items = Opaque("an element of a dictionary", deps_of(items))
-        for name in _targets(target):
-            if isinstance(items, Result):
-                self.env.set(name, items.part(f"[{name}]"))
-            elif results_of(items):
-                self.env.set(name, Opaque("an element of what calls returned", deps_of(items)))
-            else:
-                self.frame.fields.setdefault(name, name)
-                self.env.set(name, Input(name, "loop", deps=deps_of(items)))
-
-    def evaluate_places(self, target: ast.expr) -> None:
-        """Read the calls in the subscripts and attributes that are assigned to."""
-        for node in ast.walk(target):
-            if isinstance(node, ast.Subscript):
-                self.evaluate(node.slice)
 
     # Handlers, in the order of the table below.
 
@@ -235,55 +114,13 @@ class Evaluator(LibraryObjects):
         if isinstance(node.slice, ast.Slice):
             parts = [self.evaluate(part) for part in (node.slice.lower, node.slice.upper, node.slice.step) if part]
             known = all(constant_of(part)[0] for part in parts)
-            return self.part_of(value, ast.unparse(node.slice) if known else None, None, parts)
+            return part_of(value, ast.unparse(node.slice) if known else None, None, parts, self.frame)
         key = self.evaluate(node.slice)
         known, constant = constant_of(key)
         if not known and isinstance(key, Input) and isinstance(value, Input):
             part = value.part(f"[{key.name}]")
             return replace(part, scope=max(part.scope, key.scope, key=_SCOPE_WIDTH.index))
-        return self.part_of(value, repr(constant) if known else None, constant, [key])
-
-    def part_of(self, value: Value, written: str | None, key: object, parts: list[Value]) -> Value:
-        """``value[...]``; ``written`` is the key as text where it is constant."""
-        match value:
-            case Input() | Result() if written is not None:
-                return value.part(f"[{written}]")
-            case Record() if isinstance(key, str):
-                return entry(value, key, self.frame.fields)
-            case Record(entries=entries, rest=None) if entries and written is None:
-                return join([each for _, each in entries], entries_span(entries, self.frame))
-            case Series(items=items) if isinstance(key, int) and not any(isinstance(item, Repeated) for item in items):
-                if -len(items) <= key < len(items):
-                    picked = items[key]
-                    if not isinstance(picked, Repeated):
-                        return picked
-            case Series(items=items) if isinstance(key, int) and (at_end := _at_an_end(items, key)) is not None:
-                return at_end
-            case Series(items=items) if items and (key is None or isinstance(key, int)) and written != ":":
-                if len(parts) == 1 and not isinstance(parts[0], Series):
-                    return join(item_of(items), entries_span((), self.frame))
-                return Series((repeated(item_of(items)),))
-            case Series():
-                return Series(value.items)
-            case Text(segments=segments) if (
-                constant_text(value) is None and key is None and segments and is_short(segments)
-            ):
-                return Text(
-                    (*segments, *text_of(Opaque("the text is cut here"), segments[-1].span).segments), value.deps
-                )
-            case Text() if (constant := constant_text(value)) is not None and isinstance(key, int):
-                if -len(constant) <= key < len(constant):
-                    return Text(normal((Const(constant[key], value.segments[0].span),)))
-            case ClassRef(cls=cls):  # an enumeration, by name; or a generic class
-                named = cls.constant(key) if isinstance(key, str) else None
-                return named if named is not None else value
-            case External() if value.path.startswith(("typing.", "builtins.")):
-                return value
-            case External(path=path) if value.given or sdk.is_module(path.partition(".")[0]):
-                return External(f"{path}[]", value.given, value.deps)
-            case Either(options=options):
-                return Either(tuple(self.part_of(option, written, key, parts) for option in options))
-        return Opaque("an element is picked at run time", deps_of(value) | results_of(*parts))
+        return part_of(value, repr(constant) if known else None, constant, [key], self.frame)
 
     def binary(self, node: ast.BinOp) -> Value:
         # A chain of hundreds of additions nests to the left: walk down it instead of recursing.
@@ -292,60 +129,7 @@ class Evaluator(LibraryObjects):
             operands.append(left.right)
             left = left.left
         values = [self.evaluate(operand) for operand in [left.left, left.right, *reversed(operands)]]
-        return self.operation(node.op, values, self.positions.of(node))
-
-    def operation(self, operator: ast.operator, values: list[Value], span: Span) -> Value:
-        if isinstance(operator, ast.Add):
-            if any(is_text(value) for value in values):
-                return concat([text_of(value, span) for value in values], span)
-            if any(isinstance(value, Series) for value in values):
-                # A list from elsewhere stands in the sum with whatever it holds.
-                items: list[Item] = []
-                for value in values:
-                    items.extend(value.items if isinstance(value, Series) else [Repeated((value,))])
-                return Series(tuple(items))
-            if any(isinstance(value, PromptTemplate) for value in values):
-                return self._template_sum(values)
-            return Opaque("a sum is computed at run time", deps_of(*values))
-        if isinstance(operator, ast.BitOr) and (found := self._piped(values)) is not None:
-            return found
-        if isinstance(operator, ast.Div) and isinstance(values[0], FilePath):
-            below = constant_text(values[1])
-            if below is not None:
-                return FilePath(os.path.join(values[0].path, below))
-        if isinstance(operator, ast.Mod) and isinstance(values[0], Text):
-            shown = percent_text(values[0], values[1], self.frame.fields, span)
-            if shown is not None:
-                return shown
-        if isinstance(operator, ast.Mult) and len(values) == 2:
-            text = constant_text(values[0]) if constant_text(values[0]) is not None else constant_text(values[1])
-            times = next((value.value for value in values if isinstance(value, Plain)), None)
-            if text is not None and isinstance(times, int) and len(text) * times <= REPETITION_LIMIT:
-                return Text(normal((Const(text * times, span),)))
-        kind = "% formatting" if isinstance(operator, ast.Mod) and is_text(values[0]) else "a computation"
-        return Opaque(f"{kind} is done at run time", deps_of(*values))
-
-    def _piped(self, values: list[Value]) -> Value | None:
-        """``prompt | model``; ``None`` where neither side is part of a chain."""
-        if all(isinstance(value, Record) for value in values):
-            return Record(tuple(each for value in values if isinstance(value, Record) for each in value.entries))
-        stages: list[Value] = []
-        for value in values:
-            stages.extend(value.stages if isinstance(value, Chain) else [value])
-        if any(isinstance(value, Chain | PromptTemplate) or _is_runnable(value) for value in values):
-            return Chain(tuple(stages))
-        return None
-
-    def _template_sum(self, values: list[Value]) -> Value:
-        messages: list[tuple[str, Value]] = []
-        syntax = "format"
-        for value in values:
-            if isinstance(value, PromptTemplate):
-                messages.extend(value.messages)
-                syntax = value.syntax
-            else:
-                messages.append(("user", value))
-        return PromptTemplate(tuple(messages), syntax, chat=True)
+        return operation(node.op, values, self.frame.fields, self.positions.of(node))
 
     def unary(self, node: ast.UnaryOp) -> Value:
         value = self.evaluate(node.operand)
@@ -513,24 +297,6 @@ EXPRESSIONS: dict[type[ast.expr], Callable[[Evaluator, Any], Value]] = {
 """The expressions that are understood."""
 
 
-def _at_an_end(items: tuple[Item, ...], key: int) -> Value | None:
-    """The element that a number picks where only items further inside are repeated."""
-    passed = items[: key + 1] if key >= 0 else items[key:]
-    if len(passed) != (key + 1 if key >= 0 else -key) or any(isinstance(item, Repeated) for item in passed):
-        return None
-    picked = items[key]
-    return None if isinstance(picked, Repeated) else picked
-
-
-def _is_runnable(value: Value) -> bool:
-    match value:
-        case External(path=path):
-            return path.endswith("()") and sdk.is_model(path[:-2])
-        case Either(options=options):
-            return any(_is_runnable(option) for option in options)
-    return False
-
-
 def _is_super(node: ast.expr) -> bool:
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super"
 
@@ -546,17 +312,5 @@ def written(node: ast.expr) -> str:
     return ".".join((node.id, *reversed(parts)))
 
 
-def entries_span(entries: Iterable[tuple[str, Value]], frame: Frame) -> Span:
-    """A place for a choice among the values of a dictionary: that of the first text in it, else the file's start."""
-    for _, value in entries:
-        if isinstance(value, Text) and value.segments:
-            return value.segments[0].span
-    return Span(frame.module.label, 1, 1, 1, 1)
-
-
 def _describe(node: ast.expr) -> str:
     return f"an expression of kind {type(node).__name__}"
-
-
-def _targets(target: ast.expr) -> Iterable[str]:
-    return [node.id for node in ast.walk(target) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]

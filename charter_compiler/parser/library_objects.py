@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from charter_compiler.diagnostics.span import Span
 from charter_compiler.ir.nodes import Const
@@ -39,9 +38,6 @@ from charter_compiler.parser.values import (
     is_text,
     item_of,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 class LibraryObjects(Attributes):

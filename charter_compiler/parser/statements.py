@@ -17,6 +17,7 @@ from charter_compiler.parser.definitions import FunctionNode, describe
 from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.joins import join
 from charter_compiler.parser.loops import interpret_loop
+from charter_compiler.parser.operators import operation
 from charter_compiler.parser.positions import Positions
 from charter_compiler.parser.scope import Environment, Frame, changed_names
 from charter_compiler.parser.strings import constant_text
@@ -187,7 +188,7 @@ class Executor:
     def augmented(self, node: ast.AugAssign) -> bool:
         place = _loaded(node.target)
         before, value = self.evaluator.evaluate(place), self.evaluator.evaluate(node.value)
-        after = self.evaluator.operation(node.op, [before, value], self.positions.of(node))
+        after = operation(node.op, [before, value], self.frame.fields, self.positions.of(node))
         if isinstance(before, Series | Record):
             # In place, so that every name of the list sees it.
             self.env.replace(before, after, self.frame.base)
