@@ -19,7 +19,8 @@ from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, Functio
 from charter_compiler.parser.expressions import Evaluator
 from charter_compiler.parser.joins import join
 from charter_compiler.parser.modules import Module, Project
-from charter_compiler.parser.project_calls import CANDIDATE_LIMIT, COMMON_METHODS, ProjectCalls
+from charter_compiler.parser.parameters import CANDIDATE_LIMIT
+from charter_compiler.parser.project_calls import COMMON_METHODS, ProjectCalls
 from charter_compiler.parser.scope import Environment, Frame, rebound_names
 from charter_compiler.parser.sites import Site
 from charter_compiler.parser.state_graph import StateGraphs

@@ -7,7 +7,6 @@ site, and grows until nothing changes.
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -18,19 +17,16 @@ from charter_compiler.parser.calls import (
     Instantiation,
     bind,
     carried_prompts,
-    has_content,
     interesting,
-    is_content,
     seen_from_outside,
 )
 from charter_compiler.parser.definitions import ClassInfo, FunctionInfo, bind_method
-from charter_compiler.parser.inlining import Inlining
 from charter_compiler.parser.joins import join
+from charter_compiler.parser.parameters import CANDIDATE_LIMIT, Parameters
 from charter_compiler.parser.recognition import signature_of
-from charter_compiler.parser.sites import Site, flows_with_roles, root_site, wrapper_site
+from charter_compiler.parser.sites import Site, root_site, wrapper_site
 from charter_compiler.parser.strings import Arguments
 from charter_compiler.parser.values import (
-    Chain,
     ClassRef,
     Either,
     External,
@@ -52,8 +48,6 @@ from charter_compiler.parser.values import (
 if TYPE_CHECKING:
     from charter_compiler.parser.state_graph import StateGraphs
 
-CANDIDATE_LIMIT = 12
-"""Functions of one name that a call may mean, where the object is not known; more are too many to guess from."""
 
 COMMON_METHODS = frozenset(name for kind in (str, list, dict, set, bytes) for name in dir(kind)) | {
     "read", "write", "close", "open", "flush", "commit", "execute", "json", "text", "raise_for_status",
@@ -61,15 +55,12 @@ COMMON_METHODS = frozenset(name for kind in (str, list, dict, set, bytes) for na
 """Methods of what is not the project's: such a name alone says nothing."""
 
 
-class ProjectCalls(Inlining):
-    """The part of the interpreter that calls go through. ``changed`` is called with each function of which more is
-    known than before; ``carrying`` are those that carry a prompt, by their names. ``awaiting`` and ``discarded`` are
-    the call that the expression or statement around it awaits or drops, ``assigning`` the assignment that is read."""
+class ProjectCalls(Parameters):
+    """The part of the interpreter that calls go through. ``awaiting`` and ``discarded`` are the call that the
+    expression or statement around it awaits or drops, ``assigning`` the assignment that is read."""
 
     def __init__(self, changed: Callable[[FunctionInfo], None]) -> None:
-        super().__init__()
-        self.changed = changed
-        self.carrying: dict[str, list[FunctionInfo]] = defaultdict(list)
+        super().__init__(changed)
         self.awaiting: ast.expr | None = None
         self.discarded: ast.expr | None = None
         self.assigning: ast.Assign | None = None
@@ -77,14 +68,8 @@ class ProjectCalls(Inlining):
         # What the function that is being read calls: functions of the project, and names that stand for any.
         self.called: set[FunctionInfo] = set()
         self.unresolved: set[str] = set()
-        # What calls give for the parameters that carry a prompt, and which results calls of wrappers return.
-        self.arriving: dict[str, frozenset[str]] = {}
+        # Which results calls of wrappers return.
         self.returning: dict[str, frozenset[str]] = {}
-        self._flows: dict[str, tuple[FunctionInfo, str]] = {}
-        # The parameters that a parameter is handed on to as it is.
-        self._passed_on: dict[tuple[FunctionInfo, str], list[tuple[FunctionInfo, str]]] = defaultdict(list)
-        # The parameters whose content calls give for a parameter, with the role where that is written beside it.
-        self._sources: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
 
     if TYPE_CHECKING:
         graphs: StateGraphs
@@ -102,29 +87,6 @@ class ProjectCalls(Inlining):
             self.sites[site.key] = site
         for flow, role in site.flows.items():
             self._carry(flow, role)
-
-    def _carry(self, flow: str, role: str) -> None:
-        """Note that the content of a parameter travels to a model, in a message of that role; so does what the calls
-        that were seen give for it."""
-        waiting = [(flow, role)]
-        while waiting:
-            flow, role = waiting.pop()
-            owner = self._flows.get(flow)
-            if owner is None or not is_content(*owner):
-                continue
-            info, name = owner
-            before = info.prompts.get(name)
-            if before == role or before == "unknown":
-                continue
-            after = role if before is None else "unknown"
-            info.prompts[name] = after  # type: ignore[assignment]
-            if info not in self.carrying[info.name.rpartition(".")[2]]:
-                self.carrying[info.name.rpartition(".")[2]].append(info)
-            if not self.rough:
-                self.forget(info)
-            self.changed(info)
-            if not info.is_constructor:
-                waiting.extend((source, as_role or after) for source, as_role in self._sources[flow])
 
     def project_or_model_call(
         self, node: ast.Call, callee: Value, receiver: Value | None, arguments: Arguments, span: Span
@@ -302,40 +264,6 @@ class ProjectCalls(Inlining):
         deps = deps_of(*arguments.values())
         return join(values, span) if values else Opaque("what a function that was handed over returns", deps)
 
-    def _note_given(self, info: FunctionInfo, bound: Bound) -> None:
-        """Note which functions, objects and clients a call gives for the parameters."""
-        for name, value in bound.values.items():
-            if name == info.own:
-                continue
-            if deps := deps_of(value):
-                flow = info.flow(name)
-                if name in info.prompts:
-                    self.arriving[flow] = self.arriving.get(flow, frozenset()) | deps
-                elif self.rough and has_content(value):
-                    self._sources[flow].update(flows_with_roles(value))
-            for each in interesting(value):
-                self._give(info, name, each)
-            if isinstance(value, Input) and not value.path and value.origin in self._flows:
-                source = self._flows[value.origin]
-                if (info, name) not in self._passed_on[source]:
-                    self._passed_on[source].append((info, name))
-                    for each in source[0].given.get(source[1], ()):
-                        self._give(info, name, each)
-
-    def _give(self, info: FunctionInfo, name: str, value: Value) -> None:
-        """Note a function, object or client that a parameter is given, and all those that it is handed on to."""
-        waiting = [(info, name)]
-        while waiting:
-            info, name = waiting.pop()
-            known = info.given.setdefault(name, [])
-            if value in known or len(known) >= CANDIDATE_LIMIT:
-                continue
-            known.append(value)
-            if name in info.asked or _calls_a_model(value):
-                self.forget(info)
-                self.changed(info)
-            waiting.extend(self._passed_on[info, name])
-
     def construct(self, cls: ClassInfo, arguments: Arguments, span: Span) -> Value:
         """An object of the project's class, made with these arguments."""
         if any(path.rpartition(".")[2].endswith(("Exception", "Error", "Enum")) for path in cls.ancestors()):
@@ -392,16 +320,6 @@ class ProjectCalls(Inlining):
             case Series(items=(Repeated(items=(inner, *_)),)) if not isinstance(inner, Repeated):
                 return inner
         return value
-
-
-def _calls_a_model(value: Value) -> bool:
-    """Whether a function, object or client that is handed on is known to lead to a model."""
-    match value:
-        case FunctionRef(function=function):
-            return bool(function.prompts) or function.reaches
-        case External() | Chain():
-            return True
-    return False
 
 
 def _is_anything(value: Value) -> bool:
