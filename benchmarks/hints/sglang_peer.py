@@ -4,29 +4,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import json
 import sys
 from pathlib import Path
 
+from parsed_arguments import print_parsed
 from sglang.srt.server_args import ServerArgs
 
 
-def main(path: Path) -> None:
-    for words in json.loads(path.read_text(encoding="utf-8")):
-        parser = argparse.ArgumentParser(prog="sglang")
-        ServerArgs.add_cli_args(parser)
-        errors = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(errors):
-                found = vars(parser.parse_args(words))
-        except SystemExit:
-            print(json.dumps({"error": errors.getvalue().splitlines()[-1]}))
-            continue
-        asked = {word[2:].replace("-", "_") for word in words if word.startswith("--")}
-        print(json.dumps({"parsed": {name: found[name] for name in sorted(asked) if name in found}}))
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sglang")
+    ServerArgs.add_cli_args(parser)
+    return parser
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    print_parsed(Path(sys.argv[1]), make_parser)

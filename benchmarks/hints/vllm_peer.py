@@ -9,13 +9,13 @@ request to an engine with that model in this process, and read from the schedule
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
+
+from parsed_arguments import print_parsed
 
 os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # the scheduler must be in this process to be looked at
 
@@ -24,17 +24,7 @@ def parse(path: Path) -> None:
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-    for words in json.loads(path.read_text(encoding="utf-8")):
-        parser = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
-        errors = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(errors):
-                found = vars(parser.parse_args(words))
-        except SystemExit:
-            print(json.dumps({"error": errors.getvalue().splitlines()[-1]}))
-            continue
-        asked = {word[2:].partition("=")[0].replace("-", "_") for word in words if word.startswith("--")}
-        print(json.dumps({"parsed": {name: found[name] for name in sorted(asked) if name in found}}))
+    print_parsed(path, lambda: make_arg_parser(FlexibleArgumentParser(prog="vllm serve")))
 
 
 def hints(path: Path, model: str) -> None:

@@ -35,7 +35,7 @@ from charter_compiler.executor.openai_wire import (
 from charter_compiler.executor.retry import RetryPolicy
 from charter_compiler.executor.sdk_calls import key_of_environment
 from charter_compiler.executor.triton_channel import Endpoint
-from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts
+from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts, last_result
 
 KEY_VARIABLE = "OPENAI_API_KEY"
 CONNECT_TIMEOUT = 10.0
@@ -105,10 +105,7 @@ class OpenAITarget:
 
     async def generate(self, request: GenerationRequest) -> GenerationResult:
         """See ``AsyncTarget``."""
-        async with aclosing(self.stream(request)) as chunks:
-            result = [chunk.result async for chunk in chunks][-1]
-        assert result is not None, "the last chunk carries the result"
-        return result
+        return await last_result(self.stream(request))
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[StreamChunk, None]:
         """See ``AsyncTarget``. Closing the iterator (``aclose``) ends the call at the server."""

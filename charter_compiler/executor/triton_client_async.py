@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -29,7 +29,7 @@ from charter_compiler.executor.triton_channel import TLS, channel_options, crede
 from charter_compiler.executor.triton_client import CallOptions, make_request
 from charter_compiler.executor.triton_model import TritonModel, composing_models, describe_model
 from charter_compiler.executor.triton_responses import ResponseReader
-from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts
+from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts, last_result
 from charter_compiler.tokens.codec import Tokenizer
 
 
@@ -72,7 +72,7 @@ class AsyncProductionTritonClient:
 
     async def generate(self, request: GenerationRequest) -> GenerationResult:
         """See ``AsyncTarget``. Messages need the client's tokenizer, whose chat template makes a prompt of them."""
-        return await self._complete(self._begin(request))
+        return await last_result(self._run(self._begin(request)))
 
     def stream(
         self, request: GenerationRequest | str, cache_id: int | None = None, **options: Unpack[CallOptions]
@@ -87,7 +87,7 @@ class AsyncProductionTritonClient:
         self, prompt: str, cache_id: int | None = None, **options: Unpack[CallOptions]
     ) -> GenerationResult:
         """See ``TritonClient``."""
-        return await self._complete(self._begin(make_request(prompt, cache_id, options)))
+        return await last_result(self._run(self._begin(make_request(prompt, cache_id, options))))
 
     async def infer_batch(
         self,
@@ -103,7 +103,7 @@ class AsyncProductionTritonClient:
 
         async def complete(call: TritonCall) -> GenerationResult:
             async with turns:
-                return await self._complete(call)
+                return await last_result(self._run(call))
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -195,12 +195,6 @@ class AsyncProductionTritonClient:
         self._core.check_open()
         return Attempts(self._settings.policy, self._settings.timeout, place=self._settings.place)
 
-    async def _complete(self, call: TritonCall) -> GenerationResult:
-        async with aclosing(self._run(call)) as chunks:
-            result = [chunk.result async for chunk in chunks][-1]
-        assert result is not None, "the last chunk carries the result"
-        return result
-
     async def _run(self, call: TritonCall) -> AsyncGenerator[StreamChunk, None]:
         """Attempts until one succeeds or may not be repeated."""
         call.start()
@@ -224,26 +218,18 @@ class AsyncProductionTritonClient:
         options = {"timeout": call.attempts.remaining(), "metadata": self._settings.metadata}
         rpc: Any = None
         try:
-            if model.decoupled:
-                rpc = self._stub.ModelStreamInfer(**options)
-                await rpc.write(message)
-                await rpc.done_writing()
-                async for response in rpc:
-                    text = call.feed_stream(reader, response)
-                    if text:
-                        yield StreamChunk(text)
-            else:
-                rpc = self._stub.ModelInfer(message, **options)
-                yield StreamChunk(call.feed(reader, await rpc))
-        except grpc.RpcError as error:
-            # Without the cause: its text may quote our headers.
-            raise self._settings.error(error) from None
-        except grpc.aio.UsageError:
-            self._core.check_open()
-            raise
-        except asyncio.CancelledError:
-            self._raise_if_closed()
-            raise
+            with self._own_errors():
+                if model.decoupled:
+                    rpc = self._stub.ModelStreamInfer(**options)
+                    await rpc.write(message)
+                    await rpc.done_writing()
+                    async for response in rpc:
+                        text = call.feed_stream(reader, response)
+                        if text:
+                            yield StreamChunk(text)
+                else:
+                    rpc = self._stub.ModelInfer(message, **options)
+                    yield StreamChunk(call.feed(reader, await rpc))
         finally:
             # Nothing to cancel after the end; on the way out of a cancelled task or a closed stream, the call itself.
             if rpc is not None:
@@ -256,9 +242,16 @@ class AsyncProductionTritonClient:
 
     async def _ask(self, method: Any, request: Any, timeout: float | None) -> Any:
         """A unary call that is not an inference."""
-        try:
+        with self._own_errors():
             return await method(request, timeout=timeout, metadata=self._settings.metadata)
+
+    @contextmanager
+    def _own_errors(self) -> Iterator[None]:
+        """gRPC's errors as ours, and what a closed client raises as what it is."""
+        try:
+            yield
         except grpc.RpcError as error:
+            # Without the cause: its text may quote our headers.
             raise self._settings.error(error) from None
         except grpc.aio.UsageError:
             self._core.check_open()

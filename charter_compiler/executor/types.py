@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -66,6 +67,14 @@ class StreamChunk:
 
     text: str
     result: GenerationResult | None = None
+
+
+async def last_result(chunks: AsyncGenerator[StreamChunk, None]) -> GenerationResult:
+    """The result of an answer that is streamed, which is read to its end."""
+    async with aclosing(chunks):
+        result = [chunk.result async for chunk in chunks][-1]
+    assert result is not None, "the last chunk carries the result"
+    return result
 
 
 @dataclass(frozen=True, slots=True)

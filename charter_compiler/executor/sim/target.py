@@ -8,14 +8,13 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from charter_compiler.diagnostics.errors import RequestCancelledError, RequestRejectedError
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.sim.address import SimAddress
 from charter_compiler.executor.sim.outputs import SimOutputs
-from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts
+from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk, TargetFacts, last_result
 from charter_compiler.serve.engine.core import EngineCore
 from charter_compiler.serve.engine.costs import Costs
 from charter_compiler.serve.engine.interface import Batch, EngineOutput, EngineRequest, PerfMetrics, SamplingParams
@@ -70,10 +69,7 @@ class SimTarget:
 
     async def generate(self, request: GenerationRequest) -> GenerationResult:
         """See ``AsyncTarget``."""
-        async with aclosing(self.stream(request)) as chunks:
-            result = [chunk.result async for chunk in chunks][-1]
-        assert result is not None, "the last chunk carries the result"
-        return result
+        return await last_result(self.stream(request))
 
     async def stream(self, request: GenerationRequest) -> AsyncGenerator[StreamChunk, None]:
         """See ``AsyncTarget``; in two pieces, the first token and the rest.
