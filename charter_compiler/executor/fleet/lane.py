@@ -210,6 +210,8 @@ class Lane:
                 async with asyncio.timeout(None if timeout is None else deadline - self._clock()):
                     await self._until_its_turn(key, turn)
             except TimeoutError:
+                if timeout is None:
+                    raise
                 raise TargetTimeoutError(
                     f"not sent again within its {timeout:g} s", place=self.name, remedy="raise the timeout of the call"
                 ) from None
