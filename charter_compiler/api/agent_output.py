@@ -14,8 +14,9 @@ from charter_compiler.executor.results import write_json
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.dead_calls import DeadCalls
 from charter_compiler.passes.independent_calls import IndependentCalls
-from charter_compiler.passes.layout import Layout, SiteLayout
+from charter_compiler.passes.layout import Layout
 from charter_compiler.passes.pass_base import PassNote
+from charter_compiler.passes.site_layout import SiteLayout
 from charter_compiler.passes.source_calls import ask_at_once, drop_dead, renumbered
 from charter_compiler.passes.source_layout import SourceRewrite, rewrite_source
 from charter_compiler.plan.execution_plan import ExecutionPlan

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from charter_compiler.ir.nodes import Call, Const, Segment
-from charter_compiler.passes.layout import texts
+
+
+def texts(messages: Iterable[Sequence[Segment]]) -> tuple[tuple[str | Segment, ...], ...]:
+    """The messages without the spans of constants, which are merged; holes as they are."""
+    found = []
+    for segments in messages:
+        merged: list[str | Segment] = []
+        for segment in segments:
+            last = merged[-1] if merged else None
+            if isinstance(segment, Const) and isinstance(last, str):
+                merged[-1] = last + segment.text
+            else:
+                merged.append(segment.text if isinstance(segment, Const) else segment)
+        found.append(tuple(merged))
+    return tuple(found)
 
 
 def plain(call: Call) -> list[list[object]]:

@@ -18,10 +18,10 @@ from charter_compiler.ir.verify import contains
 from charter_compiler.parser.ast_parser import AgentASTParser
 from charter_compiler.passes.blocks import Blocks, split_message
 from charter_compiler.passes.flat import is_hole
-from charter_compiler.passes.layout import SiteLayout
 from charter_compiler.passes.literals import Literal, Piece, literals_of
 from charter_compiler.passes.render import MessageOrder, gap_ranges
 from charter_compiler.passes.shapes import plain, shapes
+from charter_compiler.passes.site_layout import SiteLayout
 
 
 @dataclass(frozen=True, slots=True)

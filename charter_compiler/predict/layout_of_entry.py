@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Param, Segment
 from charter_compiler.ir.verify import verify
-from charter_compiler.passes.layout import Layout, LayoutOptions, layout
+from charter_compiler.passes.layout import Layout, layout
 from charter_compiler.passes.reuse import CHARACTERS_A_TOKEN, Length
+from charter_compiler.passes.site_layout import LayoutOptions
 from charter_compiler.passes.template import MessageLayout, PlannedLayout, message_layout
 
 

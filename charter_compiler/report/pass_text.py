@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from charter_compiler.passes.layout import Layout, SiteLayout
+from charter_compiler.passes.layout import Layout
 from charter_compiler.passes.pipeline import Ran
+from charter_compiler.passes.site_layout import SiteLayout
 
 
 def pass_lines(ran: Iterable[Ran]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from charter_compiler.cache.trtllm_profile import TrtllmCache
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.ir.nodes import Agent, Call, CallRef, Const, Param
 from charter_compiler.parser.ast_parser import AgentASTParser
-from charter_compiler.passes.layout import LayoutOptions, layout
+from charter_compiler.passes.layout import layout
+from charter_compiler.passes.site_layout import LayoutOptions
 from charter_compiler.predict.synthetic import _WORDS
 from charter_compiler.tokens.tokenizer import Tokenizer, load_tokenizer
 

@@ -10,7 +10,8 @@ from layout_cases import shown
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.parser.ast_parser import AgentASTParser
-from charter_compiler.passes.layout import LayoutOptions, _Program, layout
+from charter_compiler.passes.layout import layout
+from charter_compiler.passes.site_layout import LayoutOptions, SiteLayouts
 from charter_compiler.passes.source_layout import rewrite_source
 from charter_compiler.predict.layout_of_entry import grouped_fields
 
@@ -297,13 +298,13 @@ def test_a_block_in_the_words_of_the_first_site_says_above_where_its_value_moved
 def test_a_prompt_of_many_rules_is_laid_out_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a block's place depends on is found once a block and mode, not once a comparison."""
     asked: list[int] = []
-    find = _Program._priority
+    find = SiteLayouts._priority
 
-    def counting(self: _Program, call: Call, number: int, index: int, shared_first: bool) -> tuple[float, ...]:
+    def counting(self: SiteLayouts, call: Call, number: int, index: int, shared_first: bool) -> tuple[float, ...]:
         asked.append(index)
         return find(self, call, number, index, shared_first)
 
-    monkeypatch.setattr(_Program, "_priority", counting)
+    monkeypatch.setattr(SiteLayouts, "_priority", counting)
     rules = [f"Do thing number {number} with care." for number in range(40)]
     assert laid_out("Text: {a}\n\n" + "\n\n".join(rules)) == "\n\n".join(rules) + "\n\nText: {a}"
     assert len(asked) == 2 * 41
