@@ -51,7 +51,8 @@ def find_kept(blocks: Blocks) -> Kept:
 def _read(blocks: Blocks) -> Iterator[_Read]:
     values = ""
     left: Block | None = None
-    for block in blocks.blocks:
+    levels = [references.heading_level(block.text) for block in blocks.blocks]
+    for index, block in enumerate(blocks.blocks):
         if left is not None and left.zone != block.zone:
             left = None
         behind = left.text if left is not None and left.constant else ""
@@ -60,7 +61,7 @@ def _read(blocks: Blocks) -> Iterator[_Read]:
             back=_refers_back(block, behind, values),
             ahead=_refers_ahead(block),
             all_before=block.constant and references.means_all_before(block.text),
-            leans=left is not None and _leans(left, block, values),
+            leans=left is not None and (_leans(left, block, values) or _is_within(levels, index)),
         )
         if block.holes:
             names = [getattr(blocks.flat.holes[hole], "name", "") for hole in block.holes]
@@ -119,6 +120,13 @@ def _leans(left: Block, block: Block, values: str) -> bool:
     # What a constant names it stays with; what the last block names may stand farther up.
     behind = left.text if left.constant and not block.constant else ""
     return references.leans(_own_words(block), behind, values)
+
+
+def _is_within(levels: Sequence[int], index: int) -> bool:
+    """Whether a block begins with a heading below another one that has further ones beside it: it is a part of that
+    section. Below the one title of a prompt stand sections that may be moved."""
+    above = [level for level in levels[:index] if 0 < level < levels[index]]
+    return bool(above) and levels.count(above[-1]) > 1
 
 
 def _own_words(block: Block) -> str:

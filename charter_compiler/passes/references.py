@@ -133,6 +133,12 @@ def is_heading(text: str) -> bool:
     return "\n" not in text.strip() and _HEADING.fullmatch(text.strip()) is not None
 
 
+def heading_level(text: str) -> int:
+    """The number of ``#`` of the heading that a block begins with; 0 without one."""
+    found = re.match(r"(#{1,6}) ", text)
+    return len(found[1]) if found is not None else 0
+
+
 def separates(text: str) -> bool:
     """Whether a line is a ruler that parts sections; quotes and brackets rather open or close one."""
     return re.fullmatch(r"\s*([-=*_~#])\1{2,}\s*", text) is not None

@@ -354,6 +354,12 @@ def test_a_heading_that_is_a_label_is_a_section_where_no_lower_one_follows() -> 
         assert laid_out(prompt) == prompt
 
 
+def test_a_section_stays_in_the_one_that_it_is_a_part_of() -> None:
+    parts = "## Done\n{a}\n\n# Task\nBe brief.\n\n"
+    assert laid_out(f"# Past\nWe began.\n\n{parts}# Text") == f"# Past\nWe began.\n\n{parts}# Text"
+    assert laid_out("# Past\n\n## Done\n{a}\n\n## Task\nBe brief.") == "# Past\n\n## Task\nBe brief.\n\n## Done\n{a}"
+
+
 @pytest.mark.parametrize(("step", "first"), [("h += n", True), ("h = h[-9:] + n", False), ("h = n + h", False)])
 def test_a_history_that_is_appended_to_comes_before_what_each_turn_brings(step: str, first: bool) -> None:
     source = (
