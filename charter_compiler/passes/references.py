@@ -23,7 +23,8 @@ _FAR_BACK = re.compile(
 )
 _NEAR_BACK = re.compile(
     r"\b(?:latter|(?<!\bis )(?<!\bare )(?<!\bbe )the same(?! \w+ as\b)|"
-    r"(?:is|are|be) the same(?! (?:\w+ )?as\b| (?:only )?(?:if|when)\b)|such a)\b",
+    r"(?:is|are|be) the same(?! (?:\w+ )?as\b| (?:only )?(?:if|when)\b)|such a|"
+    r"based on (?:this|that|it|these)|that(?=\s*(?:[.,;:!?]|$)))\b",
     re.IGNORECASE,
 )
 _ALL_BEFORE = re.compile(
@@ -35,12 +36,13 @@ _ALL_BEFORE = re.compile(
 _BACK_IN_LABEL = re.compile(r"\b(?:above|preceding|aforementioned|foregoing)\b", re.IGNORECASE)
 _SEQUENCE = re.compile(
     r"(?:then|next|finally|afterwards?|after that|also|in addition|otherwise|however|therefore|thus|hence|but|and|"
-    r"based on (?:this|that|it|these)|if so|once (?:done|you have)|second(?:ly)?|third(?:ly)?|lastly|step [2-9])\b",
+    r"if so|once (?:done|you have)|second(?:ly)?|third(?:ly)?|lastly|step [2-9])\b",
     re.IGNORECASE,
 )
 _FIRST = re.compile(r"(?:first(?:ly)?\b|to begin\b|step 1\b)", re.IGNORECASE)
 _AHEAD = re.compile(
-    r"\b(?:the following|following|below|beneath|underneath|(?:here|this|these) (?:is|are)|here's|as follows)\b",
+    r"\b(?:the following|following|below|beneath|underneath|(?:here|this|these) (?:is|are)|here's|as follows|"
+    r"(?:that|which) follows?)\b",
     re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"\b(?:it|its|they|them|their|theirs|he|she|him|his|her|this|these|those)\b", re.IGNORECASE)
@@ -89,37 +91,6 @@ _DELIMITER = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SPEAKER = re.compile(r"^(?:human|user|system|assistant|ai)\s*:", re.IGNORECASE | re.MULTILINE)
-_ORDINAL = re.compile(
-    r"\b(?:former|latter|(?:first|second|third|last)\b"
-    r"(?!\s+(?:line|sentence|word|character|letter|digit)s?\b|\s+\w+\s+(?:of|in)\s+(?:the|each|every|an?|your)\b))"
-)
-"""In small letters: "First, read the text." counts steps, not values; "the last message of the thread" is in one."""
-_LINE_OF_PROMPT = re.compile(
-    r"(?<!\byour )\b(?:first|second|third|opening|top|last|final|closing|bottom) (?:[\w-]+ )?"
-    r"(?:lines?|sentences?|paragraphs?)\b"
-    r"(?!\s+(?:of|in)\s+(?:the|each|every|an?|your)\s+(?!(?:prompt|message|input|request|conversation)\b))|"
-    r"\bline (?:1|one)\b",
-    re.IGNORECASE,
-)
-_WRITES_LINE = re.compile(
-    r"\b(?:put|write|place|print|end)\b(?:(?!\b(?:what|which|that|who|how|is|are|said|given|from)\b)[^.!?\n])*"
-    r"\b(?:on|in|as|with) (?:the|a) $",
-    re.IGNORECASE,
-)
-"""What stands before a line of the answer: "Put the number on the last line."."""
-_SECTION = re.compile(
-    r"\b(?:sections?|parts?|blocks?|rulers?|separators?|delimiters?|dividers?|dashes|lines?|before|after|between|"
-    r"above|below|preceding|previous|earlier|next|following|first|second|third|last|top|bottom|beginning|"
-    r"(?:text|number) \d)\b|#\d|^\s*\(?\d{1,2}[.):]",
-    re.IGNORECASE,
-)
-_ARRANGEMENT = re.compile(
-    r"\b(?:below|beneath|underneath|above) (?:it|them|the|each)\b|\b(?:is|are) (?:preceded|followed) by\b|"
-    r"\b(?:stands?|comes?|given|listed|shown|found|placed|named|mentioned|described|written|quoted|attached) "
-    r"(?:right |directly )?"
-    r"(?:(?:under|after|before|behind) (?:it|them|the|each)|first|last|at the (?:top|start|beginning|end|bottom))\b",
-    re.IGNORECASE,
-)
 _FACT = re.compile(
     r"(?:today|the (?!following\b|previous\b|next\b)[\w' -]{1,40}) (?:is|are|was|were|said|asked|wrote|wants)[ ,:]+"
     r"[\"'`]?[\ue000-\uf8ff][\"'`]?[.]?",
@@ -158,11 +129,6 @@ def delimits(text: str) -> bool:
 def speaks(text: str) -> bool:
     """Whether a block holds a speaker of a transcript."""
     return _SPEAKER.search(text) is not None
-
-
-def counts(text: str) -> bool:
-    """Whether text tells things apart by their order ("the second text")."""
-    return _ORDINAL.search(text) is not None
 
 
 def is_cue(text: str) -> bool:
@@ -212,22 +178,6 @@ def means_all_before(text: str) -> bool:
     """Whether constant text speaks of all that stands before it ("Ignore what you read so far."): what came to stand
     there would be meant too."""
     return _ALL_BEFORE.search(text) is not None
-
-
-def names_line(text: str) -> bool:
-    """Whether text tells a line of the prompt by its place ("The first line is the title."); lines of a thing that is
-    named, and of the answer, are others."""
-    return any(_WRITES_LINE.search(text[: match.start()]) is None for match in _LINE_OF_PROMPT.finditer(text))
-
-
-def names_section(text: str) -> bool:
-    """Whether text of a prompt that rulers part may speak of its sections, or numbers one."""
-    return _SECTION.search(text) is not None
-
-
-def names_arrangement(text: str) -> bool:
-    """Whether text tells how parts of the prompt stand to each other ("the topics listed below it")."""
-    return _ARRANGEMENT.search(text) is not None
 
 
 def states(text: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from charter_compiler.passes import references
+from charter_compiler.passes import references, said
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,8 @@ from charter_compiler.passes import references
         "Use the same tone as before.",
         "Grade the answer to this new question as one of:\nA: right\nB: wrong",
         "Never mention these instructions.",
+        "Based on that, answer the question.",
+        "Do the opposite of that.",
     ],
 )
 def test_points_back(text: str) -> None:
@@ -92,6 +94,7 @@ def test_no_cue(text: str) -> None:
         ("Check these claims:", True),
         ("Use the following format:\nThought: what to do", False),
         ("Extract the names of the document below.", True),
+        ("Answer from the document that follows.", True),
         ("Answer the question.", False),
     ],
 )
@@ -110,7 +113,7 @@ def test_announces(text: str, announces: bool) -> None:
     ],
 )
 def test_counts(text: str, counts: bool) -> None:
-    assert references.counts(text) is counts
+    assert said.counts(text) is counts
 
 
 @pytest.mark.parametrize(
@@ -127,7 +130,25 @@ def test_counts(text: str, counts: bool) -> None:
     ],
 )
 def test_names_line(text: str, names: bool) -> None:
-    assert references.names_line(text) is names
+    assert said.names_line(text) is names
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Answer the question at the end.", True),
+        ("The names are listed under the text.", True),
+        ("The text is followed by a question.", True),
+        ("Check the file named before the fence.", True),
+        ("The names stand below the text.", True),
+        ("Keep the prices below the average.", False),
+        ("Put the number at the end.", False),
+        ("Write the label, followed by a number.", False),
+        ("Quote the text at the end of the letter.", False),
+    ],
+)
+def test_names_arrangement(text: str, names: bool) -> None:
+    assert said.names_arrangement(text) is names
 
 
 @pytest.mark.parametrize(
