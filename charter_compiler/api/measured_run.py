@@ -202,6 +202,7 @@ async def _run(
                 hints=hints,
                 group_by=placing.group_by,
                 weigh=placing.weigh,
+                expected=predicted.expected,
                 patience=0.0 if all(each.server is not None for each in endpoints.targets) else PATIENCE,
                 on_progress=observer.progress,
                 on_interrupt=observer.interrupted,

@@ -8,10 +8,12 @@ from itertools import islice
 
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.cache.unbounded import UnboundedCache
+from charter_compiler.executor.ended_items import EndedItems
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.scheduler import Mode
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.executor.threads import in_daemon_thread
@@ -23,6 +25,7 @@ from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.predict.endpoints import share_out, together
+from charter_compiler.predict.expected_items import expected_items
 from charter_compiler.predict.grouping import ItemWeights
 from charter_compiler.predict.prediction import Prediction, Simulation, predict_traces
 from charter_compiler.predict.schedules import NEAR, choose_schedule, computed_tokens, reuses_enough
@@ -49,12 +52,14 @@ class Placing:
 @dataclass(frozen=True, slots=True)
 class Predicted:
     """The prediction, ``None`` where there is none; the plan's schedule, or the one that is predicted to be best where
-    there is no plan; whether the warm-ups are sent; and notes on why there is no prediction, or what it leaves out."""
+    there is no plan; whether the warm-ups are sent; notes on why there is no prediction, or what it leaves out; and
+    what the items are expected to need of the cache."""
 
     prediction: Prediction | None
     schedule: Schedule
     warms: bool = True
     notes: tuple[str, ...] = ()
+    expected: EndedItems | None = None
 
 
 async def predict_request(
@@ -87,7 +92,7 @@ async def predict_request(
 
     predicted = list(islice(rows, PREDICTED_ROWS))
 
-    def work() -> tuple[Prediction, Schedule, bool]:
+    def work() -> Predicted:
         outputs, orders = SyntheticOutputs(tokenizer), PromptLayouts(layouts, calls)
         most = request.options.max_tokens
         traces = trace_agent(entry, predicted, outputs, max_tokens=most, calls=calls, layouts=orders)
@@ -111,18 +116,28 @@ async def predict_request(
             }  # fmt: skip
             return together(found) if len(found) > 1 else found[most_items]
 
+        def decided(prediction: Prediction, schedule: Schedule, *, warms: bool = True) -> Predicted:
+            if prediction.problem or request.options.mode is Mode.BASELINE:
+                return Predicted(prediction, schedule, warms)
+            engine, used = engines[most_items], warm_ups if warms else ()
+            prompts = PromptTokens(tokenizer, engine.tokens_per_block)
+            expected = expected_items(shares[most_items], prompts, engine.capacity_blocks, used)
+            return Predicted(prediction, schedule, warms, expected=expected)
+
         found = predict(planned)
         free = request.plan is None and request.options.mode is Mode.OPTIMIZED
         if not free or found.problem or reuses_enough(found):
-            return found, planned, True
+            return decided(found, planned)
         chosen = choose_schedule(simulation(most_items, request.options), shares[most_items], sent).schedule
         found = found if chosen == planned else predict(chosen)
         cold = predict(chosen, warms=False) if warm_ups else found
         if computed_tokens(found) > (1 + NEAR) * computed_tokens(cold):
-            return cold, chosen, False
-        return found, chosen, True
+            return decided(cold, chosen, warms=False)
+        return decided(found, chosen)
 
-    prediction, schedule, warms = await in_daemon_thread(work, "charter-predict")
+    found = await in_daemon_thread(work, "charter-predict")
+    prediction, schedule = found.prediction, found.schedule
+    assert prediction is not None, "work makes one"
     notes = [f"no prediction: {prediction.problem}"] if prediction.problem else []
     if next(rows, None) is not None:
         notes.append(f"the prediction is over the first {PREDICTED_ROWS:,} rows")
@@ -130,6 +145,6 @@ async def predict_request(
         notes.append(f"the prediction leaves calls out: {prediction.refused}")
     if schedule != planned:
         notes.append(f"order of calls: {schedule}, which is predicted to compute the fewest prompt tokens")
-    if not warms:
+    if not found.warms:
         notes.append("no prefix is warmed: it is predicted to be evicted before it is needed")
-    return Predicted(prediction, schedule, warms, tuple(notes))
+    return replace(found, notes=tuple(notes))

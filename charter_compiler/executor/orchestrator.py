@@ -21,6 +21,7 @@ from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.calls import CallRecord, CallSites
 from charter_compiler.executor.defaults import DEFAULT_CONCURRENCY
 from charter_compiler.executor.dispatch import Dispatcher, RunClock
+from charter_compiler.executor.ended_items import EndedItems
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.fleet.fleet import Endpoint, Fleet
 from charter_compiler.executor.fleet.lane import EndpointLostError, Lane
@@ -117,8 +118,9 @@ class RunContext:
     run finished; ``memo`` answers calls that were made before; ``patience``: seconds that the target may be away;
     ``listener``: where the agent's own SDK clients send their requests, ``None`` for an agent that has none; ``hints``:
     sent beside the calls; ``group_by``: the plan's; ``weigh``: about how many tokens the item of a row takes, which
-    loads are balanced by; ``spans`` are told of items and calls; ``on_progress`` is told after each item and call,
-    ``on_interrupt`` how often Ctrl-C was pressed.
+    loads are balanced by; ``expected``: what the items will need of the cache, where that was predicted; ``spans`` are
+    told of items and calls; ``on_progress`` is told after each item and call, ``on_interrupt`` how often Ctrl-C was
+    pressed.
     """
 
     options: RunOptions
@@ -134,6 +136,7 @@ class RunContext:
     hints: RunHints | None = None
     group_by: tuple[str, ...] = ()
     weigh: Callable[[Mapping[str, Any]], float] = lambda values: 1.0
+    expected: EndedItems | None = None
     spans: RunSpans = field(default_factory=NoSpans)
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_interrupt: Callable[[int], None] = lambda times: None
@@ -291,6 +294,7 @@ class _Run:
                 options.schedule,
                 engine=facts.engine,
                 items_return=len(calls) > 1 or any(call.in_loop for call in calls),
+                expected=self._context.expected,
             ),
             PromptTokens(self._context.tokenizer, facts.tokens_per_block),
             clock=self._clock,

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from charter_compiler.cache.interface import FOUND_AT_ONCE
+from charter_compiler.executor.ended_items import SURE_ITEMS, EndedItems
 from charter_compiler.executor.in_flight import InFlightLimit
 from charter_compiler.executor.live_item import LiveItem
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
@@ -23,10 +24,6 @@ WINDOW = 32
 """Waiting calls that are looked at for one whose prompt is cached."""
 AGE_BOUND = 64
 """Calls that may overtake one that waits: then it is the next to go."""
-SURE_ITEMS = 2
-"""Items of several calls that must have ended before it is judged whether they find enough of their own again."""
-WORTH_KEEPING = 0.1
-"""Share of the blocks of calls that their item must have left before, for items to be held back on that account."""
 _Entry = tuple[int, float, int]
 """Stage (0 where it does not count), rank and key of a call that waits; the lowest goes first."""
 KNOWN_BLOCKS_WITHOUT_CAPACITY = 1 << 18
@@ -159,13 +156,14 @@ class PrefixScheduler:
       expected to fit, judged by the most blocks that the items so far needed at once, with what they came back to
       later; and when its first call shows that it does not fit beside those which have begun, the call waits until
       one of them is over. Stage by stage, an
-      item's blocks are not counted on to last until its next call; nor where the calls of the items so far found less
-      than ``WORTH_KEEPING`` of their blocks left by a former call of theirs: then there is little to keep between two
-      calls, and fewer items would only mean smaller batches.
+      item's blocks are not counted on to last until its next call; nor where the calls of the items so far found too
+      few of their blocks left by a former call of theirs (``ended_items.WORTH_KEEPING``): then there is little to keep
+      between two calls, and fewer items would only mean smaller batches.
 
     ``items_return``: it is known beforehand that items make more than one call, so that the first ones to be admitted
     leave room for them too. ``found_at_once``: the engine is one of ``cache.interface.FOUND_AT_ONCE``, and nothing is
-    single-flighted: what a call computes, those sent after it find.
+    single-flighted: what a call computes, those sent after it find. ``expected``: what items will need, where that was
+    predicted; it counts as much as the first ``SURE_ITEMS`` that end.
 
     What is cached is known from the calls that passed here, forgotten in order of last use beyond the capacity. It
     steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
@@ -179,6 +177,7 @@ class PrefixScheduler:
         max_in_flight: int | None = None,
         items_return: bool = False,
         found_at_once: bool = False,
+        expected: EndedItems | None = None,
     ) -> None:
         self._concurrency = concurrency
         self._capacity = capacity_blocks
@@ -188,10 +187,7 @@ class PrefixScheduler:
         self._live: dict[int, LiveItem] = {}
         self._sizes: Counter[int] = Counter()  # of the live items' footprints: few, however many items there are
         self._started = 0
-        self._finished = 0
-        self._sized = 0
-        self._finished_blocks = 0
-        self._finished_needs = 0  # what they would have needed to find all of their own again
+        self._ended = EndedItems() if expected is None else expected.scaled(SURE_ITEMS)
         self._constant: set[Hashable] = set()
         self._known: OrderedDict[Hashable, None] = OrderedDict()
         self._computing: dict[Hashable, int] = {}
@@ -205,10 +201,13 @@ class PrefixScheduler:
         self._entries: dict[int, _Entry] = {}
         self._parked: list[_Entry] = []
         self._items_return = items_return  # or an item was seen that makes more than one call
-        self._returned = 0  # finished items that made more than one call; of these, private blocks of their calls, and
-        self._begun_with = self._found = 0  # how many of them a former call of the item had left
         self._admitted_items = self._admitted_tails = 0
         self._admitted_blocks: Counter[Hashable] = Counter()
+
+    @property
+    def ended(self) -> EndedItems:
+        """What the items that are over needed, and what was expected in place of the first of them."""
+        return self._ended
 
     # Items
 
@@ -221,29 +220,22 @@ class PrefixScheduler:
         if expected is None:
             return False  # the first item's first call, which comes without waiting for the target, tells its size
         held = sum(max(size, expected) * items for size, items in self._sizes.items())
-        return (held + expected) * self._spread() <= self._capacity - len(self._constant)
+        return (held + expected) * self._ended.spread <= self._capacity - len(self._constant)
 
     def _keeps_between_calls(self) -> bool:
         """Whether an item's blocks are to last until its next call."""
-        if self._by_stage or self._returned < SURE_ITEMS:
-            return not self._by_stage
-        return self._found >= WORTH_KEEPING * self._begun_with > 0
+        return not self._by_stage and self._ended.keep_between_calls
 
     def _expected_footprint(self) -> float | None:
         """Blocks of a typical item: the mean of the finished ones, else of the running ones that have made a call.
 
         Items without a call, or whose calls the memo store answered, say nothing of it; after nothing but such, 0."""
-        if self._sized:
-            return self._finished_blocks / self._sized
+        if self._ended.sized:
+            return self._ended.footprints / self._ended.sized
         seen = sum(items for size, items in self._sizes.items() if size)
         if seen:
             return sum(size * items for size, items in self._sizes.items()) / seen
-        return 0 if self._finished else None
-
-    def _spread(self) -> float:
-        """How many times what their open calls hold at once the finished items needed to keep what they came back to:
-        more than 1 where an item takes turns between prompts that begin differently."""
-        return self._finished_needs / self._finished_blocks if self._finished_blocks else 1.0
+        return 0 if self._ended.items else None
 
     def start_item(self, item: int) -> None:
         self._live[item] = LiveItem(rank=self._started)
@@ -255,17 +247,7 @@ class PrefixScheduler:
         self._resize(state.footprint, None)
         if state.admitted:
             self._admit(state, -1)
-        self._finished += 1
-        if len(state.tails) > 1:
-            self._returned += 1
-            self._begun_with += state.begun_with
-            self._found += state.found
-        self._sized += state.footprint > 0
-        self._finished_blocks += state.footprint
-        needed = state.needed()
-        # What the whole cache cannot keep for one item alone is lost, however few items run.
-        fits = self._capacity is None or needed <= self._capacity
-        self._finished_needs += needed if fits else state.footprint
+        self._ended.add(state, self._capacity)
 
     def _resize(self, old: int, new: int | None) -> None:
         self._sizes[old] -= 1
@@ -386,7 +368,7 @@ class PrefixScheduler:
         # Engines evict what was used longest ago. So that a new item evicts what is left of those that are over, and
         # not what one between two calls will need, there is room for one item more.
         spare = new if self._items_return else 0
-        return (held + new + spare) * self._spread() <= self._capacity - len(self._constant)
+        return (held + new + spare) * self._ended.spread <= self._capacity - len(self._constant)
 
     def _cold_from(self, call: ScheduledCall) -> int:
         """How many of its leading blocks are known to be cached."""
@@ -478,10 +460,11 @@ def make_scheduler(
     *,
     engine: str | None = None,
     items_return: bool = False,
+    expected: EndedItems | None = None,
 ) -> Scheduler:
     """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say;
     ``engine`` is whose cache rules hold (``TargetFacts.engine``). The baseline has no ``schedule``, and needs not know
-    whether ``items_return``."""
+    whether ``items_return`` and what they are ``expected`` to need."""
     if mode is Mode.BASELINE:
         return PassThroughScheduler(concurrency)
     return PrefixScheduler(
@@ -490,4 +473,5 @@ def make_scheduler(
         schedule.order,
         items_return=items_return,
         found_at_once=engine in FOUND_AT_ONCE,
+        expected=expected,
     )

@@ -17,6 +17,7 @@ from charter_compiler.executor.scheduler import Mode, make_scheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall
+from charter_compiler.predict.expected_items import expected_items
 from charter_compiler.predict.prefix_index import NOTHING_SHARED, PrefixIndex, SharedPrefix
 from charter_compiler.serve.engine.core import EngineCore
 from charter_compiler.serve.engine.costs import Costs
@@ -104,6 +105,8 @@ class Replay:
             make_scheduler, mode, concurrency, engine.capacity_blocks, schedule, engine=profile
         )
         self._scheduler = self._make_scheduler()
+        self._capacity = engine.capacity_blocks
+        self._foresees = mode is Mode.OPTIMIZED
         self._schedule = DEFAULT_SCHEDULE if mode is Mode.BASELINE else schedule
         self._costs = costs or Costs()
         self._transit = round(self._costs.transit)
@@ -127,8 +130,11 @@ class Replay:
         self._done: list[ReplayedCall] = []
 
     def run(self, items: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:
-        """The calls in the order in which they end. Warm-ups end before the first item starts, as in a run."""
-        self._scheduler = self._make_scheduler(items_return=any(len(item.calls) > 1 for item in items))
+        """The calls in the order in which they end. Warm-ups end before the first item starts, and the scheduler knows
+        what the items will need, as in a run that was predicted."""
+        expected = expected_items(items, self._prompts, self._capacity, warm_ups) if self._foresees else None
+        returns = any(len(item.calls) > 1 for item in items)
+        self._scheduler = self._make_scheduler(items_return=returns, expected=expected)
         for request in warm_ups:
             self._submit(None, request, "")
         self._send()

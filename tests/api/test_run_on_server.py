@@ -20,7 +20,6 @@ from charter_compiler.diagnostics.errors import LayoutRefusedError, PlanError, T
 from charter_compiler.executor.metrics import Tally
 from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.targets import TargetOptions
-from charter_compiler.plan.schedule import Order
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.serve.discovery import find_here
 from charter_compiler.serve.engine.interface import EngineConfig
@@ -109,12 +108,11 @@ def test_exact_passes_change_neither_prompts_nor_the_outputs_of_a_reproducible_e
     assert runs.comparison.not_compared == 0
 
 
-def test_stages_with_handbooks_are_run_one_after_the_other_where_the_cache_holds_one(tmp_path: Path) -> None:
+def test_stages_with_handbooks_are_run_in_step_where_the_cache_holds_one(tmp_path: Path) -> None:
     request = make_request(tmp_path, "question_desk.py:QuestionDesk.handle", first_rows("report_questions.jsonl", 3))
     small = replace(ENGINE, capacity_blocks=20)
     report = measured_run(replace(request, target_options=TargetOptions(fresh_server=True, engine=small)))
     assert report.plan is not None
-    assert report.plan.schedule.order is Order.STAGE_FIRST
     assert not report.plan.warms, "a handbook that is warmed is gone before its stage begins"
     assert report.metrics.warmup_tokens == 0
     check_prediction(report)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charter_compiler.executor.ended_items import SURE_ITEMS
 from charter_compiler.executor.live_item import LiveItem
-from charter_compiler.executor.scheduler import SURE_ITEMS, Mode, PrefixScheduler, ScheduledCall, make_scheduler
+from charter_compiler.executor.scheduler import Mode, PrefixScheduler, ScheduledCall, make_scheduler
 from charter_compiler.plan.schedule import Order, Schedule
 
 

@@ -1,0 +1,55 @@
+"""What the items of a traced run will need of the cache, before the first of them has run."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from charter_compiler.executor.ended_items import EndedItems
+from charter_compiler.executor.prompts import PromptTokens
+from charter_compiler.executor.scheduler import PrefixScheduler
+from charter_compiler.executor.types import GenerationRequest
+from charter_compiler.predict.control_flow import ItemTrace
+
+SAMPLE = 64
+"""Items at most that are looked at; the first ones."""
+
+
+def expected_items(
+    traces: Sequence[ItemTrace],
+    prompts: PromptTokens,
+    capacity_blocks: int,
+    warm_ups: Sequence[GenerationRequest] = (),
+) -> EndedItems:
+    """The first items through a scheduler of their own, one at a time and each call over at once: only what they hold
+    and come back to counts, no time. ``warm_ups`` hold what belongs to no item.
+
+    Raises:
+        TokenizerError: a chat, for which the tokenizer has no template.
+    """
+    scheduler, keys = PrefixScheduler(1, capacity_blocks), itertools.count()
+
+    def submit(item: int | None, stage: int, request: GenerationRequest) -> None:
+        tokens = prompts.tokens(request)
+        scheduler.submit(prompts.scheduled(next(keys), item, stage, tokens, request.max_tokens))
+
+    def run_out() -> None:
+        while calls := scheduler.ready():
+            for call in calls:
+                scheduler.on_first_token(call.key)
+                scheduler.on_done(call.key)
+
+    for request in warm_ups:
+        submit(None, 0, request)
+    run_out()
+    for trace in traces[:SAMPLE]:
+        scheduler.start_item(trace.item)
+        waiting, answered = list(trace.calls), set[int]()
+        while ready := [call for call in waiting if answered.issuperset(call.after)]:
+            for each in ready:
+                submit(trace.item, each.call.ordinal, each.call.request)
+            run_out()
+            answered.update(each.call.ordinal for each in ready)
+            waiting = [call for call in waiting if call not in ready]
+        scheduler.finish_item(trace.item)
+    return scheduler.ended
