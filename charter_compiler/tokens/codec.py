@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,18 @@ def _byte_level_alphabet() -> dict[str, int]:
 _ALPHABET = _byte_level_alphabet()
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _METASPACE = "▁"
+
+
+class _TokenBytes(dict[int, bytes]):
+    """The bytes of the tokens that were decoded so far: spelling one out letter by letter takes longer than all else
+    that a short answer needs. No larger than the vocabulary."""
+
+    def __init__(self, spell: Callable[[int], bytes]) -> None:
+        self._spell = spell
+
+    def __missing__(self, token: int) -> bytes:
+        found = self[token] = self._spell(token)
+        return found
 
 
 class Tokenizer:
@@ -115,7 +127,7 @@ class Tokenizer:
             TokenizerError: an id is not in the vocabulary.
         """
         if self._byte_level:
-            return b"".join(self.token_bytes(token) for token in ids).decode("utf-8", "replace")
+            return b"".join(map(self._bytes_of.__getitem__, ids)).decode("utf-8", "replace")
         for token in ids:
             self._spelling(token)
         return self._backend.decode(list(ids), skip_special_tokens=False)
@@ -172,13 +184,17 @@ class Tokenizer:
         return spelling
 
     @cached_property
+    def _bytes_of(self) -> _TokenBytes:
+        return _TokenBytes(self.token_bytes)
+
+    @cached_property
     def _decoders(self) -> str:
         return json.dumps(json.loads(self._backend.to_str())["decoder"])
 
-    @property
+    @cached_property
     def _byte_level(self) -> bool:
         return '"ByteLevel"' in self._decoders
 
-    @property
+    @cached_property
     def _metaspace(self) -> bool:
         return '"Metaspace"' in self._decoders or '"ByteFallback"' in self._decoders
