@@ -22,27 +22,21 @@ class CompactSet:
     def __len__(self) -> int:
         return len(self._sorted) + len(self._recent)
 
-    def leading(self, names: Sequence[int]) -> int:
-        """How many names from the start are in the set."""
+    def take(self, names: Sequence[int]) -> int:
+        """How many names from the start were in the set; all are in it now."""
         if not names:
             return 0
-        found = self._in_array(names)
-        for index, name in enumerate(names):
-            if not found[index] and name not in self._recent:
-                return index
-        return len(names)
-
-    def update(self, names: Sequence[int]) -> None:
-        """Add names."""
-        if not names:
-            return
-        found = self._in_array(names)
-        self._recent.update(name for name, known in zip(names, found, strict=True) if not known)
+        recent = self._recent
+        known = [found or name in recent for found, name in zip(self._in_array(names), names, strict=True)]
+        if all(known):
+            return len(names)
+        recent.update(name for name, there in zip(names, known, strict=True) if not there)
         if len(self._recent) >= MERGED_AT:
             new = np.fromiter(self._recent, np.int64, len(self._recent))
             self._sorted = np.concatenate((self._sorted, new))
             self._sorted.sort()
             self._recent = set()
+        return known.index(False)
 
     def _in_array(self, names: Sequence[int]) -> list[bool]:
         if not len(self._sorted):

@@ -26,8 +26,7 @@ class UnboundedCache:
         output token, whose KV no engine computes."""
         size = self.tokens_per_block
         names = chain((*prompt, *output[:-1]), size, root_key(None))
-        known = self._stored.leading(names)
-        self._stored.update(names[known:])
+        known = self._stored.take(names)
         return min(known, (len(prompt) - 1) // size) * size
 
 

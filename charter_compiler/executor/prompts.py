@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from charter_compiler.cache.block_keys import chain, root_key
 from charter_compiler.executor.scheduler import ScheduledCall
 from charter_compiler.executor.types import GenerationRequest
-from charter_compiler.tokens.blocks import block_hashes
 from charter_compiler.tokens.tokenizer import Tokenizer
 
 
@@ -54,7 +54,7 @@ class PromptTokens:
         size = self._tokens_per_block
         if tokens is None or size is None:
             return ScheduledCall(key, item, stage=stage)
-        blocks = block_hashes(tokens, size)
+        blocks = tuple(chain(tokens, size, root_key(None)))
         total = -(-(len(tokens) + max_tokens) // size)
         return ScheduledCall(key, item, blocks, total - len(blocks), stage)
 

@@ -1,30 +1,11 @@
-"""Names for token prefixes: chained block hashes, common prefixes, and the ``cache_id`` of a text."""
+"""Prefixes: how far two token sequences agree, and the ``cache_id`` of a text."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 
-import numpy as np
-
 HASH_BYTES = 8
-
-
-def block_hashes(tokens: Sequence[int], block_size: int) -> tuple[int, ...]:
-    """One 64-bit hash for each full block of ``tokens``; a block's hash covers every token before it too.
-
-    Two sequences have equal hashes at index ``i`` exactly when their first ``(i + 1) * block_size`` tokens are equal
-    (but for a collision of blake2b cut to 64 bits). Stable across processes and machines.
-    """
-    full = len(tokens) // block_size
-    data = np.asarray(tokens[: full * block_size], dtype="<u4").tobytes()
-    width = block_size * 4
-    hashes = []
-    parent = b""
-    for index in range(full):
-        parent = hashlib.blake2b(parent + data[index * width : (index + 1) * width], digest_size=HASH_BYTES).digest()
-        hashes.append(int.from_bytes(parent, "little"))
-    return tuple(hashes)
 
 
 def common_prefix_length(a: Sequence[int], b: Sequence[int]) -> int:
