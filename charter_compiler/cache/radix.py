@@ -5,10 +5,9 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from charter_compiler.cache.retention import DEFAULT_PRIORITY, BlockRetention
+from charter_compiler.cache.retention import DEFAULT_PRIORITY, NO_RETENTION, BlockRetention
 
 Tokens = tuple[int, ...]
-NO_RETENTION = BlockRetention()
 
 
 class Block:

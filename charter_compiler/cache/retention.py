@@ -35,6 +35,9 @@ class BlockRetention:
     duration_ms: float | None = None
 
 
+NO_RETENTION = BlockRetention()
+
+
 @dataclass(frozen=True, slots=True)
 class Retention:
     """Of one request: its ranges, ascending and without overlap, and what holds for generated tokens."""
@@ -51,13 +54,15 @@ class Retention:
 
     def of_blocks(self, tokens: int, tokens_per_block: int) -> tuple[BlockRetention, ...]:
         """One for each block of a prompt of ``tokens``: that of the range which holds the block's first token."""
+        if not self.ranges:
+            return (NO_RETENTION,) * -(-tokens // tokens_per_block)
         return tuple(self._at(start) for start in range(0, tokens, tokens_per_block))
 
     def _at(self, token: int) -> BlockRetention:
         for span in self.ranges:
             if span.start <= token and (span.end is None or token < span.end):
                 return BlockRetention(span.priority, span.duration_ms)
-        return BlockRetention()
+        return NO_RETENTION
 
 
 def _check_priority(priority: int) -> None:

@@ -60,6 +60,8 @@ class BatchBuilder:
         """As many drafts as the iteration has room for, and the runner for their logits, one of which each running
         request may want."""
         entry, batch = one.entry, self._batch
+        if not entry.drafts:
+            return
         wanted = sum(len(other.drafts) for other in self.due) + self._config.max_running
         count = min(len(entry.drafts), self.room, self._config.max_sequences - wanted)
         if count > 0:

@@ -308,7 +308,7 @@ class EngineCore:
 
     def _finish(self, entry: Running) -> FinishReason | None:
         output, request = entry.output, entry.request
-        if any(tuple(output[-len(stop) :]) == stop for stop in request.stop):
+        if request.stop and any(tuple(output[-len(stop) :]) == stop for stop in request.stop):
             return FinishReason.STOP
         return FinishReason.LENGTH if len(output) >= request.sampling.max_tokens else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from charter_compiler.diagnostics.errors import ContextLengthError, RequestRejectedError
 from charter_compiler.serve.engine.interface import EngineConfig, EngineRequest, SamplingParams
@@ -51,6 +52,7 @@ def _validate_ids(request: EngineRequest, vocab_size: int | None) -> None:
             )
 
 
+@lru_cache(maxsize=256)  # most requests of a client ask for the same
 def _validate_sampling(sampling: SamplingParams) -> None:
     rules = (
         ("max_tokens", sampling.max_tokens, sampling.max_tokens >= 1, "at least 1"),
