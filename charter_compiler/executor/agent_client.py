@@ -52,7 +52,7 @@ class AgentClient:
         self._backend = backend
         self._sites = sites
         self._cap = max_tokens_cap
-        self._layouts = layouts or PromptLayouts()
+        self._layouts = PromptLayouts() if layouts is None else layouts
         self._ordinals = itertools.count()
         self._failures: list[tuple[BaseException, CallSite | None]] = []
         self._closed = False

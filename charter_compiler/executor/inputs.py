@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ def unreadable_inputs(path: Path, error: OSError) -> InputsError:
 def parse_row(raw: bytes, place: str) -> dict[str, Any]:
     """One line of a JSON Lines file. Raises InputsError where it is not a JSON object."""
     try:
-        value = json.loads(raw.decode("utf-8-sig").rstrip("\r\n"))
+        value = json.loads(raw.removeprefix(codecs.BOM_UTF8).decode().rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise InputsError(
             f"not UTF-8 text (byte {error.start} of the line)", place=place, remedy="save it as UTF-8"
