@@ -19,6 +19,7 @@ from charter_compiler.executor.answered import AnsweredCalls
 from charter_compiler.executor.answers import RunAnswers
 from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.calls import CallRecord, CallSites
+from charter_compiler.executor.collector import rare_collection
 from charter_compiler.executor.defaults import DEFAULT_CONCURRENCY
 from charter_compiler.executor.dispatch import Dispatcher, RunClock
 from charter_compiler.executor.ended_items import EndedItems
@@ -155,7 +156,8 @@ async def run_agent(
     Raises:
         InputsError, EntryError: a row is broken or does not fit the entry.
     """
-    return await _Run(entry, endpoints, files, context).run(rows)
+    with rare_collection():
+        return await _Run(entry, endpoints, files, context).run(rows)
 
 
 class _Run:

@@ -199,18 +199,23 @@ def test_a_call_site_of_any_name_is_told_in_a_header() -> None:
 
 
 PLAIN = """
-import json, os, urllib.request
+import json, os, urllib.error, urllib.request
 from openai import OpenAI
 
 def answer(question):
-    OpenAI().completions.create(model="any", prompt=question, max_tokens=2)
+    with OpenAI() as client:
+        client.completions.create(model="any", prompt=question, max_tokens=2)
     request = urllib.request.Request(
         os.environ["OPENAI_BASE_URL"] + "/completions",
         json.dumps({"model": "any", "prompt": question, "max_tokens": 3}).encode(),
         {"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]},
     )
-    with urllib.request.urlopen(request) as response:
-        return json.load(response)["choices"][0]["text"]
+    try:
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)["choices"][0]["text"]
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise
 """
 
 
