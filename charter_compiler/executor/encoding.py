@@ -11,6 +11,10 @@ from charter_compiler.diagnostics.errors import RequestCancelledError
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.types import GenerationRequest
 
+AT_ONCE = 32
+"""Prompts that are computed together: enough to occupy all cores, and few enough that of hundreds which wait the first
+go to the target while the others are computed."""
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -19,7 +23,7 @@ class _Waiting:
 
 
 class PromptEncoder:
-    """Computes prompts in one thread, all that wait at once: the tokenizer does not hold the interpreter, so that the
+    """Computes prompts in one thread, several at once: the tokenizer does not hold the interpreter, so that the
     loop goes on meanwhile. Answers come in the order of the questions. Owned by one event loop."""
 
     def __init__(self, prompts: PromptTokens) -> None:
@@ -53,7 +57,7 @@ class PromptEncoder:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting, []
+                batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
                 requests = [one.request for one in batch]
                 try:
                     results = await loop.run_in_executor(self._thread, self._encode, requests)
