@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from charter_compiler.cache import compact_set
+from charter_compiler.cache.block_keys import chain, root_key
 from charter_compiler.cache.compact_set import CompactSet
 from charter_compiler.executor import answers, quantiles
 from charter_compiler.executor.answers import RunAnswers
@@ -37,15 +38,16 @@ def test_a_value_of_zero_is_counted() -> None:
     assert found.at(0.5) == pytest.approx(0.0, abs=1e-8)
 
 
-def test_a_compact_set_is_a_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compact_set_holds_chains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compact_set, "MERGED_AT", 8)
     chosen, expected, found = random.Random(2), set[int](), CompactSet()
     for _ in range(200):
-        names = [chosen.randrange(-(2**63), 2**63) if chosen.random() < 0.5 else chosen.randrange(40) for _ in range(5)]
+        names = chain([chosen.randrange(3) for _ in range(chosen.randrange(6))], 1, root_key(None))
         known = next((index for index, name in enumerate(names) if name not in expected), len(names))
         assert found.take(names) == known
         expected.update(names)
         assert len(found) == len(expected)
+    assert all(name in found for name in expected)
     assert found.take([]) == 0
 
 
