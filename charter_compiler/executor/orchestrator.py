@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -38,7 +39,7 @@ from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.recording import Recorder
 from charter_compiler.executor.results import ResultRow, RowError, RowWriter, plain_json
 from charter_compiler.executor.scheduler import Mode, make_scheduler
-from charter_compiler.executor.sdk_calls import RunListener, of_item
+from charter_compiler.executor.sdk_calls import RunListener, begin_item
 from charter_compiler.executor.threads import LoopThread
 from charter_compiler.executor.tracing import NoSpans, RunSpans
 from charter_compiler.executor.types import GenerationRequest, TargetFacts
@@ -204,6 +205,7 @@ class _Run:
             context.hints.older = self._older
         self._waiting: dict[int, InputRow] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unwritten: set[asyncio.Future[None]] = set()  # items that are over, and not in the journal yet
         self._flushing = False
         self._other_loop: LoopThread | None = None
         self._warming: dict[Lane, asyncio.Task[None]] = {}
@@ -277,7 +279,7 @@ class _Run:
                 self._start(self._waiting.pop(item))
                 self._read_ahead(coming)
         self._left_out = bool(self._waiting)
-        while self._tasks and not self._halted:
+        while (self._tasks or self._unwritten) and not self._halted:
             await self._next_change()
 
     # Endpoints
@@ -355,10 +357,10 @@ class _Run:
         client = AgentClient(row.index, self._dispatcher, self._sites, self._options.max_tokens, layouts)
         calls = self._item_calls[row.index] = []
         self._context.spans.item_started(row.index, self._dispatcher.elapsed)
+        begin_item(row.index)
         output, error = None, None
         try:
-            with of_item(row.index):
-                output = plain_json(await invoke(self._entry, client, arguments, self._other_loop))
+            output = plain_json(await invoke(self._entry, client, arguments, self._other_loop))
         except (Exception, SystemExit, asyncio.CancelledError) as raised:
             task = asyncio.current_task()
             if isinstance(raised, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -371,7 +373,7 @@ class _Run:
         self._context.spans.item_finished(row.index, self._dispatcher.elapsed, error)
         if not self._halted:  # else the item may have failed because the run did: --resume does it again
             row_out = ResultRow(row.index, row.values, output, error)
-            await self._finish(FinishedItem(row_out, tuple(calls), self._elapsed))
+            self._finish(FinishedItem(row_out, tuple(calls), self._elapsed))
 
     def _older(self, item: int) -> int:
         """How many running items started before this one: the dictionary has them in that order."""
@@ -389,30 +391,26 @@ class _Run:
                 self._stop(error)
                 return
 
-    async def _finish(self, finished: FinishedItem) -> None:
-        """Not to be cancelled in the middle: what is in the journal has its row."""
-        written, cancelled = self._files.journal.item(finished), False
-        while not written.done():
-            try:
-                await asyncio.shield(written)
-            except asyncio.CancelledError:
-                cancelled = True
-            except CharterError:
-                break  # raised again by its result
+    def _finish(self, finished: FinishedItem) -> None:
+        """What is in the journal has its row, whatever becomes of the task that ran the item."""
+        written = self._files.journal.item(finished)
+        self._unwritten.add(written)
+        written.add_done_callback(partial(self._on_written, finished))
+
+    def _on_written(self, finished: FinishedItem, written: asyncio.Future[None]) -> None:
+        self._unwritten.discard(written)
         try:
             written.result()
             self._files.rows.add(finished.row)
             self._flush_soon()
-        except CharterError as error:
-            self._stop(error)
-            return
-        self._answered.forget(finished.row.index)
-        self._tally.add_item(finished.calls)
-        if finished.row.error is not None:
-            self._count_failure(finished.row.index, finished.row.error)
-        self._context.on_progress(self._tally)
-        if cancelled:
-            raise asyncio.CancelledError
+            self._answered.forget(finished.row.index)
+            self._tally.add_item(finished.calls)
+            if finished.row.error is not None:
+                self._count_failure(finished.row.index, finished.row.error)
+            self._context.on_progress(self._tally)
+        except Exception as error:  # noqa: BLE001  of a callback, which nobody awaits
+            self._end_with(error)
+        self._changed.set()
 
     def _flush_soon(self) -> None:
         """Once for all rows that one write of the journal has made durable."""
@@ -510,12 +508,17 @@ class _Run:
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._end_with(error)
+        if not self._unwritten:  # else ``_on_written`` does: no item starts before it is known how this one ended
+            self._changed.set()
+
+    def _end_with(self, error: BaseException) -> None:
         if isinstance(error, CharterError):  # of the log, for one: an item must not be missing without a word
             self._stop(error)
-        elif error is not None:
+        else:
             self._defect = self._defect or error  # ours: whatever an agent raises is a row
-        self._changed.set()
+            self._changed.set()
 
     def _stop(self, error: CharterError) -> None:
         """End the run: nothing more starts, what runs is cancelled, what finished is kept."""
@@ -527,6 +530,8 @@ class _Run:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._unwritten:
+            await asyncio.wait(self._unwritten)
         await self._dispatcher.aclose()
         self._fleet.close()
 

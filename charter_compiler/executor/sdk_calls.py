@@ -92,14 +92,9 @@ def sdk_environment(url: str, token: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-@contextmanager
-def of_item(item: int) -> Iterator[None]:
-    """Requests made in this context, and in tasks and threads that inherit it, are of this item."""
-    token = _ITEM.set(item)
-    try:
-        yield
-    finally:
-        _ITEM.reset(token)
+def begin_item(item: int) -> None:
+    """Requests that this task makes from now on, and tasks and threads that inherit its context, are of this item."""
+    _ITEM.set(item)
 
 
 @contextmanager
