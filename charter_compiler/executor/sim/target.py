@@ -92,11 +92,10 @@ class SimTarget:
             if self._driver is None:
                 self._driver = loop.create_task(self._drive())
             await call.first
-            yield StreamChunk(self._says.text(output[:1]))
+            text, first = self._says.text(output), self._says.text(output[:1])
+            yield StreamChunk(first)
             perf = await call.last
-            text = self._says.text(output)
-            rest = text.removeprefix(self._says.text(output[:1]))
-            yield StreamChunk(rest, _result(text, request, perf))
+            yield StreamChunk(text.removeprefix(first), _result(text, request, perf))
         finally:
             del self._calls[key]
             if not call.ended:  # refused, or given up

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from charter_compiler.cache.retention import Retention
 from charter_compiler.cache.sequences import SequenceMemory
@@ -133,8 +133,7 @@ class PerfMetrics:
     num_rejected_draft_tokens: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class EngineOutput:
+class EngineOutput(NamedTuple):  # one for each token of each request: a frozen dataclass takes four times as long
     """New tokens of one request. The last one of a request has ``finish`` and ``perf``, and it alone; its
     ``token_ids`` may be empty. ``log_probs`` has one entry a token where the request asked for them. ``error`` says
     why, where the finish is ``ERROR``. ``hints``, in the last one of a request that ran to its end, say what became of

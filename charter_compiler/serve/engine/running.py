@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from charter_compiler.cache.trtllm import Allocation
 from charter_compiler.serve.engine.hints import HintOutcome
@@ -39,8 +40,7 @@ class Running:
         return self.computed >= len(self.request.prompt)
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):  # one for each token, as ``EngineOutput``
     """A request that gets tokens from a batch: from its entry ``indices[0]``, and from those of its ``drafts`` as far
     as they turn out right."""
 
