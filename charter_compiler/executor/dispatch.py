@@ -292,7 +292,7 @@ class Dispatcher:
         if self._attainable is not None and tokens is not None and sending.attainable is None:
             sending.attainable = self._attainable.request(tokens)
         hinted = None if self._hints is None else self._hints.of(sending.item, sending.site, sending.request, tokens)
-        return replace(sending.request, tokens=tokens, kv_hints=hinted)
+        return sending.request.on_the_way(tokens, hinted)
 
     def _report(self, record: CallRecord) -> None:
         try:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from charter_compiler.diagnostics.errors import CharterError, UsageError
 from charter_compiler.executor.metrics import CallFigures
-from charter_compiler.executor.results import UNENCODABLE, ResultRow
+from charter_compiler.executor.results import UNENCODABLE, ResultRow, to_line
 
 VERSION = 2
 
@@ -165,7 +165,7 @@ class Journal:
         }
         if answered.stop is not None:
             value["stop"] = answered.stop
-        return self._append(json.dumps(value, ensure_ascii=False))
+        return self._append(to_line(value))
 
     def item(self, finished: FinishedItem) -> asyncio.Future[None]:
         """A finished item, before the user hears of it."""

@@ -13,6 +13,7 @@ EXACT = 16_384
 GROWTH = 1.01
 """From one bucket's border to the next: so a quantile of more values is off by at most half a per cent (the buckets of
 DDSketch: Masson, Rim and Lee, VLDB 2019)."""
+_LOG_GROWTH = math.log(GROWTH)
 LEAST = 1e-9
 """Smaller values are counted as this."""
 
@@ -54,4 +55,4 @@ class Quantiles:
 
 
 def _bucket(value: float) -> int:
-    return math.ceil(math.log(max(value, LEAST)) / math.log(GROWTH))
+    return math.ceil(math.log(max(value, LEAST)) / _LOG_GROWTH)

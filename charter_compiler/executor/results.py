@@ -14,6 +14,9 @@ from typing import Any, TextIO
 
 from charter_compiler.diagnostics.errors import OutputError
 
+to_line = json.JSONEncoder(ensure_ascii=False).encode
+"""One line of JSON. ``json.dumps`` would make an encoder for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowError:
@@ -42,7 +45,7 @@ class ResultRow:
     @cached_property
     def text(self) -> str:
         """The row as JSON, without the end of the line; the journal holds it too."""
-        return json.dumps(self.to_json(), ensure_ascii=False)
+        return to_line(self.to_json())
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ResultRow:

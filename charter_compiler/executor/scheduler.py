@@ -300,7 +300,7 @@ class PrefixScheduler:
         for block in item.blocks:
             counts[block] += sign
             if not counts[block]:
-                del counts[block]
+                counts.pop(block)
 
     def ready(self) -> list[ScheduledCall]:
         out: list[ScheduledCall] = []
@@ -372,8 +372,11 @@ class PrefixScheduler:
 
     def _cold_from(self, call: ScheduledCall) -> int:
         """How many of its leading blocks are known to be cached."""
-        blocks = call.blocks
-        return next((index for index, block in enumerate(blocks) if block not in self._known), len(blocks))
+        known = self._known
+        for index, block in enumerate(call.blocks):
+            if block not in known:
+                return index
+        return len(call.blocks)
 
     def _fits(self, call: ScheduledCall) -> bool:
         if self._capacity is None or not self._in_flight:
@@ -428,10 +431,11 @@ class PrefixScheduler:
 
     def _release(self, call: ScheduledCall) -> None:
         """It holds nothing at the target any more."""
-        self._held_blocks.subtract(call.blocks)
+        held = self._held_blocks
         for block in call.blocks:
-            if not self._held_blocks[block]:
-                del self._held_blocks[block]
+            held[block] -= 1
+            if not held[block]:
+                held.pop(block)
         self._tail_blocks -= call.tail_blocks
         self._stop_leading(call)
 

@@ -259,7 +259,8 @@ class Lane:
         self._on_change()
 
     def _let_go(self) -> None:
-        if self._clock() < self._paused_until:  # a timer may be a little early: then there is one more
+        if self._paused_until and self._clock() < self._paused_until:
+            # A timer may be a little early: then there is one more.
             if self._timer is None:
                 self._timer = self._loop.call_later(self._paused_until - self._clock() + 0.001, self._go_on)
             if self._waiting:

@@ -104,7 +104,10 @@ class ItemQueues:
         if not self._desks:
             self._homeless.extend(items)
             return
-        homes = place(items, self.loads, by_group=self._by_group)
+        if len(self._desks) == 1:  # no choice, which each item of most runs would be asked for
+            homes = dict.fromkeys((each.item for each in items), next(iter(self._desks)))
+        else:
+            homes = place(items, self.loads, by_group=self._by_group)
         for each in items:
             desk = self._desks[homes[each.item]]
             desk.put(each, desk.waiting)
