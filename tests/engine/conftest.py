@@ -12,12 +12,12 @@ from charter_compiler.serve.engine.llama_runner import LlamaRunner
 
 
 @pytest.fixture
-def make_runner(model_path: Path) -> Iterator[Callable[[EngineConfig], LlamaRunner]]:
+def make_runner(model_path: Path) -> Iterator[Callable[..., LlamaRunner]]:
     """Runners over the real model, closed after the test."""
     runners: list[LlamaRunner] = []
 
-    def make(config: EngineConfig) -> LlamaRunner:
-        runners.append(LlamaRunner(model_path, config))
+    def make(config: EngineConfig, threads: int | None = None) -> LlamaRunner:
+        runners.append(LlamaRunner(model_path, config, threads))
         return runners[-1]
 
     yield make

@@ -30,7 +30,7 @@ from charter_compiler.serve.engine.llama_runner import LlamaRunner
 
 pytestmark = pytest.mark.server
 
-MakeRunner = Callable[[EngineConfig], LlamaRunner]
+MakeRunner = Callable[..., LlamaRunner]
 TEXT = "The committee met on Tuesday to discuss the annual report on rainfall in the northern valleys. "
 
 
@@ -158,6 +158,22 @@ def test_logits_over_shared_cells_are_those_of_a_cold_prompt(make_runner: MakeRu
     one_wrong_token = np.abs(wrong - cold).mean()
     assert np.abs(warm - cold).mean() < one_wrong_token / 5
     assert np.abs(mixed - cold).mean() < one_wrong_token / 5
+
+
+def test_reproducible_logits_do_not_depend_on_how_much_others_have_cached(make_runner: MakeRunner) -> None:
+    """From 512 cells on llama.cpp parts the attention of a lone token among its threads."""
+    runner = make_runner(EngineConfig(capacity_blocks=32, reproducible=True), 2)
+    prompt = runner.tokenize(TEXT * 10)
+    last_logits(runner, 0, prompt[:100], 0)
+    alone = last_logits(runner, 0, prompt[:101], 100)
+    runner.drop_range(0, 0, None)
+    last_logits(runner, 1, prompt[:160], 0)
+    last_logits(runner, 2, prompt[:160], 0)
+    last_logits(runner, 0, prompt[:100], 0)  # in the middle of what is cached then
+    last_logits(runner, 3, prompt[:160], 0)
+    last_logits(runner, 4, prompt[:100], 0)
+    crowded = last_logits(runner, 0, prompt[:101], 100)
+    assert np.array_equal(alone, crowded)
 
 
 def test_cancellation_at_random_moments_leaks_nothing(make_runner: MakeRunner) -> None:
