@@ -190,7 +190,7 @@ class LlamaRunner:
         params.n_ubatch = min(UBATCH, config.prefill_chunk)
         params.n_seq_max = config.max_sequences
         params.n_outputs_max = config.max_sequences  # max_running would do, but it must not be below n_seq_max
-        # Where a lone token attends to 512 cells or more, llama.cpp parts these among its threads and adds up the parts:
+        # Where a lone token attends to 512 cells or more, llama.cpp parts these among its threads and adds up:
         # then the sums depend on where in the cache a prompt lies, and on how much of it others have filled.
         params.n_threads = 1 if config.reproducible else threads
         params.n_threads_batch = threads
