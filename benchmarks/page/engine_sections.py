@@ -322,8 +322,9 @@ SECTIONS = (
         ("runtime/throughput.jsonl",),
         "flat memory, and more than 2,000 calls a second.",
         run_time,
-        "Calls a second fall short: the load was 13 to 24 on two cores, but the processor time of a call alone bounds "
-        "one core to fewer than the target, too.",
+        "Calls a second fall short: other work ran on the two cores (load 13 to 24 in the first row; the second, at "
+        "the highest priority, is of the code after the cost of a call was lowered), but the processor time of a call "
+        "alone bounds one core to fewer than the target, too.",
     ),
     Section(
         "The deployment's benchmarks, on the embedded server",
