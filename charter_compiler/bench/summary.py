@@ -158,7 +158,10 @@ def _over(value: float | None, other: float | None) -> float | None:
 
 
 def strongest_plain(case: CaseSummary) -> str:
-    """The quicker of the agent as written and the tuned one, by the median."""
+    """The quicker of the agent as written and the tuned one, by the median; the tuned one, of which there are no runs,
+    where no other setting was tried."""
+    if not case.of(TUNED.name):
+        return TUNED.name
     times = {arm: case.values(arm, wall) for arm in (AS_WRITTEN.name, TUNED.name)}
     known = {arm: time.median for arm, time in times.items() if time is not None}
     return min(known, key=lambda arm: known[arm], default=AS_WRITTEN.name)
