@@ -14,9 +14,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
-from charter_compiler.diagnostics.errors import CharterError, UsageError
+from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.metrics import CallFigures
 from charter_compiler.executor.results import UNENCODABLE, ResultRow, to_line
 
@@ -114,7 +115,7 @@ class Journal:
         self._store = store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="charter-journal")
         self._pending: list[tuple[str, asyncio.Future[None]]] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._writing = False
 
     @classmethod
     def create(cls, store: JournalStore, identity: Mapping[str, Any]) -> Journal:
@@ -180,30 +181,32 @@ class Journal:
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
         self._pending.append((text + "\n", written))
-        if self._writer is None:
-            self._writer = loop.create_task(self._write())
+        if not self._writing:
+            self._writing = True
+            loop.call_soon(self._write)
         return written
 
-    async def _write(self) -> None:
-        """Until nothing is left to be written; what comes meanwhile is one more write."""
-        loop = asyncio.get_running_loop()
-        try:
-            while self._pending:
-                batch, self._pending = self._pending, []
-                problem: CharterError | None = None
-                try:
-                    await loop.run_in_executor(self._thread, self._commit, "".join(line for line, _ in batch))
-                except CharterError as error:
-                    problem = error
-                for _, written in batch:
-                    if written.done():  # its task was cancelled; the line is written all the same
-                        continue
-                    if problem is None:
-                        written.set_result(None)
-                    else:
-                        written.set_exception(problem)
-        finally:
-            self._writer = None
+    def _write(self) -> None:
+        """What there is, in one write; what comes meanwhile is the next. Callbacks and not a task: the end of the event
+        loop cancels every task, and those that wait for these futures would wait for ever."""
+        self._writing = bool(self._pending)
+        if not self._writing:
+            return
+        batch, self._pending = self._pending, []
+        text = "".join(line for line, _ in batch)
+        writing = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, text)
+        writing.add_done_callback(partial(self._on_committed, [written for _, written in batch]))
+
+    def _on_committed(self, batch: Sequence[asyncio.Future[None]], writing: asyncio.Future[None]) -> None:
+        problem = writing.exception()
+        for written in batch:
+            if written.done():  # its task was cancelled; the line is written all the same
+                continue
+            if problem is None:
+                written.set_result(None)
+            else:
+                written.set_exception(problem)
+        self._write()
 
     def _commit(self, text: str) -> None:
         if text:

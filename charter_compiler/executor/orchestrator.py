@@ -408,7 +408,7 @@ class _Run:
             if finished.row.error is not None:
                 self._count_failure(finished.row.index, finished.row.error)
             self._context.on_progress(self._tally)
-        except Exception as error:  # noqa: BLE001  of a callback, which nobody awaits
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  of a callback, which nobody awaits
             self._end_with(error)
         self._changed.set()
 

@@ -365,6 +365,34 @@ async def test_a_defect_of_ours_ends_the_run_loudly(runner: Runner, monkeypatch:
         await runner(TWO_CALLS, ScriptedTarget(echo), ["one", "two"])
 
 
+async def test_an_item_that_the_journal_did_not_take_is_not_waited_for(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancelled(self: Journal, finished: object) -> asyncio.Future[None]:
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        written.cancel()
+        return written
+
+    monkeypatch.setattr(Journal, "item", cancelled)
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(runner(TWO_CALLS, ScriptedTarget(echo), ["one"]), 30)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_the_journal_is_written_when_the_event_loop_ends(tmp_path: Path, begun: bool) -> None:
+    """Which ``sys.exit`` in a task of the agent's does: every task is cancelled then."""
+    path = tmp_path / "journal"
+    with Journal.create(JournalFile(path), {}) as journal:
+        written = [journal.warm_ups((), 1.0)]
+        if begun:
+            await asyncio.sleep(0)
+        written.append(journal.warm_ups((), 2.0))
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(*written), 30)
+        assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+
 async def test_a_cut_last_line_of_the_journal_is_dropped(runner: Runner) -> None:
     await runner(TWO_CALLS, ScriptedTarget(echo), ["one", "two"])
     data = runner.journal.read_bytes()
