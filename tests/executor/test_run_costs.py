@@ -27,3 +27,15 @@ def test_the_collector_is_as_it_was_after_a_run() -> None:
             assert gc.get_threshold() == (set_by_user, 11, 12)
     finally:
         gc.set_threshold(*before)
+
+
+def test_of_runs_that_overlap_the_last_puts_the_collector_back() -> None:
+    before = gc.get_threshold()
+    first, second = rare_collection(), rare_collection()
+    first.__enter__()
+    during = gc.get_threshold()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert gc.get_threshold() == during, "the second one goes on"
+    second.__exit__(None, None, None)
+    assert gc.get_threshold() == before
