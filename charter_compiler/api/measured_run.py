@@ -220,6 +220,8 @@ async def _run(
                 context.spans = SeveralSpans(context.spans, log)
             observer.running(items)
             rows = stack.enter_context(RowWriter(request.output))
+            if recorder is None and not state.resumed:
+                discard_recording(request.output)  # of an older run, whose rows are gone only now
             outcome = await run_agent(
                 entry,
                 rows_of(request),
@@ -292,12 +294,10 @@ def _plan(
 
 
 def _recorder(request: RunRequest, state: JournalState) -> Recorder | None:
-    """Of a run that is recorded. The recording of an older run is not of these rows, whether or not this one is."""
-    if request.record:
-        return Recorder(recording_path(request.output), after=state.elapsed if state.resumed else None)
-    if not state.resumed:
-        discard_recording(request.output)
-    return None
+    """Of a run that is recorded."""
+    if not request.record:
+        return None
+    return Recorder(recording_path(request.output), after=state.elapsed if state.resumed else None)
 
 
 def _hints(request: RunRequest, plan: ExecutionPlan | None, target: OpenTarget) -> RunHints | None:

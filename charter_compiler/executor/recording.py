@@ -25,7 +25,7 @@ def recording_path(output: Path) -> Path:
 
 
 def discard_recording(output: Path) -> None:
-    """Remove the recording of an older run, whose rows are about to be replaced. Raises OutputError."""
+    """Remove the recording of an older run, whose rows are replaced. Raises OutputError."""
     path = recording_path(output)
     try:
         path.unlink(missing_ok=True)

@@ -158,3 +158,12 @@ def test_rows_are_kept_when_the_recording_cannot_be_written(machine: Machine) ->
     with pytest.raises(OutputError):
         machine.run(resume=True, record=True)
     assert machine.indices() == [0, 1]
+
+
+def test_a_recording_is_kept_when_the_rows_cannot_be_written(machine: Machine) -> None:
+    machine.run(record=True)
+    machine.request.output.unlink()
+    machine.request.output.mkdir()
+    with pytest.raises(OutputError):
+        machine.run()
+    assert recording_path(machine.request.output).exists()

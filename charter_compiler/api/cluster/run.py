@@ -137,6 +137,8 @@ def _run(ray: Any, request: RunRequest, cluster: Cluster, keeper: Any, observer:
     observer.running(len(shards.order))
     outcome = Outcome()
     with OrderedRows(request.output, len(shards.order)) as writer:
+        if not request.resume:
+            discard_recording(request.output)  # of an older run, whose rows are gone only now
         outcome.collect(_finished(results), writer, observer)
     outcome.check(len(shards.order), request.output)
     observer.finished()
@@ -217,7 +219,6 @@ def _take_up(request: RunRequest, job: ClusterJob, keeper: Any, shards: int) -> 
                 return
         return
     answer_of(keeper.empty.remote(), str(shards_folder(request.output)))
-    discard_recording(request.output)
     if job.journal is not None:
         for shard in range(shards):
             with closing(shard_journal(job, keeper, shard)) as store:
