@@ -151,12 +151,15 @@ async def _run(
         layouts = PromptLayouts(planned, calls)
         texts = () if plan is None else tuple(dict.fromkeys(prefix.text for prefix in plan.warm_up))
         warm_ups = tuple(GenerationRequest(prompt=text, max_tokens=1) for text in texts)
+        prefixes = () if plan is None else plan.constant
+        constant = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in prefixes)
         placing = placing_of(request, laid_out)
         observer.predicting(items)
         if listener is None:
             predicted = await predict_request(
-                request, entry, rows_of(request), calls, laid_out, planned, endpoints.by_name, placing, warm_ups
-            )
+                request, entry, rows_of(request), calls, laid_out, planned, endpoints.by_name, placing, warm_ups,
+                constant,
+            )  # fmt: skip
         else:
             schedule = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
             predicted = Predicted(None, schedule, notes=("no prediction: the agent constructs its own client",))
@@ -203,6 +206,7 @@ async def _run(
                 group_by=placing.group_by,
                 weigh=placing.weigh,
                 expected=predicted.expected,
+                constant=constant,
                 patience=0.0 if all(each.server is not None for each in endpoints.targets) else PATIENCE,
                 on_progress=observer.progress,
                 on_interrupt=observer.interrupted,

@@ -93,11 +93,12 @@ def predict_passes(
     notes.extend(note_of_missing(outputs))
     calibration = find_calibration(request.target, target.model)
     costs = None if calibration is None else calibration.costs
-    warm_ups = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.warm_up)
+    constant = tuple(GenerationRequest(prompt=prefix.text, max_tokens=1) for prefix in plan.constant)
+    warm_ups = constant if plan.warms else ()
 
     def simulation(mode: Mode, schedule: Schedule = DEFAULT_SCHEDULE) -> Simulation:
         options = replace(request.options, mode=mode, schedule=schedule)
-        return Simulation(target.tokenizer, target.engine, options, costs, target.profile)
+        return Simulation(target.tokenizer, target.engine, options, costs, target.profile, constant=constant)
 
     def predict(
         how: Simulation, traces: Sequence[ItemTrace] = as_written, warm_ups: Sequence[GenerationRequest] = ()

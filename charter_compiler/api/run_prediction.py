@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from charter_compiler.api.run_request import PredictWhen, RunRequest
@@ -53,13 +53,13 @@ class Placing:
 class Predicted:
     """The prediction, ``None`` where there is none; the plan's schedule, or the one that is predicted to be best where
     there is no plan; whether the warm-ups are sent; notes on why there is no prediction, or what it leaves out; and
-    what the items are expected to need of the cache."""
+    what the items are expected to need of the cache, by an endpoint's block size and capacity."""
 
     prediction: Prediction | None
     schedule: Schedule
     warms: bool = True
     notes: tuple[str, ...] = ()
-    expected: EndedItems | None = None
+    expected: Mapping[tuple[int | None, int | None], EndedItems] = field(default_factory=dict)
 
 
 async def predict_request(
@@ -72,9 +72,10 @@ async def predict_request(
     targets: Mapping[str, OpenTarget],
     placing: Placing,
     warm_ups: Sequence[GenerationRequest],
+    constant: Sequence[GenerationRequest],
 ) -> Predicted:
     """The prediction, and what it decides. Of ``rows`` the first ``PREDICTED_ROWS`` are predicted. ``targets``: the
-    endpoints by name."""
+    endpoints by name. ``constant``: prompts that belong to no item, warmed or not."""
     tokenizer = next(iter(targets.values())).tokenizer
     engines = {name: target.engine for name, target in targets.items() if target.engine is not None}
     planned = DEFAULT_SCHEDULE if request.plan is None else request.plan.schedule
@@ -101,7 +102,8 @@ async def predict_request(
 
         def simulation(name: str, options: RunOptions, attainable: UnboundedCache | None = None) -> Simulation:
             profile = targets[name].facts.engine
-            return Simulation(tokenizer, engines[name], options, profile=profile, attainable=attainable)
+            engine = engines[name]
+            return Simulation(tokenizer, engine, options, profile=profile, attainable=attainable, constant=constant)
 
         def predict(schedule: Schedule, *, warms: bool = True) -> Prediction:
             used = warm_ups if warms else ()
@@ -119,9 +121,13 @@ async def predict_request(
         def decided(prediction: Prediction, schedule: Schedule, *, warms: bool = True) -> Predicted:
             if prediction.problem or request.options.mode is Mode.BASELINE:
                 return Predicted(prediction, schedule, warms)
-            engine, used = engines[most_items], warm_ups if warms else ()
-            prompts = PromptTokens(tokenizer, engine.tokens_per_block)
-            expected = expected_items(shares[most_items], prompts, engine.capacity_blocks, used)
+            expected: dict[tuple[int | None, int | None], EndedItems] = {}
+            for name, engine in engines.items():
+                prompts = PromptTokens(tokenizer, engine.tokens_per_block)
+                blocks = prompts.blocks_of(constant)
+                needs = expected_items(shares.get(name) or traces, prompts, engine.capacity_blocks, blocks)
+                if needs is not None:
+                    expected[engine.tokens_per_block, engine.capacity_blocks] = needs
             return Predicted(prediction, schedule, warms, expected=expected)
 
         found = predict(planned)

@@ -58,7 +58,7 @@ class RunAnswers:
     def __init__(self, *, sampling: bool = False, greedy_by_default: bool = True) -> None:
         self._sampling = sampling
         self._greedy_by_default = greedy_by_default
-        self._open: dict[bytes, asyncio.Future[GenerationResult]] = {}
+        self._open: dict[bytes, tuple[asyncio.Future[GenerationResult], int]] = {}
         self._done: OrderedDict[bytes, GenerationResult] = OrderedDict()
 
     async def get(
@@ -66,20 +66,27 @@ class RunAnswers:
         request: GenerationRequest,
         send: Callable[[], Awaitable[GenerationResult]],
         asked: bytes | None = None,
+        item: int = 0,
+        hurry: Callable[[int], None] = lambda item: None,
     ) -> tuple[GenerationResult, bool]:
         """The answer, and whether it is that of another call. The first of equal requests is sent with ``send``; if it
-        fails, the next one that waits for it is. ``asked`` is the request's digest, where it is known."""
+        fails, the next one that waits for it is. ``asked`` is the request's digest, where it is known. ``hurry`` is
+        told of the ``item`` whose call others wait for: were it held back until one of theirs is over, none would be.
+        """
         if not (self._sampling or is_repeatable(request, greedy_by_default=self._greedy_by_default)):
             return await send(), False
         key = request_digest(request) if asked is None else asked
-        while (coming := self._open.get(key)) is not None:
+        while (open_call := self._open.get(key)) is not None:
+            coming, leader = open_call
+            hurry(leader)
             await asyncio.wait([coming])
             if not coming.cancelled():
                 return coming.result(), True
         if (known := self._done.get(key)) is not None:
             self._done.move_to_end(key)
             return known, True
-        answer = self._open[key] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[GenerationResult] = asyncio.get_running_loop().create_future()
+        self._open[key] = answer, item
         try:
             result = await send()
         except BaseException:

@@ -29,6 +29,9 @@ class Routes(Protocol):
     def lane_of(self, item: int) -> Lane:
         """The lane of an item's next call. Asked again when an endpoint was lost with the call unanswered."""
 
+    def hurry(self, item: int) -> None:
+        """Another item waits for the answer to a call of this one."""
+
 
 class OneLane:
     """``Routes`` of a single endpoint."""
@@ -39,6 +42,10 @@ class OneLane:
     def lane_of(self, item: int) -> Lane:
         """See ``Routes``."""
         return self._lane
+
+    def hurry(self, item: int) -> None:
+        """See ``Routes``."""
+        self._lane.hurry(item)
 
 
 class RunClock:
@@ -163,7 +170,7 @@ class Dispatcher:
 
         if self._answers is None:
             return await answer()
-        result, merged = await self._answers.get(call.request, answer, asked)
+        result, merged = await self._answers.get(call.request, answer, asked, call.item, self._routes.hurry)
         if merged:
             await self._keep(asked, self._report_memoized(call, result, submitted))
         return result

@@ -14,7 +14,7 @@ WORTH_KEEPING = 0.1
 
 @dataclass(slots=True)
 class EndedItems:
-    """Sums over items, in blocks; fractions after ``scaled``.
+    """Sums over items, in blocks; fractions after ``as_first``.
 
     ``sized``: items that had calls of known blocks; ``footprints``: the most that their open calls held at once;
     ``needs``: what they would have needed to find all of their own again. ``returned``: items that made more than one
@@ -42,10 +42,10 @@ class EndedItems:
         # What the whole cache cannot keep for one item alone is lost, however few items run.
         self.needs += needed if capacity is None or needed <= capacity else item.footprint
 
-    def scaled(self, items: float) -> EndedItems:
-        """The same of so many items: what is expected, until as many have ended."""
-        by = items / self.items if self.items else 0.0
-        return EndedItems(*(by * value for value in astuple(self)))
+    def as_first(self) -> EndedItems:
+        """The same in the place of the first ``SURE_ITEMS`` that return: what is expected, until others have ended."""
+        of = self.returned or self.items
+        return EndedItems(*(value * SURE_ITEMS / of for value in astuple(self))) if of else EndedItems()
 
     @property
     def spread(self) -> float:
@@ -56,4 +56,6 @@ class EndedItems:
     @property
     def keep_between_calls(self) -> bool:
         """Whether an item's blocks are to last until its next call; taken for granted while few have ended."""
+        if not self.returned and self.sized >= SURE_ITEMS:
+            return False  # there is no next call
         return self.returned < SURE_ITEMS or self.found >= WORTH_KEEPING * self.begun_with > 0

@@ -120,9 +120,9 @@ class RunContext:
     run finished; ``memo`` answers calls that were made before; ``patience``: seconds that the target may be away;
     ``listener``: where the agent's own SDK clients send their requests, ``None`` for an agent that has none; ``hints``:
     sent beside the calls; ``group_by``: the plan's; ``weigh``: about how many tokens the item of a row takes, which
-    loads are balanced by; ``expected``: what the items will need of the cache, where that was predicted; ``spans`` are
-    told of items and calls; ``on_progress`` is told after each item and call, ``on_interrupt`` how often Ctrl-C was
-    pressed.
+    loads are balanced by; ``expected``: what the items will need of the cache, where that was predicted, by the block
+    size and capacity of an endpoint; ``constant``: prompts that belong to no item, warmed or not; ``spans`` are told of
+    items and calls; ``on_progress`` is told after each item and call, ``on_interrupt`` how often Ctrl-C was pressed.
     """
 
     options: RunOptions
@@ -138,7 +138,8 @@ class RunContext:
     hints: RunHints | None = None
     group_by: tuple[str, ...] = ()
     weigh: Callable[[Mapping[str, Any]], float] = lambda values: 1.0
-    expected: EndedItems | None = None
+    expected: Mapping[tuple[int | None, int | None], EndedItems] = field(default_factory=dict)
+    constant: Sequence[GenerationRequest] = ()
     spans: RunSpans = field(default_factory=NoSpans)
     on_progress: Callable[[Tally], None] = lambda tally: None
     on_interrupt: Callable[[int], None] = lambda times: None
@@ -288,6 +289,7 @@ class _Run:
         options, facts, calls = self._options, endpoint.facts, self._context.calls
         if endpoint.name is not None:
             self._tally.add_endpoint(endpoint.name)
+        prompts = PromptTokens(self._context.tokenizer, facts.tokens_per_block)
         return Lane(
             endpoint.name,
             endpoint.target,
@@ -298,9 +300,10 @@ class _Run:
                 options.schedule,
                 engine=facts.engine,
                 items_return=len(calls) > 1 or any(call.in_loop for call in calls),
-                expected=self._context.expected,
+                expected=self._context.expected.get((facts.tokens_per_block, facts.capacity_blocks)),
+                constant=prompts.blocks_of(self._context.constant),
             ),
-            PromptTokens(self._context.tokenizer, facts.tokens_per_block),
+            prompts,
             clock=self._clock,
             on_change=self._changed.set,
             on_fatal=self._stop,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from charter_compiler.cache.block_keys import chain, root_key
 from charter_compiler.executor.scheduler import ScheduledCall
@@ -57,6 +57,11 @@ class PromptTokens:
         blocks = tuple(chain(tokens, size, root_key(None)))
         total = -(-(len(tokens) + max_tokens) // size)
         return ScheduledCall(key, item, blocks, total - len(blocks), stage)
+
+    def blocks_of(self, requests: Sequence[GenerationRequest]) -> frozenset[Hashable]:
+        """The names of all full blocks of these prompts."""
+        calls = [self.scheduled(0, None, 0, tokens, 0) for tokens in self.all_tokens(requests)]
+        return frozenset(block for call in calls for block in call.blocks)
 
     def fills_a_block(self, tokens: Sequence[int], max_tokens: int) -> bool:
         """Whether an output of so many tokens, but for its last one, can complete the prompt's last block."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from charter_compiler.cache.interface import FOUND_AT_ONCE
-from charter_compiler.executor.ended_items import SURE_ITEMS, EndedItems
+from charter_compiler.executor.ended_items import EndedItems
 from charter_compiler.executor.in_flight import InFlightLimit
 from charter_compiler.executor.live_item import LiveItem
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
@@ -78,6 +78,9 @@ class Scheduler(Protocol):
     def submit(self, call: ScheduledCall) -> None:
         """The agent waits for this call."""
 
+    def hurry(self, item: int) -> None:
+        """Another item waits for the answer to a call of this one: it is held back no more."""
+
     def ready(self) -> list[ScheduledCall]:
         """The calls to send now, in this order."""
 
@@ -114,6 +117,9 @@ class PassThroughScheduler:
 
     def finish_item(self, item: int) -> None:
         self._live.discard(item)
+
+    def hurry(self, item: int) -> None:
+        """It holds nothing back."""
 
     def submit(self, call: ScheduledCall) -> None:
         self._waiting[call.key] = call
@@ -163,7 +169,7 @@ class PrefixScheduler:
     ``items_return``: it is known beforehand that items make more than one call, so that the first ones to be admitted
     leave room for them too. ``found_at_once``: the engine is one of ``cache.interface.FOUND_AT_ONCE``, and nothing is
     single-flighted: what a call computes, those sent after it find. ``expected``: what items will need, where that was
-    predicted; it counts as much as the first ``SURE_ITEMS`` that end.
+    predicted; it counts as much as the first few that end. ``constant``: blocks that belong to no item, warmed or not.
 
     What is cached is known from the calls that passed here, forgotten in order of last use beyond the capacity. It
     steers only the order: were the target to evict earlier than that, calls would compute a prefix twice, no more.
@@ -178,6 +184,7 @@ class PrefixScheduler:
         items_return: bool = False,
         found_at_once: bool = False,
         expected: EndedItems | None = None,
+        constant: Iterable[Hashable] = (),
     ) -> None:
         self._concurrency = concurrency
         self._capacity = capacity_blocks
@@ -187,8 +194,8 @@ class PrefixScheduler:
         self._live: dict[int, LiveItem] = {}
         self._sizes: Counter[int] = Counter()  # of the live items' footprints: few, however many items there are
         self._started = 0
-        self._ended = EndedItems() if expected is None else expected.scaled(SURE_ITEMS)
-        self._constant: set[Hashable] = set()
+        self._ended = EndedItems() if expected is None else expected.as_first()
+        self._constant = set(constant)
         self._known: OrderedDict[Hashable, None] = OrderedDict()
         self._computing: dict[Hashable, int] = {}
         self._calls: dict[int, ScheduledCall] = {}
@@ -276,6 +283,17 @@ class PrefixScheduler:
         entry = (call.stage if self._by_stage else 0, rank if call.rank is None else call.rank, call.key)
         self._entries[call.key] = entry
         heapq.heappush(self._queue, entry)
+
+    def hurry(self, item: int) -> None:
+        state = self._live.get(item)
+        if state is None or state.admitted:
+            return
+        state.admitted = True
+        self._admit(state, 1)
+        for entry in [entry for entry in self._parked if entry[-1] in state.open_calls]:
+            self._parked.remove(entry)
+            heapq.heappush(self._queue, entry)
+        heapq.heapify(self._parked)
 
     def _measure(self, item: LiveItem) -> None:
         """What the item's open calls need together, if it is more than they ever did."""
@@ -465,10 +483,11 @@ def make_scheduler(
     engine: str | None = None,
     items_return: bool = False,
     expected: EndedItems | None = None,
+    constant: Iterable[Hashable] = (),
 ) -> Scheduler:
     """The scheduler of a mode; ``capacity_blocks`` is the target's KV capacity, ``None`` where it does not say;
     ``engine`` is whose cache rules hold (``TargetFacts.engine``). The baseline has no ``schedule``, and needs not know
-    whether ``items_return`` and what they are ``expected`` to need."""
+    whether ``items_return``, what they are ``expected`` to need, and which blocks are ``constant``."""
     if mode is Mode.BASELINE:
         return PassThroughScheduler(concurrency)
     return PrefixScheduler(
@@ -478,4 +497,5 @@ def make_scheduler(
         items_return=items_return,
         found_at_once=engine in FOUND_AT_ONCE,
         expected=expected,
+        constant=constant,
     )

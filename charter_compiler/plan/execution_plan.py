@@ -70,12 +70,17 @@ class ExecutionPlan:
 
     @property
     def warm_up(self) -> tuple[PlannedPrefix, ...]:
-        """The prefixes to compute before the first item: known now, filling a block, and not just extending another.
+        """The prefixes to compute before the first item: the constant ones, or none if the plan does not warm.
 
         A warm-up costs its own tokens and lets the first calls start together; what a call site adds to the common
-        start costs nothing if its first call computes it. Empty if the plan does not warm.
+        start costs nothing if its first call computes it.
         """
-        known = [prefix for prefix in self.prefixes if self.warms and prefix.aligned_tokens and not prefix.parameters]
+        return self.constant if self.warms else ()
+
+    @property
+    def constant(self) -> tuple[PlannedPrefix, ...]:
+        """The prefixes that belong to no item: known now, filling a block, and not just extending another."""
+        known = [prefix for prefix in self.prefixes if prefix.aligned_tokens and not prefix.parameters]
         texts = {prefix.text for prefix in known}
         return tuple(
             prefix

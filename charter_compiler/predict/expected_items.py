@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from charter_compiler.executor.ended_items import EndedItems
 from charter_compiler.executor.prompts import PromptTokens
@@ -19,17 +19,17 @@ def expected_items(
     traces: Sequence[ItemTrace],
     prompts: PromptTokens,
     capacity_blocks: int,
-    warm_ups: Sequence[GenerationRequest] = (),
-) -> EndedItems:
+    constant: Iterable[Hashable] = (),
+) -> EndedItems | None:
     """The first items through a scheduler of their own, one at a time and each call over at once: only what they hold
-    and come back to counts, no time. ``warm_ups`` hold what belongs to no item.
+    and come back to counts, no time. ``constant`` blocks belong to no item. ``None`` where no call is known.
 
     Raises:
         TokenizerError: a chat, for which the tokenizer has no template.
     """
-    scheduler, keys = PrefixScheduler(1, capacity_blocks), itertools.count()
+    scheduler, keys = PrefixScheduler(1, capacity_blocks, constant=constant), itertools.count()
 
-    def submit(item: int | None, stage: int, request: GenerationRequest) -> None:
+    def submit(item: int, stage: int, request: GenerationRequest) -> None:
         tokens = prompts.tokens(request)
         scheduler.submit(prompts.scheduled(next(keys), item, stage, tokens, request.max_tokens))
 
@@ -39,9 +39,6 @@ def expected_items(
                 scheduler.on_first_token(call.key)
                 scheduler.on_done(call.key)
 
-    for request in warm_ups:
-        submit(None, 0, request)
-    run_out()
     for trace in traces[:SAMPLE]:
         scheduler.start_item(trace.item)
         waiting, answered = list(trace.calls), set[int]()
@@ -52,4 +49,4 @@ def expected_items(
             answered.update(each.call.ordinal for each in ready)
             waiting = [call for call in waiting if call not in ready]
         scheduler.finish_item(trace.item)
-    return scheduler.ended
+    return scheduler.ended if scheduler.ended.sized else None

@@ -82,7 +82,8 @@ class Prediction:
 class Simulation:
     """On what a traced run is simulated: the target's tokenizer and sizes, whose rules hold (``TargetFacts.engine``),
     and how the run schedules. Without ``costs`` defaults decide which calls meet, and no seconds are predicted.
-    ``attainable``: the unbounded cache that simulations of several endpoints share; ``None`` for one of its own."""
+    ``attainable``: the unbounded cache that simulations of several endpoints share; ``None`` for one of its own.
+    ``constant``: prompts that belong to no item, warmed or not."""
 
     tokenizer: Tokenizer
     engine: EngineConfig
@@ -90,6 +91,7 @@ class Simulation:
     costs: Costs | None = None
     profile: str | None = None
     attainable: UnboundedCache | None = None
+    constant: Sequence[GenerationRequest] = ()
 
     def replay(self) -> Replay:
         options = self.options
@@ -106,6 +108,7 @@ class Simulation:
             merge_key=key,
             schedule=options.schedule,
             attainable=self.attainable,
+            constant=self.constant,
         )
 
     def run(self, traces: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:

@@ -85,6 +85,7 @@ class Replay:
         merge_key: what requests have in common that are answered once; ``None`` for one that is sent.
         schedule: the plan's order, in optimized mode.
         attainable: the cache that never evicts; one of its own if not given.
+        constant: prompts whose blocks belong to no item, warmed or not.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Replay:
         merge_key: Callable[[GenerationRequest], Hashable] = lambda request: None,
         schedule: Schedule = DEFAULT_SCHEDULE,
         attainable: UnboundedCache | None = None,
+        constant: Sequence[GenerationRequest] = (),
     ) -> None:
         self._tokenizer = tokenizer
         self._prompts = PromptTokens(tokenizer, engine.tokens_per_block)
@@ -106,6 +108,7 @@ class Replay:
         )
         self._scheduler = self._make_scheduler()
         self._capacity = engine.capacity_blocks
+        self._constant = constant
         self._foresees = mode is Mode.OPTIMIZED
         self._schedule = DEFAULT_SCHEDULE if mode is Mode.BASELINE else schedule
         self._costs = costs or Costs()
@@ -123,6 +126,7 @@ class Replay:
         self._merge_key = merge_key
         self._answered: set[Hashable] = set()
         self._behind: dict[Hashable, list[TracedCall]] = {}
+        self._leaders: dict[Hashable, int] = {}  # whose call the others wait for
         self.merged = 0
         self._open: dict[int, _Open] = {}
         self._live: dict[int, _Item] = {}
@@ -132,9 +136,10 @@ class Replay:
     def run(self, items: Sequence[ItemTrace], warm_ups: Sequence[GenerationRequest] = ()) -> list[ReplayedCall]:
         """The calls in the order in which they end. Warm-ups end before the first item starts, and the scheduler knows
         what the items will need, as in a run that was predicted."""
-        expected = expected_items(items, self._prompts, self._capacity, warm_ups) if self._foresees else None
+        constant = self._prompts.blocks_of([*self._constant, *warm_ups])
+        expected = expected_items(items, self._prompts, self._capacity, constant) if self._foresees else None
         returns = any(len(item.calls) > 1 for item in items)
-        self._scheduler = self._make_scheduler(items_return=returns, expected=expected)
+        self._scheduler = self._make_scheduler(items_return=returns, expected=expected, constant=constant)
         for request in warm_ups:
             self._submit(None, request, "")
         self._send()
@@ -142,6 +147,8 @@ class Replay:
         self._coming.extend(self._schedule.arrange(items, attrgetter("values")))
         self._go_on_all()
         self._run_out()
+        assert not self._live, "every item of a replay ends"
+        assert not self._coming, "every item of a replay starts"
         return self._done
 
     def _make_core(self, engine: EngineConfig, profile: str | None) -> EngineCore | VllmCore:
@@ -206,8 +213,9 @@ class Replay:
             self._at(self._client_time, partial(self._answer, call))
         elif key in self._behind:
             self._behind[key].append(call)
+            self._scheduler.hurry(self._leaders[key])
         else:
-            self._behind[key] = []
+            self._behind[key], self._leaders[key] = [], call.call.item
             return False
         self.merged += 1
         return True
@@ -229,7 +237,9 @@ class Replay:
                 self._answer(each)
         elif waiting:
             self.merged -= 1
-            self._behind[key] = waiting[1:]
+            self._behind[key], self._leaders[key] = waiting[1:], waiting[0].call.item
+            if waiting[1:]:
+                self._scheduler.hurry(self._leaders[key])
             self._submit(waiting[0], waiting[0].call.request, waiting[0].output)
 
     def _submit(self, trace: TracedCall | None, request: GenerationRequest, output: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charter_compiler.executor.ended_items import SURE_ITEMS
+from charter_compiler.executor.ended_items import SURE_ITEMS, EndedItems
 from charter_compiler.executor.live_item import LiveItem
 from charter_compiler.executor.scheduler import Mode, PrefixScheduler, ScheduledCall, make_scheduler
 from charter_compiler.plan.schedule import Order, Schedule
@@ -351,3 +351,44 @@ def test_an_item_needs_what_it_uses_before_and_after_a_call() -> None:
         item.use(call, "s")
     assert (item.found, item.begun_with) == (len("abc"), len("abcxyzabcdw"))
     assert item.needed() == len("abcxyz") + 1, "not s, which is constant, and d only at its own call"
+
+
+def test_an_item_whose_answer_another_one_waits_for_is_held_back_no_more() -> None:
+    scheduler = PrefixScheduler(concurrency=3, capacity_blocks=4)
+    for item in range(3):
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=tuple((item, name) for name in "abc"), tail_blocks=1))
+    assert keys(scheduler.ready()) == [0]
+    scheduler.on_done(0)
+    assert scheduler.ready() == [], "item 0 makes a call yet"
+    scheduler.hurry(2)
+    assert keys(scheduler.ready()) == [2]
+    scheduler.on_done(2)
+    scheduler.finish_item(0)
+    scheduler.finish_item(2)
+    assert keys(scheduler.ready()) == [1]
+
+
+def test_constant_blocks_count_once_for_all_items_warmed_or_not() -> None:
+    constant = tuple(range(10))
+    scheduler = PrefixScheduler(concurrency=9, capacity_blocks=20, constant=constant, found_at_once=True)
+    for item in range(4):
+        assert scheduler.may_start()
+        scheduler.start_item(item)
+        scheduler.submit(ScheduledCall(item, item, blocks=(*constant, (item, "own")), tail_blocks=1))
+    assert len(scheduler.ready()) == 4
+
+
+@pytest.mark.parametrize("items", [1, 3, 49, 64])
+def test_what_is_expected_weighs_as_much_as_the_first_items_that_return(items: int) -> None:
+    seen = EndedItems(items=2 * items, sized=2 * items, footprints=8 * items, needs=8 * items, returned=items)
+    seen.begun_with = 100 * items  # and nothing found
+    first = seen.as_first()
+    assert first.returned == SURE_ITEMS
+    assert first.spread == 1.0
+    assert not first.keep_between_calls
+
+
+def test_items_of_one_call_keep_nothing_between_calls() -> None:
+    assert EndedItems().keep_between_calls, "nothing is known yet"
+    assert not EndedItems(items=5, sized=5, footprints=20, needs=20).as_first().keep_between_calls

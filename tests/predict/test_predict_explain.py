@@ -22,7 +22,13 @@ LONG = "The quick brown fox jumps over the lazy dog while the cat watches from t
 
 
 def explained(
-    tmp_path: Path, source: str, texts: list[str], *, mode: Mode = Mode.OPTIMIZED, capacity: int = 256
+    tmp_path: Path,
+    source: str,
+    texts: list[str],
+    *,
+    mode: Mode = Mode.OPTIMIZED,
+    capacity: int = 256,
+    concurrency: int = 16,
 ) -> tuple[CallExplanation, ...]:
     path = tmp_path / "agent.py"
     path.write_text(source, encoding="utf-8")
@@ -32,7 +38,7 @@ def explained(
         [InputRow(n, n + 1, {"text": text}) for n, text in enumerate(texts)],
         default_tokenizer(),
         EngineConfig(capacity_blocks=capacity),
-        RunOptions(mode=mode, max_tokens=8),
+        RunOptions(mode=mode, max_tokens=8, concurrency=concurrency),
         calls=calls_of_entry(entry),
         explained=True,
     )
@@ -79,7 +85,7 @@ def test_an_output_and_a_constant_are_named(tmp_path: Path) -> None:
 def test_what_is_evicted_is_told_from_what_is_in_flight(tmp_path: Path) -> None:
     source = "def process(text, llm):\n    return llm.generate(text)\n"
     again = [LONG + "a", "something else " * 75, LONG + "b"]
-    (_, _, third) = explained(tmp_path, source, again, capacity=6)
+    (_, _, third) = explained(tmp_path, source, again, capacity=6, concurrency=1)
     assert third.evicted > 0
     assert third.in_flight == 0
     together = ["something else " * 50, *(f"{LONG}{n}" for n in range(3))]

@@ -126,6 +126,11 @@ class Fleet:
         self._queues.finish(item)
         self._scheduled_at.pop(item).finish_item(item)
 
+    def hurry(self, item: int) -> None:
+        """See ``Routes``; the lanes that do not have the item let it be."""
+        for lane in self.lanes:
+            lane.hurry(item)
+
     def lane_of(self, item: int) -> Lane:
         """See ``Routes``. An item whose endpoint was lost moves, with all the calls that it makes from then on."""
         if self._in_turn:

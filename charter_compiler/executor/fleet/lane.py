@@ -137,6 +137,11 @@ class Lane:
             self.scheduler.on_done(call.key)
             self._pump()
 
+    def hurry(self, item: int) -> None:
+        """Another item waits for the answer to a call of this one, which may not wait for that item to be over."""
+        self.scheduler.hurry(item)
+        self._pump()
+
     def finish_item(self, item: int) -> None:
         """The item makes no more calls here: a call that waited for its blocks may go. Whether one more item may start
         is not asked before its row is written."""
