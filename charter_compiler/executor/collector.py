@@ -27,8 +27,8 @@ _RUNS = _Runs()
 
 @contextmanager
 def rare_collection() -> Iterator[None]:
-    """Look for cycles less often. What is not in a cycle is freed at once, as always. Of runs that overlap, the last one
-    to end puts the thresholds back."""
+    """Look for cycles less often. What is not in a cycle is freed at once, as always. Of runs that overlap, the last
+    one to end puts the thresholds back."""
     with _RUNS.lock:
         if _RUNS.count == 0:
             young, *older = _RUNS.before = gc.get_threshold()
