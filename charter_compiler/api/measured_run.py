@@ -32,7 +32,7 @@ from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOutc
 from charter_compiler.executor.recording import Recorder, discard_recording, recording_path
 from charter_compiler.executor.results import RowWriter, write_json
 from charter_compiler.executor.scheduler import Mode
-from charter_compiler.executor.sdk_calls import HOST, RunListener, sdk_environment, uses_sdk
+from charter_compiler.executor.sdk_calls import HOST, RunListener, guarded_token, sdk_environment, uses_sdk
 from charter_compiler.executor.targets import OpenTarget, check_plan
 from charter_compiler.executor.tracing import TracedRun, exported_spans
 from charter_compiler.executor.types import GenerationRequest
@@ -112,7 +112,7 @@ def _own_clients(entry: str) -> Iterator[RunListener | None]:
     check_installed()
     with closing(listen(HOST, 0)) as socket:
         listener = RunListener(socket)
-        with sdk_environment(listener.url, listener.token):
+        with guarded_token(listener.url, listener.token), sdk_environment(listener.url, listener.token):
             yield listener
 
 

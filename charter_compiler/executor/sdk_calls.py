@@ -22,7 +22,6 @@ HOST = "127.0.0.1"
 ITEM_HEADER, SITE_HEADER, TOKEN_HEADER = "x-charter-item", "x-charter-site", "x-charter-token"
 NO_KEY = "charter-run"
 """What stands in for an API key where the environment has none: the SDKs insist on one. Run tokens begin with it."""
-KEY_HEADERS = ("authorization", "x-api-key")
 
 HTTP_LIBRARIES = ("httpx", "httpx2")
 """What the SDKs send with; their clients have the same ``send``."""
@@ -98,18 +97,30 @@ def begin_item(item: int) -> None:
 
 
 @contextmanager
+def guarded_token(url: str, token: str) -> Iterator[None]:
+    """While the context lasts, requests of the HTTP libraries that the SDKs use carry ``NO_KEY`` instead of the token,
+    in whatever header, where they go to another server than ``url``: their clients find it as a key in the environment.
+    Not covered: a token in a URL or a body, other HTTP libraries, and processes that the agent starts."""
+
+    def guard(request: Any) -> None:
+        if not _goes_to(url, request):
+            for name, value in request.headers.items():
+                if token in value:
+                    request.headers[name] = value.replace(token, NO_KEY)
+
+    with _every_request(guard):
+        yield
+
+
+@contextmanager
 def marked_requests(url: str, token: str, sites: CallSites) -> Iterator[None]:
     """While the context lasts, requests to ``url`` of the HTTP libraries that the SDKs use carry the token, whatever
-    their key is, and item and call site. To other servers the token is not sent.
+    their key is, and item and call site.
 
     Requests of others reach the gateway with no more than their key: they belong to no item."""
-    address = urlsplit(url)
 
     def mark(request: Any) -> None:
-        if (request.url.host, request.url.port) != (address.hostname, address.port):
-            for name in KEY_HEADERS:
-                if token in (key := request.headers.get(name, "")):
-                    request.headers[name] = key.replace(token, NO_KEY)
+        if not _goes_to(url, request):
             return
         request.headers[TOKEN_HEADER] = token
         item, site = _ITEM.get(), sites.here()
@@ -118,24 +129,36 @@ def marked_requests(url: str, token: str, sites: CallSites) -> Iterator[None]:
         if site is not None:
             request.headers[SITE_HEADER] = f"{site.line}:{quote(site.label)}"  # a header has ASCII alone
 
+    with _every_request(mark):
+        yield
+
+
+def _goes_to(url: str, request: Any) -> bool:
+    address = urlsplit(url)
+    return (request.url.host, request.url.port) == (address.hostname, address.port)
+
+
+@contextmanager
+def _every_request(change: Callable[[Any], None]) -> Iterator[None]:
+    """While the context lasts, the HTTP libraries that the SDKs use let ``change`` change what they send."""
     with ExitStack() as stack:
         for name in HTTP_LIBRARIES:
             if importlib.util.find_spec(name) is not None:
                 library = importlib.import_module(name)
-                stack.enter_context(_replaced(library.Client, mark))
-                stack.enter_context(_replaced(library.AsyncClient, mark))
+                stack.enter_context(_replaced(library.Client, change))
+                stack.enter_context(_replaced(library.AsyncClient, change))
         yield
 
 
 @contextmanager
-def _replaced(owner: Any, mark: Callable[[Any], None]) -> Iterator[None]:
+def _replaced(owner: Any, change: Callable[[Any], None]) -> Iterator[None]:
     send = owner.send
 
-    def marked(self: Any, request: Any, **options: Any) -> Any:
-        mark(request)
+    def changed(self: Any, request: Any, **options: Any) -> Any:
+        change(request)
         return send(self, request, **options)
 
-    owner.send = marked
+    owner.send = changed
     try:
         yield
     finally:

@@ -33,6 +33,7 @@ from charter_compiler.executor.sdk_calls import (
     SITE_HEADER,
     TOKEN_HEADER,
     RunListener,
+    guarded_token,
     marked_requests,
     run_token,
     site_of_header,
@@ -256,14 +257,36 @@ def test_a_runs_token_is_sent_to_its_gateway_alone() -> None:
         told.append(request.headers)
         return httpx.Response(200)
 
-    token, sites, transport = run_token(), CallSites(Path()), httpx.MockTransport(answer)
-    with marked_requests("http://127.0.0.1:1", token, sites), httpx.Client(transport=transport) as client:
+    url, token, transport = "http://127.0.0.1:1", run_token(), httpx.MockTransport(answer)
+    with (
+        guarded_token(url, token),
+        marked_requests(url, token, CallSites(Path())),
+        httpx.Client(transport=transport) as client,
+    ):
         for key in (token, "sk-own"):
-            client.get("http://elsewhere:1", headers={"authorization": f"Bearer {key}", "x-api-key": key})
-        client.get("http://127.0.0.1:1", headers={"x-api-key": "sk-own"})
-    assert [headers["x-api-key"] for headers in told] == [NO_KEY, "sk-own", "sk-own"]
-    assert [headers.get(TOKEN_HEADER) for headers in told] == [None, None, token]
+            client.get("http://elsewhere:1", headers={"authorization": f"Bearer {key}", "api-key": key})
+        client.get(url, headers={"api-key": "sk-own"})
+        client.get(url, headers={"authorization": f"Bearer {token}"})
+    assert [headers.get("api-key") for headers in told] == [NO_KEY, "sk-own", "sk-own", None]
+    assert [headers.get(TOKEN_HEADER) for headers in told] == [None, None, token, token]
+    assert told[3]["authorization"] == f"Bearer {token}"
     assert all(token not in str(headers.raw) for headers in told[:2])
+
+
+def test_a_runs_token_is_kept_while_the_module_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    early = """
+import os
+import httpx
+
+def told(request):
+    return httpx.Response(200, text=request.headers["api-key"])
+
+with httpx.Client(transport=httpx.MockTransport(told)) as elsewhere:
+    TOLD = elsewhere.get("http://elsewhere:1", headers={"api-key": os.environ["OPENAI_API_KEY"]}).text
+"""
+    report = run(tmp_path, f"{OPENAI}{early}".replace("return {", 'return {"told": TOLD, '), items=1, record=False)
+    assert json.loads(report.rows.read_text(encoding="utf-8"))["output"]["told"] == NO_KEY
 
 
 async def test_an_answer_that_the_runs_cap_cut_says_so() -> None:
