@@ -30,6 +30,7 @@ _NEAR_BACK = re.compile(
 _ALL_BEFORE = re.compile(
     r"\b(?:so far|(?:until|up to) (?:now|here)|"
     r"(?:stands?|stood|comes?|came|goes|went|said|told|written|given|shown|read|seen|named|mentioned|listed) before|"
+    r"(?:just|have|you) read|(?:been|were|was) given|"
     r"(?:all|everything|anything|instructions|orders|rules) (?:of the )?above)\b",
     re.IGNORECASE,
 )
@@ -64,7 +65,7 @@ _IMPERATIVE = re.compile(
     r"summari[sz]e|tag|tell|transform|translate|turn|use|verify|write)\b",
     re.IGNORECASE,
 )
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n")
 _EXAMPLE = re.compile(
     r"^(?:example|sample|input|output|q|a|question|answer|user|assistant)\b[^\n:]{0,30}:.*$",
     re.IGNORECASE | re.MULTILINE,
@@ -158,7 +159,7 @@ def announces(text: str) -> bool:
 def _open_announcement(text: str) -> bool:
     for match in _AHEAD.finditer(text):
         rest = text[match.end() :]
-        sentence = _SENTENCE_END.split(rest)[0]
+        sentence = SENTENCE_END.split(rest)[0]
         # "Use the following format:" with the format behind it in the same block, or a value there.
         if not (sentence.endswith(":") and rest[len(sentence) :].strip()) and not has_hole(rest):
             return True
@@ -204,7 +205,7 @@ def leans(text: str, behind: str = "", values: str = "") -> bool:
     if _NEAR_BACK.search(body) or _STARTS_WITH_THAT.match(body) or (_SEQUENCE.match(body) and not behind):
         return True
     position = 0
-    for sentence in _SENTENCE_END.split(body):
+    for sentence in SENTENCE_END.split(body):
         start = body.index(sentence, position)
         position = start + len(sentence)
         for match in _PRONOUN.finditer(sentence):

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from charter_compiler.ir.nodes import Call, Const
 from charter_compiler.passes.blocks import Blocks
+from charter_compiler.passes.language import reads_english
+
+NOT_ENGLISH = "the prompt is not recognisably English: what its words refer to cannot be told"
 
 _ORDINAL = re.compile(
     r"\b(?:former|latter|(?:first|second|third|last)\b"
@@ -53,8 +56,11 @@ def counts_values(call: Call, cut: Sequence[Blocks | None]) -> bool:
 
 
 def fixed_form(call: Call, cut: Sequence[Blocks | None]) -> str:
-    """Why no block of a call may be moved: its instructions name lines of the prompt by their place, or parts of it by
-    how they stand to each other, or any of its texts the sections that rulers part. Empty where none is so."""
+    """Why no block of a call may be moved: its texts are not English, as the word lists are; its instructions name
+    lines of the prompt by their place, or parts of it by how they stand to each other; or any of its texts names the
+    sections that rulers part. Empty where none is so."""
+    if not reads_english(call):
+        return NOT_ENGLISH
     if any(map(names_line, _texts(call, cut, instructions=True))):
         return "the instructions name a line of the prompt by its place"
     if any(map(names_arrangement, _texts(call, cut, instructions=True))):

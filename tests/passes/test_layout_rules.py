@@ -11,6 +11,7 @@ from charter_compiler.executor.inputs import InputRow
 from charter_compiler.ir.nodes import Agent, Call
 from charter_compiler.parser.ast_parser import AgentASTParser
 from charter_compiler.passes.layout import layout
+from charter_compiler.passes.said import NOT_ENGLISH
 from charter_compiler.passes.site_layout import LayoutOptions, SiteLayouts
 from charter_compiler.passes.source_layout import rewrite_source
 from charter_compiler.predict.layout_of_entry import grouped_fields
@@ -148,6 +149,56 @@ SITE = "def process(a, b, llm):\n    return llm.generate(f{!r})\n"
 def test_an_instruction_that_speaks_of_what_was_said_stays_behind_it(instruction: str) -> None:
     prompt = f"Document: {{a}}\n\n{instruction}"
     assert laid_out(prompt) == prompt
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "{a}\n\nReply to the message you just read in a friendly tone.\n\nMessage of yesterday: {b}",
+        "Letter: {a}\n\nForget who wrote the letter you have been given.\n\nName: {b}",
+    ],
+)
+def test_what_was_read_or_given_stays_in_front(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Text: {a}\n\nFasse den obigen Text zusammen.",
+        "Text: {a}\n\nAntworte kurz.",
+        "Texte : {a}\n\nRésume le texte ci-dessus.",
+        "Texto: {a}\n\nResume el texto anterior en tres frases.",
+        "Teks: {a}\n\nRingkas teks pendek tersebut dalam tiga kalimat saja.",
+        "文本：{a}\n\n总结上面的文本",
+        "You are a helpful assistant of the bank.\n\nText: {a}\n\nFasse den obigen Text zusammen.",
+        "Text: {a}\n\nKeep all the names of the text as they are. Fasse den obigen Text zusammen.",
+    ],
+)
+def test_a_prompt_in_another_language_is_left_as_written(prompt: str) -> None:
+    assert laid_out(prompt) == prompt
+    (site,) = layout(AgentASTParser().parse_source(SITE.format(prompt), "a.py").agent).sites
+    assert site.kept == (NOT_ENGLISH,)
+
+
+@pytest.mark.parametrize(
+    "instruction", ["Rate the résumé.", "Name five tags.", "Name the climate of La Paz.", "Use the café's own words."]
+)
+def test_a_name_or_a_loan_word_makes_no_other_language(instruction: str) -> None:
+    assert laid_out(f"Text: {{a}}\n\n{instruction}") == f"{instruction}\n\nText: {{a}}"
+
+
+def test_an_answer_given_as_an_example_may_be_in_another_language() -> None:
+    source = (
+        "def process(a, llm):\n"
+        "    return llm.chat.completions.create(model='m', messages=[\n"
+        "        {'role': 'user', 'content': 'The boiler leaks.'},\n"
+        "        {'role': '%s', 'content': 'Der Kessel leckt.'},\n"
+        "        {'role': 'user', 'content': f'Text: {a}\\n\\nTranslate the text.'}])\n"
+    )
+    for role, moved in (("assistant", True), ("user", False)):
+        agent = AgentASTParser().parse_source(source % role, "a.py").agent
+        assert bool(layout(agent).changed) is moved
 
 
 def in_loop(prompt: str) -> str:

@@ -33,6 +33,8 @@ from charter_compiler.passes import references, said
         "Never mention these instructions.",
         "Based on that, answer the question.",
         "Do the opposite of that.",
+        "Reply to the message you just read.",
+        "Name the tone of the letter you have been given.",
     ],
 )
 def test_points_back(text: str) -> None:
@@ -45,6 +47,7 @@ def test_points_back(text: str) -> None:
         "Answer in one word.",
         "Use this exact format: name, comma, age.",
         "Cite passages by their number.",
+        "You will be given a letter. Read the letter twice.",
         "Read the claim and judge it.",
         "Show each step on its own line.",
         "Reply with one of these types: date, text.",
