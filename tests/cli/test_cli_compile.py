@@ -209,10 +209,19 @@ def test_the_targets_sizes_can_be_overridden(folder: Path) -> None:
 
 
 def test_a_small_capacity_is_met_by_another_order_of_calls(folder: Path) -> None:
-    large = compiled("--inputs", "in.jsonl")
-    small = compiled("--inputs", "in.jsonl", "--capacity-blocks", "6", output="small")
+    entry = write_agent(
+        "def process(first, second, document, llm):\n"
+        "    a = llm.generate(first + document)\n"
+        "    b = llm.generate(second + document)\n"
+        "    return llm.generate(second + document + ' Say it again.')\n"
+    )
+    texts = {"first": PREFIX * 2, "second": "Another handbook is read. " * 30}
+    rows = [texts | {"document": f"Report {n}: revenue grew."} for n in range(3)]
+    Path("in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    large = compiled("--inputs", "in.jsonl", entry=entry)
+    small = compiled("--inputs", "in.jsonl", "--capacity-blocks", "8", entry=entry, output="small")
     before, after = prediction_in(large), prediction_in(small)
-    assert after["planned"]["hit_rate"] == before["planned"]["hit_rate"]
+    assert after["planned"]["hit_rate"] > 0.9 * before["planned"]["hit_rate"]
     saved = {each["name"]: each["saved_tokens"] for each in after["passes"]}
     assert saved["order of calls: stage-first"] > 0
     assert plan_in(large).schedule == DEFAULT_SCHEDULE
