@@ -16,6 +16,7 @@ from charter_compiler.bench.arms import Arm
 from charter_compiler.bench.cases import Case
 from charter_compiler.bench.conditions import now
 from charter_compiler.bench.engines import Engines
+from charter_compiler.bench.partial_reuse import attainable_hit_rate
 from charter_compiler.bench.rows import RUN, Row, stages
 from charter_compiler.bench.watch import Watch
 from charter_compiler.bench.workloads import blocks_of_largest_call, make_rows, write_rows
@@ -119,7 +120,7 @@ def measure(
             raise AgentError(f"{error.type}: {error.message}", place=f"item {index}")
     except CharterError as error:
         return row | {"error": f"{type(error).__name__}: {error}"}, None
-    return row | _figures(report, watch), report
+    return row | _figures(report, watch, case.partial_reuse), report
 
 
 def _what(prepared: Prepared, arm: Arm) -> tuple[str, Path]:
@@ -142,11 +143,16 @@ def setting(case: Case) -> dict[str, Any]:
     return asdict(case) | {"agent": case.agent.name, "concurrency": case.in_flight}
 
 
-def _figures(report: RunReport, watch: Watch) -> dict[str, Any]:
+def _figures(report: RunReport, watch: Watch, partial_reuse: bool) -> dict[str, Any]:
     metrics = report.metrics
     assert report.recording is not None, "every run is recorded"
+    rates = {}
+    if partial_reuse:
+        possible = attainable_hit_rate(report.recording, default_tokenizer())
+        rates["to_the_token"] = {"hit_rate": watch.served_hit_rate, "attainable_hit_rate": possible}
     return {
         "metrics": metrics.to_json(),
+        **rates,
         "s_per_item": metrics.wall_s / metrics.items,
         "stages": stages(report.recording),
         "peak_blocks": watch.peak_blocks,

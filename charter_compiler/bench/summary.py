@@ -47,13 +47,20 @@ def latency(row: Row) -> float | None:
 
 
 def hit_rate(row: Row) -> float | None:
-    value: float | None = row["metrics"]["hit_rate"]
+    """Cached over prompt tokens; with partial reuse those that the server counted (``partial_reuse.py``)."""
+    value: float | None = _rates(row)["hit_rate"]
     return value
 
 
 def attainable(row: Row) -> float | None:
-    value: float | None = row["metrics"]["attainable_hit_rate"]
+    """The hit rate of a cache that never evicts, in whole blocks; with partial reuse to the token."""
+    value: float | None = _rates(row)["attainable_hit_rate"]
     return value
+
+
+def _rates(row: Row) -> dict[str, float | None]:
+    rates: dict[str, float | None] = row.get("to_the_token") or row["metrics"]
+    return rates
 
 
 def peak(row: Row) -> float | None:
@@ -110,47 +117,50 @@ class CaseSummary:
         return Spread(tuple(found)) if found else None
 
     @property
+    def charter(self) -> str:
+        """The arm that stands for Charter: with layout, where the case has it, else its exact passes."""
+        return LAYOUT.name if LAYOUT.name in self.arms else EXACT.name
+
+    @property
     def bound(self) -> Spread | None:
         """Seconds of the attainable bound, see ``bound_s``."""
-        return self.by_round(_bound, NO_CACHE.name, PREFILL.name, LAYOUT.name)
+        return self.by_round(self._bound, NO_CACHE.name, PREFILL.name, self.charter)
 
     @property
     def bound_ratio(self) -> Spread | None:
         """The bound over the time of the agent as written."""
-        arms = (AS_WRITTEN.name, NO_CACHE.name, PREFILL.name, LAYOUT.name)
-        return self.by_round(lambda rows: _over(_bound(rows), wall(rows[AS_WRITTEN.name])), *arms)
+        arms = (AS_WRITTEN.name, NO_CACHE.name, PREFILL.name, self.charter)
+        return self.by_round(lambda rows: _over(self._bound(rows), wall(rows[AS_WRITTEN.name])), *arms)
 
     @property
     def gain_share(self) -> Spread | None:
-        """How much of the time that the bound saves Charter with layout saves, both against the agent as written."""
-        return self.by_round(_gain_share, AS_WRITTEN.name, NO_CACHE.name, PREFILL.name, LAYOUT.name)
+        """How much of the time that the bound saves Charter saves, both against the agent as written."""
+        return self.by_round(self._gain_share, AS_WRITTEN.name, NO_CACHE.name, PREFILL.name, self.charter)
+
+    def _bound(self, rows: dict[str, Row]) -> float | None:
+        return bound_s(rows[NO_CACHE.name], rows[PREFILL.name], rows[self.charter])
+
+    def _gain_share(self, rows: dict[str, Row]) -> float | None:
+        bound, written, charter = self._bound(rows), wall(rows[AS_WRITTEN.name]), wall(rows[self.charter])
+        if bound is None or written is None or charter is None or bound >= written:  # then there is nothing to gain
+            return None
+        return (written - charter) / (written - bound)
 
     def reached(self, arm: str) -> Spread | None:
         """Hit rate over attainable hit rate."""
         return self.values(arm, lambda row: _over(hit_rate(row), attainable(row)))
 
 
-def bound_s(no_cache: Row, prefill: Row, laid_out: Row) -> float | None:
+def bound_s(no_cache: Row, prefill: Row, charter: Row) -> float | None:
     """Seconds that the items would take with all repeated prefill gone and decoding as it is without a cache.
 
-    The run without a cache, less the share of its prefill that an unbounded cache saves once the prompts are laid out:
-    ``T - P * h``. ``P`` is measured: the same prompts, one token each. A prompt token is taken to cost the same
+    The run without a cache, less the share of its prefill that an unbounded cache saves of the prompts that Charter
+    sends: ``T - P * h``. ``P`` is measured: the same prompts, one token each. A prompt token is taken to cost the same
     wherever it stands; the repeated ones stand first and cost a little less, so that the bound is a little too low to
     be reached, the more the longer the prompts are.
     """
-    rate, total, prefilled = attainable(laid_out), wall(no_cache), wall(prefill)
+    rate, total, prefilled = attainable(charter), wall(no_cache), wall(prefill)
     return None if rate is None or total is None or prefilled is None else total - prefilled * rate
-
-
-def _bound(rows: dict[str, Row]) -> float | None:
-    return bound_s(rows[NO_CACHE.name], rows[PREFILL.name], rows[LAYOUT.name])
-
-
-def _gain_share(rows: dict[str, Row]) -> float | None:
-    bound, written, laid_out = _bound(rows), wall(rows[AS_WRITTEN.name]), wall(rows[LAYOUT.name])
-    if bound is None or written is None or laid_out is None or bound >= written:  # then there is nothing to gain
-        return None
-    return (written - laid_out) / (written - bound)
 
 
 def _over(value: float | None, other: float | None) -> float | None:
@@ -201,7 +211,7 @@ class Finding:
 
 def findings(case: CaseSummary) -> tuple[Finding, ...]:
     """The ratios of a case, what matters most first; what its arms do not tell is left out."""
-    charter = LAYOUT.name if LAYOUT.name in case.arms else EXACT.name
+    charter = case.charter
     plain = strongest_plain(case)
     less: list[tuple[str, str, Figure]] = [
         ("less time an item than as written", AS_WRITTEN.name, wall),
@@ -237,7 +247,6 @@ def findings(case: CaseSummary) -> tuple[Finding, ...]:
         )
         found.append(Finding(f"of the gain that the bound allows{of}", gained))
     reached = case.reached(charter)
-    # Partial reuse takes tokens that the attainable rate, of whole blocks, does not count.
-    if reached is not None and reached.median <= 1:
+    if reached is not None:
         found.append(Finding("of the attainable hit rate", reached))
     return tuple(found)

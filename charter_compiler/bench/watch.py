@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 import httpx
 
 from charter_compiler.api.run_request import RunObserver
+from charter_compiler.bench.partial_reuse import served_hit_rate
 from charter_compiler.executor.targets import OpenTarget
 
 INTERVAL = 0.25
@@ -18,11 +20,13 @@ USED = 'kv_cache_block_type="used"'
 class Watch(RunObserver):
     """``peak_blocks``: the most blocks that running requests held at a look, blocks that they share counted once;
     ``None`` where the target is no server that was started here. ``planning_s``: from the open target to the first
-    item, prediction and choice of an order included; warm-ups are not in it."""
+    item, prediction and choice of an order included; warm-ups are not in it. ``served_hit_rate``: the server's own,
+    to the token, once the run is over (``partial_reuse.served_hit_rate``)."""
 
     def __init__(self) -> None:
         self.peak_blocks: int | None = None
         self.planning_s = 0.0
+        self.served_hit_rate: float | None = None
         self._opened = 0.0
         self._url: str | None = None
         self._over = threading.Event()
@@ -40,6 +44,9 @@ class Watch(RunObserver):
 
     def finished(self) -> None:
         self.close()
+        if self._url is not None:
+            with suppress(httpx.HTTPError):  # then the rate is not known
+                self.served_hit_rate = served_hit_rate(httpx.get(self._url, timeout=5.0, trust_env=False).text)
 
     def close(self) -> None:
         """Look no more. Idempotent."""
