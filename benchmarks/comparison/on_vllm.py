@@ -38,6 +38,7 @@ class VllmServers:
     """``charter_compiler.bench.engines.Engines``. One server at a time, since each takes a gigabyte and both cores."""
 
     name = "vllm"
+    timed = True
 
     def __init__(self, python: Path, weights: Path) -> None:
         self._python = python

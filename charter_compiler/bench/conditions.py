@@ -21,8 +21,10 @@ def now() -> str:
 
 def conditions(*, seed: int, engine: object) -> dict[str, Any]:
     """Time, commit, hardware, versions, load, seed and tokenizer. ``commit`` and ``changed_files`` are ``None`` outside
-    of a checkout."""
-    commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    of a checkout; an environment that lies in somebody else's is none."""
+    commit = changed = None
+    if _git("rev-parse", "--show-toplevel") == str(ROOT):
+        commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return {
         "measured": now(),
         "commit": commit,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +90,10 @@ def measure(
         "need_blocks": prepared.need_blocks,
         "capacity_blocks": prepared.capacity_blocks,
         "setting": setting(case),
+        "engine_settings": asdict(prepared.engine(reuse=arm.reuse)),
     }
     try:
-        with closing(watch), engines.cold(prepared.engine(reuse=arm.reuse)) as (target, options):
+        with engines.cold(prepared.engine(reuse=arm.reuse)) as (target, options):
             entry, inputs = _what(prepared, arm)
             report = measured_run(
                 RunRequest(
@@ -146,16 +146,16 @@ def setting(case: Case) -> dict[str, Any]:
 def _figures(report: RunReport, watch: Watch, partial_reuse: bool) -> dict[str, Any]:
     metrics = report.metrics
     assert report.recording is not None, "every run is recorded"
-    rates = {}
+    served, rates = watch.served, {}
     if partial_reuse:
         possible = attainable_hit_rate(report.recording, default_tokenizer())
-        rates["to_the_token"] = {"hit_rate": watch.served_hit_rate, "attainable_hit_rate": possible}
+        rates["to_the_token"] = {"hit_rate": served and served.hit_rate, "attainable_hit_rate": possible}
     return {
         "metrics": metrics.to_json(),
         **rates,
         "s_per_item": metrics.wall_s / metrics.items,
         "stages": stages(report.recording),
-        "peak_blocks": watch.peak_blocks,
+        "peak_used_blocks": served and served.peak_blocks,
         "planning_s": round(watch.planning_s, 3),
         "schedule": None if report.plan is None or metrics.mode == Mode.BASELINE else str(report.plan.schedule),
     }

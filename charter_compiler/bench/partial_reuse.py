@@ -1,5 +1,5 @@
-"""Hit rates of a run with partial reuse, which the run itself cannot know: its client counts reused blocks as whole
-ones, as clients of TensorRT-LLM have to (``executor/triton_responses.py``)."""
+"""What can be reused with partial reuse, which a run itself cannot know: its client counts reused blocks as whole ones,
+as clients of TensorRT-LLM have to (``executor/triton_responses.py``)."""
 
 from __future__ import annotations
 
@@ -10,21 +10,6 @@ from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.recording import read_recording
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import Tokenizer
-
-TOKENS = "charter_tokens_total{"
-
-
-def served_hit_rate(metrics: str) -> float | None:
-    """Cached over prompt tokens, warm-ups included, by an embedded server's own counters since its start.
-
-    Args:
-        metrics: the text of its Prometheus endpoint. ``None`` where the counters are not in it, or no prompt came.
-    """
-    counted = [line for line in metrics.splitlines() if line.startswith(TOKENS)]
-    totals = {
-        kind: float(line.rpartition(" ")[2]) for line in counted for kind in ("prompt", "cached") if f'"{kind}"' in line
-    }
-    return totals["cached"] / totals["prompt"] if len(totals) == 2 and totals["prompt"] else None
 
 
 def attainable_hit_rate(recording: Path, tokenizer: Tokenizer) -> float | None:

@@ -47,7 +47,7 @@ def latency(row: Row) -> float | None:
 
 
 def hit_rate(row: Row) -> float | None:
-    """Cached over prompt tokens; with partial reuse those that the server counted (``partial_reuse.py``)."""
+    """Cached over prompt tokens; with partial reuse those that the server counted (``served.py``)."""
     value: float | None = _rates(row)["hit_rate"]
     return value
 
@@ -64,8 +64,9 @@ def _rates(row: Row) -> dict[str, float | None]:
 
 
 def peak(row: Row) -> float | None:
-    """The most KV blocks that were held at once."""
-    value: float | None = row["peak_blocks"]
+    """The most KV blocks that were held at once. Older rows have ``peak_blocks`` instead, of looks four times a second
+    at a gauge in which short requests never show: those are not taken."""
+    value: float | None = row.get("peak_used_blocks")
     return value
 
 

@@ -99,7 +99,7 @@ def row_of(arm: str, wall: float, rate: float = 0.0, number: int = 1) -> Row:
         "ttft_s": {"p50": wall / 4}, "latency_s": {"p50": wall / 2},
     }  # fmt: skip
     of = {"kind": RUN, "table": "t", "case": "c", "round": number, "arm": arm, "in_flight": 2, "timed": True}
-    return of | {"metrics": metrics, "stages": [{"ttft_p50_s": 1.0}, {"ttft_p50_s": wall / 10}], "peak_blocks": 10}
+    return of | {"metrics": metrics, "stages": [{"ttft_p50_s": 1.0}, {"ttft_p50_s": wall / 10}], "peak_used_blocks": 10}
 
 
 def test_the_bound_and_what_was_gained_of_it() -> None:
@@ -178,6 +178,6 @@ def test_the_short_table_on_real_servers(tmp_path: Path, capsys: pytest.CaptureF
     assert facts["engine"] == "embedded"
     assert no_cache["metrics"]["hit_rate"] == 0
     assert layout["metrics"]["hit_rate"] == layout["metrics"]["attainable_hit_rate"] > 0.3
-    assert layout["peak_blocks"] is None or 0 < layout["peak_blocks"] <= layout["capacity_blocks"]
+    assert 0 < layout["peak_used_blocks"] <= layout["capacity_blocks"]
     assert json.loads(output.read_text(encoding="utf-8").splitlines()[1]) == no_cache
     assert "less time an item than without a cache" in capsys.readouterr().out

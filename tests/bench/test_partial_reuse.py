@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from charter_compiler.bench.partial_reuse import attainable_hit_rate, served_hit_rate
+from charter_compiler.bench.partial_reuse import attainable_hit_rate
+from charter_compiler.bench.served import Served, read_served
 from charter_compiler.bench.summary import attainable, hit_rate
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
@@ -43,11 +44,13 @@ def test_a_conversation_finds_its_own_outputs_but_for_their_last_token(tmp_path:
 
 
 def test_the_server_s_own_counters_are_read() -> None:
-    name = "charter_tokens_total"
-    text = f'{name}{{kind="prompt",model="m"}} 200\n{name}{{kind="cached",model="m"}} 150\nother 1\n'
-    assert served_hit_rate(text) == 0.75
-    assert served_hit_rate("other 1\n") is None
-    assert served_hit_rate(text.replace(" 200", " 0")) is None
+    tokens, peak = "charter_tokens_total", 'charter_blocks_used_peak{kind="used",model="m"} 12\n'
+    text = f'# HELP\n{tokens}{{kind="prompt",model="m"}} 200\n{tokens}{{kind="cached",model="m"}} 150\n{peak}other 1\n'
+    served = read_served(text)
+    assert served == Served(200, 150, 12)
+    assert served.hit_rate == 0.75
+    assert read_served(text.replace(peak, "")) is None
+    assert Served(0, 0, 0).hit_rate is None
 
 
 def test_a_row_with_partial_reuse_is_shown_to_the_token() -> None:

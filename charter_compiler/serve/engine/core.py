@@ -69,7 +69,7 @@ class EngineCore:
         self._running: dict[int, Running] = {}
         self._outputs: list[EngineOutput] = []
         self._now = 0
-        self._prefetches = 0
+        self._prefetches = self._peak_used = 0
         self._requests = self._prompt_tokens = self._cached_tokens = self._output_tokens = self._decoded_tokens = 0
 
     @property
@@ -125,6 +125,7 @@ class EngineCore:
         """One iteration; the outputs of requests that got a token or ended. Raises what the runner raises: then call
         ``fail`` before the next step."""
         batch, due = self._schedule()
+        self._peak_used = max(self._peak_used, self.blocks.held_blocks)
         self.last_step = batch.counts
         assert batch or self.idle, "a request that fits waits for nothing"
         if not batch:
@@ -149,6 +150,7 @@ class EngineCore:
         return EngineStats(
             max_blocks=self.config.capacity_blocks,
             used_blocks=blocks.held_blocks,
+            peak_used_blocks=self._peak_used,
             pinned_blocks=pinned_blocks(blocks.pins),
             free_blocks=self.config.capacity_blocks - blocks.held_blocks,
             cached_blocks=blocks.cached_blocks,

@@ -255,14 +255,15 @@ class EngineStats:
     """Totals since the start; the Prometheus metrics are made from it. ``decoded_tokens`` counts the tokens that went
     through the model, prompt and output together.
 
-    ``used_blocks`` are held by running requests and leases, ``pinned_blocks`` by leases; ``free_blocks`` are the rest,
-    of which some are cached; ``cached_blocks`` are those that a new request could reuse, held or not;
-    ``evicted_for_sequences`` are those of the ``evicted_blocks`` that went because the sequences ran short, of which
-    ``sequences`` of ``max_sequences`` are in use. ``prompt_tokens``, ``cached_tokens`` and ``requests`` count
-    requests that were started, warm-ups included."""
+    ``used_blocks`` are held by running requests and leases, ``pinned_blocks`` by leases; ``peak_used_blocks`` is the
+    most that were used at once. ``free_blocks`` are the rest, of which some are cached; ``cached_blocks`` are those
+    that a new request could reuse, held or not; ``evicted_for_sequences`` are those of the ``evicted_blocks`` that went
+    because the sequences ran short, of which ``sequences`` of ``max_sequences`` are in use. ``prompt_tokens``,
+    ``cached_tokens`` and ``requests`` count requests that were started, warm-ups included."""
 
     max_blocks: int
     used_blocks: int
+    peak_used_blocks: int
     pinned_blocks: int
     free_blocks: int
     cached_blocks: int

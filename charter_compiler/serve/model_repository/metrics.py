@@ -14,6 +14,7 @@ REQUESTS = "nv_trt_llm_request_metrics"
 TOKENS = "charter_tokens_total"
 EVICTED = "charter_blocks_evicted_total"
 SEQUENCES = "charter_sequences"
+PEAK = "charter_blocks_used_peak"
 
 _BLOCK_VALUES: dict[str, Callable[[EngineStats], float]] = {
     "max": lambda stats: stats.max_blocks,
@@ -28,6 +29,7 @@ _REQUEST_VALUES: dict[str, Callable[[EngineStats], float]] = {
     "scheduled": lambda stats: stats.running,
     "waiting": lambda stats: stats.waiting,
 }
+_PEAK_VALUES: dict[str, Callable[[EngineStats], float]] = {"used": lambda stats: stats.peak_used_blocks}
 _EVICTED_VALUES: dict[str, Callable[[EngineStats], float]] = {
     "blocks": lambda stats: stats.evicted_blocks - stats.evicted_for_sequences,
     "sequences": lambda stats: stats.evicted_for_sequences,
@@ -57,12 +59,14 @@ class EngineMetrics:
             name=EVICTED, description="Cached blocks forgotten, by what was short", kind=counter
         )
         sequences = pb_utils.MetricFamily(name=SEQUENCES, description="Sequences that cached branches need", kind=gauge)
+        peak = pb_utils.MetricFamily(name=PEAK, description="The most blocks that were used at once", kind=gauge)
         # Triton wants a family to outlive its metrics.
-        self._families: tuple[Any, ...] = (blocks, requests, tokens, evicted, sequences)
+        self._families: tuple[Any, ...] = (blocks, requests, tokens, evicted, sequences, peak)
         self._gauges: list[tuple[Any, Callable[[EngineStats], float]]] = [
             *_metrics(blocks, "kv_cache_block_type", _BLOCK_VALUES, labels),
             *_metrics(requests, "request_type", _REQUEST_VALUES, labels),
             *_metrics(sequences, "kind", _SEQUENCE_VALUES, labels),
+            *_metrics(peak, "kind", _PEAK_VALUES, labels),
         ]
         self._counters = [
             *_metrics(tokens, "kind", _TOKEN_VALUES, labels),
