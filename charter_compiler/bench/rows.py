@@ -68,6 +68,19 @@ def check_same(earlier: Iterable[Row], table: str, case: str, conditions: Mappin
             raise UsageError(f"the file has runs of {case!r} with another {name}", remedy="give another -o")
 
 
+def check_same_machine(earlier: Iterable[Row], conditions: Mapping[str, Any]) -> None:
+    """Refuse to go on with rows of another machine, or of other cores of this one.
+
+    Raises:
+        UsageError: processor or number of cores were others.
+    """
+    for row in (row for row in earlier if row["kind"] == SESSION):
+        for name in ("processor", "cores"):
+            there, here = row["environment"].get(name), conditions["environment"].get(name)
+            if there != here:
+                raise UsageError(f"the file is of a machine with {name} {there}, here {here}", remedy="give another -o")
+
+
 def stages(recording: Path) -> list[dict[str, Any]]:
     """Of a recorded run: for each call site in the order of the source its calls, tokens, and medians in seconds."""
     groups: dict[tuple[int, str], list[Mapping[str, Any]]] = {}

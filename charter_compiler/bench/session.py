@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from charter_compiler.bench.arms import AS_WRITTEN, EXACT, Arm
-from charter_compiler.bench.cases import Case, Table
+from charter_compiler.bench.cases import Table
 from charter_compiler.bench.conditions import conditions
 from charter_compiler.bench.engines import Engines
 from charter_compiler.bench.measure import Prepared, measure, prepare, setting
-from charter_compiler.bench.rows import RUN, SEARCH, SESSION, Row, check_same, of_case
+from charter_compiler.bench.rows import RUN, SEARCH, SESSION, Row, check_same, check_same_machine, of_case
+from charter_compiler.bench.summary import fastest
 from charter_compiler.plan.execution_plan import ExecutionPlan
 
 SEED = 0
@@ -31,7 +32,9 @@ def run_table(table: Table, rounds: int, engines: Engines, folder: Path, earlier
     """
     session = {"session": uuid.uuid4().hex[:12]}
     facts = {"table": table.name, "about": table.about, "arms": [arm.name for arm in table.arms]}
-    yield {"kind": SESSION, **session, **facts, **conditions(seed=SEED, engine=engines.name)}
+    here = conditions(seed=SEED, engine=engines.name)
+    check_same_machine(earlier, here)
+    yield {"kind": SESSION, **session, **facts, **here}
     cases = [prepare(case, folder / str(number)) for number, case in enumerate(table.cases)]
     tuned = {}
     for prepared in cases:
@@ -46,7 +49,7 @@ def run_table(table: Table, rounds: int, engines: Engines, folder: Path, earlier
             for row in () if found else _search(prepared, engines):
                 found.append(row | {"table": table.name, "case": prepared.case.label})
                 yield session | found[-1]
-        tuned[prepared.case.label] = fastest(found, prepared.case)
+        tuned[prepared.case.label] = fastest(found) or prepared.case.in_flight
     done = {
         case.label: max((row["round"] for row in of_case(earlier, table.name, case.label)), default=0)
         for case in table.cases
@@ -99,10 +102,3 @@ def _search(prepared: Prepared, engines: Engines) -> Iterator[Row]:
     for in_flight in (*sizes, prepared.case.items):
         row, _ = measure(prepared, AS_WRITTEN, in_flight, engines)
         yield row | {"kind": SEARCH}
-
-
-def fastest(rows: Sequence[Row], case: Case) -> int:
-    """The concurrency of the quickest run of a search; without a search, or if all failed, the case's own."""
-    done = [row for row in rows if "error" not in row]
-    best = min(done, key=lambda row: float(row["metrics"]["wall_s"]), default=None)
-    return case.in_flight if best is None else int(best["in_flight"])

@@ -34,8 +34,9 @@ COLUMNS: tuple[tuple[str, Figure, Show], ...] = (
     ("latency", latency, seconds),
     ("peak blocks", peak, lambda value: f"{value:.0f}"),
 )
-"""Medians over the rounds: seconds for all items, rates, the median call's seconds, KV blocks held at once."""
-HEADS = ("", "in flight", "time, as written = 1", *(name for name, _, _ in COLUMNS))
+"""Medians over the arm's rounds: seconds for all items, rates, the median call's seconds, KV blocks held at once."""
+HEADS = ("", "in flight", "rounds", "time, as written = 1", *(name for name, _, _ in COLUMNS))
+"""The ratio is of the rounds that have both runs: where an arm has fewer rounds, it is not that of the medians."""
 
 
 def spread_text(value: Spread | None, show: Show) -> str:
@@ -66,6 +67,7 @@ def arm_lines(case: CaseSummary) -> Iterator[tuple[str, ...]]:
         yield (
             arm,
             ", ".join(map(str, in_flight)),
+            str(len(case.of(arm))),
             spread_text(case.ratio(arm, AS_WRITTEN.name), factor),
             *("" if value is None else show(value.median) for value, show in _figures(case, arm)),
         )
@@ -73,6 +75,7 @@ def arm_lines(case: CaseSummary) -> Iterator[tuple[str, ...]]:
         yield (
             "bound",
             "",
+            str(len(case.bound.values)),
             spread_text(case.bound_ratio, factor),
             seconds(case.bound.median),
             *[""] * (len(COLUMNS) - 1),

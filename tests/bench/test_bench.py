@@ -14,9 +14,9 @@ from charter_compiler.bench.arms import BASELINES, EXACT, LAYOUT, NO_CACHE, PREF
 from charter_compiler.bench.cases import Case, Table, all_tables
 from charter_compiler.bench.engines import Simulated
 from charter_compiler.bench.rows import RUN, SEARCH, SESSION, Row, read_rows
-from charter_compiler.bench.session import fastest, in_turn, run_table
+from charter_compiler.bench.session import in_turn, run_table
 from charter_compiler.bench.show import arm_lines, failure_lines, finding_lines
-from charter_compiler.bench.summary import summarize
+from charter_compiler.bench.summary import fastest, summarize
 from charter_compiler.bench.workloads import example_agents, make_rows
 from charter_compiler.cli.main import main
 from charter_compiler.diagnostics.errors import UsageError
@@ -82,6 +82,12 @@ def test_rows_that_were_measured_otherwise_are_not_gone_on_with(tmp_path: Path) 
         session(tmp_path, chain(), earlier=[row])
 
 
+def test_rows_of_another_machine_are_not_gone_on_with(tmp_path: Path) -> None:
+    row = {"kind": SESSION, "environment": {"processor": "abacus", "cores": "1"}}
+    with pytest.raises(UsageError, match="processor abacus"):
+        session(tmp_path, chain(), earlier=[row])
+
+
 def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     rows = session(tmp_path, chain(blocks=2))
     runs = [row for row in rows if row["kind"] == RUN]
@@ -96,7 +102,7 @@ def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
 def row_of(arm: str, wall: float, rate: float = 0.0, number: int = 1) -> Row:
     metrics = {
         "wall_s": wall, "items": 2, "hit_rate": rate, "attainable_hit_rate": 0.8,
-        "ttft_s": {"p50": wall / 4}, "latency_s": {"p50": wall / 2},
+        "ttft_s": {"p50": wall / 4, "p95": wall / 3}, "latency_s": {"p50": wall / 2},
     }  # fmt: skip
     of = {"kind": RUN, "table": "t", "case": "c", "round": number, "arm": arm, "in_flight": 2, "timed": True}
     return of | {"metrics": metrics, "stages": [{"ttft_p50_s": 1.0}, {"ttft_p50_s": wall / 10}], "peak_used_blocks": 10}
@@ -120,10 +126,19 @@ def test_the_bound_and_what_was_gained_of_it() -> None:
 
 
 def test_the_fastest_concurrency_is_the_one_that_was_searched() -> None:
-    case = chain().cases[0]
     rows = [row_of("as-written", wall) | {"in_flight": size} for wall, size in ((9.0, 1), (7.0, 3), (8.0, 2))]
-    assert fastest(rows, case) == 3
-    assert fastest([rows[0] | {"error": "x"}], case) == case.in_flight == 2
+    assert fastest(rows) == 3
+    assert fastest([rows[0] | {"error": "x"}]) is None
+
+
+def test_a_tuned_run_that_failed_is_not_taken_for_the_agent_as_written() -> None:
+    searched = [row_of("as-written", wall) | {"kind": SEARCH, "in_flight": size} for wall, size in ((50, 1), (100, 2))]
+    runs = [row_of("as-written", 100), row_of("tuned", 50) | {"error": "x"}, row_of("layout", 40)]
+    (case,) = summarize([*searched, *runs])
+    assert case.of("tuned") == {}
+    assert not [line for line in finding_lines(case) if "strongest plain" in line]
+    (case,) = summarize([searched[1], *runs])
+    assert case.of("tuned") == case.of("as-written"), "all at once was the fastest"
 
 
 def test_each_round_begins_with_another_arm() -> None:
