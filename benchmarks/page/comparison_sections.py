@@ -1,116 +1,156 @@
-"""The sections on baselines and Charter side by side (`charter bench`)."""
+"""The sections on baselines and Charter side by side (`charter bench`) where the clock ran: one on all workloads, then
+one for each file of raw rows that is there (``comparison_texts.py`` has their words)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import PurePath
+from statistics import median
 
-from page_parts import Rows, Section, conditions, table
+from comparison_parts import arm_table, commands, failures, finding_table, name
+from comparison_targets import OF_TABLE, of_all, rounds_off, saved, values
+from comparison_texts import TEXTS, Text
+from page_parts import Rows, Section, percent, raw_files, spread, table
+from page_targets import Target
 
-from charter_compiler.bench.rows import RUN, SESSION
-from charter_compiler.bench.show import HEADS, arm_lines, failure_lines, finding_lines
-from charter_compiler.bench.summary import CaseSummary, summarize
+from charter_compiler.bench.arms import AS_WRITTEN, NO_CACHE
+from charter_compiler.bench.cases import all_tables
+from charter_compiler.bench.rows import SESSION
+from charter_compiler.bench.summary import CaseSummary, peak, strongest_plain, summarize, ttft, wall
+
+FOLDER = "comparison"
+SIMULATED = ("simulated", "debate", "debate_128", "debate_256", "debate_before")
+"""Files without times, which have a section of their own."""
+NOT_SHOWN = "short"
+"""The table that only shows that everything runs."""
+
+
+def timed_files(names: Sequence[str]) -> list[str]:
+    """Those of comparisons in which the clock ran, in the order of their texts; others after them."""
+    found = [each for each in names if PurePath(each).parent.name == FOLDER and PurePath(each).stem not in SIMULATED]
+    order = list(TEXTS)
+    return sorted(found, key=lambda each: order.index(_stem(each)) if _stem(each) in order else len(order))
+
+
+def _stem(file: str) -> str:
+    return PurePath(file).stem
+
+
+def timed_cases(*files: Rows) -> dict[str, CaseSummary]:
+    """By the name that tells a case from all others; the engine is named where it is not the embedded one."""
+    found: dict[str, CaseSummary] = {}
+    for rows in files:
+        engines = {row["engine"] for row in rows if row["kind"] == SESSION}
+        on = "" if engines == {"embedded"} else f" on {', '.join(sorted(engines))}"
+        found |= {f"{name(case)}{on}": case for case in summarize(rows) if _timed(case)}
+    return found
+
+
+def _timed(case: CaseSummary) -> bool:
+    return any(wall(row) is not None for runs in case.runs.values() for row in runs.values())
+
+
+def workloads(*files: Rows) -> str:
+    """One line a workload: what the issues ask of each of them."""
+    head = (
+        "workload", "rounds", "times the throughput as written", "less time than the strongest plain setting",
+        "of the gain that the bound allows", "of the attainable hit rate", "lower TTFT than as written",
+        "fewer KV blocks than without sharing", "farthest round from the median",
+    )  # fmt: skip
+    return table(head, [(each, *_cells(case)) for each, case in timed_cases(*files).items()])
+
+
+def _cells(case: CaseSummary) -> Iterator[object]:
+    throughput = values(case.ratio(AS_WRITTEN.name, case.charter))
+    yield len(case.of(case.charter))
+    yield spread(throughput) if throughput else ""
+    shares = (
+        saved(case, strongest_plain(case)),
+        values(case.gain_share),
+        values(case.reached(case.charter)),
+        saved(case, AS_WRITTEN.name, ttft),
+        saved(case, NO_CACHE.name, peak),
+        rounds_off(case),
+    )
+    for share in shares:
+        yield percent(median(share)) if share else ""
+
+
+def overview_targets(missing: Sequence[str], *files: Rows) -> Iterator[Target]:
+    """What is asked of all workloads, and of the tables that have no file yet."""
+    yield from of_all(timed_cases(*files))
+    for each in missing:
+        yield from OF_TABLE[each]((), "")
 
 
 def comparison(rows: Rows) -> str:
-    """Every case: its ratios, then the arms."""
-    sessions = [row for row in rows if row["kind"] == SESSION]
-    loads = [row["load_average"] for row in rows if row["kind"] == RUN and "load_average" in row]
-    first = {key: value for key, value in sessions[0].items() if key != "load_average"}
-    parts = [
-        f"{conditions(first)}; processes: {len(sessions)}, load average {min(loads):.1f} to {max(loads):.1f}.",
-        *(part for case in summarize(rows) for part in _case(case)),
-    ]
-    return "\n\n".join(parts)
+    """One file: its commands, what was found, and the arms."""
+    cases = summarize(rows)
+    found = (finding_table(cases), failures(cases))
+    parts = (commands(rows), *found, "Arm by arm, medians over the rounds:", arm_table(cases))
+    return "\n\n".join(part for part in parts if part)
 
 
-def _case(case: CaseSummary) -> Iterator[str]:
-    yield f"### {case.case}"
-    lines = [*finding_lines(case), *failure_lines(case)]
-    yield "\n".join(f"- {line}" for line in lines) if lines else "One way to run it alone: see its hit rate."
-    yield table(HEADS, arm_lines(case))
+def table_targets(rows: Rows) -> Iterator[Target]:
+    """Those of each table that the file has."""
+    for (engine, each), cases in _by_table(rows).items():
+        if each in OF_TABLE:
+            yield from OF_TABLE[each](cases, "" if engine == "embedded" else f", on {engine}")
 
 
-def section(title: str, name: str, expected: str, why: str) -> Section:
-    return Section(title, f"charter bench {name}", (f"comparison/{name}.jsonl",), expected, comparison, why)
+def _by_table(rows: Rows) -> Mapping[tuple[str, str], list[CaseSummary]]:
+    tables = dict.fromkeys((row["engine"], row["table"]) for row in rows if row["kind"] == SESSION)
+    return {
+        (engine, each): [case for case in summarize(rows) if case.table == each and _timed(case)]
+        for engine, each in tables
+    }
 
 
-def peers(rows: Rows) -> str:
-    """Linters and routers of the Python index."""
-    facts, *found = rows
-    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    head = ("peer", "on", "files", "files with findings", "findings", "rules")
-    lines = [
-        (row["peer"], row["what"], row.get("files", ""), row.get("files_with_findings", ""), row.get("findings", ""),
-         row.get("error") or ", ".join(row.get("rules", ())) or ("runs" if row.get("runs") else ""))
-        for row in found
-    ]  # fmt: skip
-    return f"{conditions(facts)}; {versions}.\n\n{table(head, lines)}"
+def not_timed(data: Mapping[str, Rows]) -> str:
+    """Cases of our tables without a timed run, and arms of timed ones without a run, on the embedded server."""
+    files = [rows for file, rows in data.items() if file in FILES]
+    timed = {(case.table, case.case): case for on, case in timed_cases(*files).items() if " on " not in on}
+    lines = []
+    for wanted in all_tables().values():
+        if wanted.name == NOT_SHOWN:
+            continue
+        missing = [case.label for case in wanted.cases if (wanted.name, case.label) not in timed]
+        if missing:
+            listed = "all cases" if len(missing) == len(wanted.cases) else "; ".join(missing)
+            lines.append(f"- `{wanted.name}` ({wanted.about}): {listed}")
+        for case in wanted.cases:
+            found = timed.get((wanted.name, case.label))
+            arms = [arm.name for arm in wanted.arms if found is not None and not found.of(arm.name)]
+            if arms:
+                lines.append(f"- `{wanted.name}`, {case.label}: the arms {', '.join(arms)}")
+    if not lines:
+        return "Every case of every table of `charter bench` has timed runs in all its arms."
+    return "Of the tables of `charter bench` these have no timed runs on the embedded server:\n\n" + "\n".join(lines)
 
 
-SECTIONS = (
-    section(
-        "Baselines and Charter: three dependent calls a document",
-        "chain",
-        "under pressure on the cache at least 40% less time a document than as written, first tokens of the later "
-        "calls 70% sooner, 90% of the gain that the bound allows",
-        "Reached in three processes, one after the other, but for one: a round's ratio lies up to 11% from the "
-        "median of the three, where 10% were allowed. More is gained than the bound allows, since its prompt tokens "
-        "are taken to cost the same wherever they stand, and decoding is taken to cost what it did among long "
-        "prefills. The engine had one core to itself, tests and servers of other work ran on the other. The "
-        "strongest plain setting is not in these rows; in an earlier search under load one, two and four items at "
-        "once lay within 7%.",
-    ),
-    section(
-        "Baselines and Charter: delta matching",
-        "delta",
-        "hit rate 80% at blocks of 32 and 85% with partial reuse; first tokens 70% sooner; with prompts of about "
-        "1,000 tokens and short answers 70% lower latency and twice the throughput; 30% fewer KV blocks at the peak",
-        "Reached with 900 tokens: latency, first tokens, throughput, blocks, and the two rounds agree within 10%. "
-        "Not reached at 8 items with 350 tokens: the hit rates, 74.0% and with partial reuse 82.2%, since the first "
-        "item, which computes the template, weighs an eighth (40 items: simulated below; on vLLM 80.3% measured), "
-        "and the two rounds, one on two busy cores and one on one core, differ by more. Layout puts the long "
-        "template first. Hit rates above the attainable one are partial reuse, which the attainable rate, of whole "
-        "blocks, does not count. Prompts of 350 tokens with 24 output tokens save less time than prompts of 900 with"
-        " 2: decoding is not saved.",
-    ),
-    Section(
-        "Agent shapes and capacities, simulated",
-        "charter bench shapes --target sim",
-        ("comparison/simulated.jsonl",),
-        "Charter with layout reaches 95% of the attainable hit rate for every shape, at every capacity",
-        comparison,
-        "Of the prompts that each arm sends all that is attainable is reached. Layout finds an order that reuses more "
-        "for table rows, multi-agent coding and tree of thoughts; it leaves the prompts of the others as they are. "
-        "The process of the chain was ended by hand: its run with exact passes hung, a fault that is mended since "
-        "(calls that waited for room were not looked at again when the last item that had it was over). These are hit "
-        "rates of the engine's model; times of the shapes and of the capacities were not measured, for want of time "
-        "on a machine that others used.",
-    ),
-    Section(
-        "A debate on a small cache, simulated",
-        "charter bench examples/agents/debate.py:Debate.decide --inputs examples/data/report_questions.jsonl "
-        "--items 16 --capacity-blocks 64 --target sim --arms as-written exact layout --rounds 1",
-        ("comparison/debate.jsonl",),
-        "Charter reaches 95% of the attainable hit rate where the cache has little more than twice its largest call",
-        comparison,
-        "Two analysts take turns, each with a beginning of his own: while one speaks, the other's prompt has to last. "
-        "Admission knows that of the first items from the prediction's trace, and learns it from those that have "
-        "ended. Before, the same command gave 20.7% "
-        "([comparison/debate_before.jsonl](benchmarks/comparison/debate_before.jsonl)); when it learned only, and the "
-        "first items were let in knowing nothing, 37.9%, and with 128 and 256 blocks 28.5% and 13.2% where it is "
-        "38.2% and 38.2% now ([128](benchmarks/comparison/debate_128.jsonl), "
-        "[256](benchmarks/comparison/debate_256.jsonl); as written 4.8% and 4.7%).",
-    ),
-    Section(
-        "Peers on the same files",
-        "python benchmarks/peers/measure.py",
-        ("peers/results.jsonl",),
-        "each peer runs on the files that Charter reads; one that cannot is named with the reason",
-        peers,
-        "*Bad* and *good* are the examples on the pages of Charter's own findings, so that the counts favour Charter: "
-        "pcdlint looks for other things (values of the clock, JSON with unsorted keys). sglang-router was not there: "
-        "pip was still fetching its dependencies into it after half an hour. `make test-peer` has it, and "
-        "reads Charter's arguments with its own parser; its routing was not compared here. The order of tables beside "
-        "GGR, and the cache model beside vLLM's own manager, have sections of their own.",
-    ),
-)
+def section(file: str) -> Section:
+    """Of one file; a file without a text has its name for a title."""
+    stem = _stem(file)
+    text = TEXTS.get(stem, Text(f"Comparison: {stem}"))
+    return Section(text.title, "make bench", (file,), text.expected, comparison, text.why, table_targets)
+
+
+def sections(files: Sequence[str]) -> Iterator[Section]:
+    stems = {_stem(file) for file in files}
+    yield Section(
+        "All timed workloads",
+        "make bench",
+        tuple(files),
+        "for each workload 90% of the gain that the bound allows, 95% of the attainable hit rate, 30% fewer KV blocks "
+        "at the peak than without sharing, and three rounds, each in its own process, within 10%",
+        workloads,
+        "Charter is the arm with layout where the table has it, else the one with exact passes. An empty cell: an arm "
+        "that the figure needs was not run. The sections below have each workload's arms and reasons.",
+        partial(overview_targets, [each for each in OF_TABLE if each not in stems]),
+    )
+    yield from map(section, files)
+
+
+FILES = timed_files(raw_files())
+SECTIONS = tuple(sections(FILES))

@@ -1,10 +1,12 @@
-"""The sections on the compiler: its own speed, the front end, and the order of tables."""
+"""The sections on the compiler: its own speed, and the order of tables."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterator
 
-from page_parts import Row, Rows, Section, conditions, percent, spread, table
+from page_parts import Rows, Section, percent, spread, table
+from page_targets import MICROSECONDS, SECONDS, SHARE, TIMES, Target, all_of, at_most
 
 
 def compiler(rows: Rows) -> str:
@@ -16,7 +18,28 @@ def compiler(rows: Rows) -> str:
     failed = sum("error" in row for row in rows)
     repeats = 1 + max(row["round"] for row in rows[1:])
     said = f"{repeats} interleaved rounds; failed measurements: {failed}. {_growth(groups)}"
-    return f"{conditions(rows[0])}; seed {rows[0]['seed']}; tokenizer {rows[0]['tokenizer'][:12]}.\n\n{said}\n\n{text}"
+    return f"Seed {rows[0]['seed']}; tokenizer {rows[0]['tokenizer'][:12]}.\n\n{said}\n\n{text}"
+
+
+def compiler_targets(rows: Rows) -> Iterator[Target]:
+    groups: dict[tuple[str, str], Rows] = {}
+    for row in rows[1:]:
+        if "error" not in row:
+            groups.setdefault((row["benchmark"], row["case"]), []).append(row)
+    clock = [row["wall_s"] for row in groups["start-up", "charter --help"]]
+    yield at_most("`charter --help`, by the clock", 0.3, {"": clock}, SECONDS)
+    times = {
+        case: (_median(group) / _median(groups["ast.parse", case]),)
+        for (name, case), group in groups.items()
+        if name == "front end"
+    }
+    yield at_most("Front end on generated projects and libraries: times `ast.parse`", 10, times, TIMES)
+    calls = {
+        case: [1e6 * row["processor_s"] / row["calls"] for row in group]
+        for (name, case), group in groups.items()
+        if name == "scheduler"
+    }
+    yield at_most("A scheduled call, processor time", 1000, calls, MICROSECONDS)
 
 
 def _growth(groups: dict[tuple[str, str], Rows]) -> str:
@@ -62,38 +85,6 @@ def _speed(name: str, case: str, group: Rows, groups: dict[tuple[str, str], Rows
     return spread(seconds), rate
 
 
-def scores(developed: Rows, heldout: Rows, frameworks: Rows) -> str:
-    named = (("developed on", developed), ("held out", heldout), ("frameworks (SDKs, a workflow engine)", frameworks))
-    keys = ("recall", "precision", "constants", "edges_f1", "in_loop")
-    lines = [(name, f"{rows[-1]['calls']}", *(f"{rows[-1][key]:.3f}" for key in keys)) for name, rows in named]
-    return table(("labels", "calls", "recall", "precision", "constants", "edges F1", "in_loop"), lines)
-
-
-def front_end_speed(rows: Rows) -> str:
-    lines = [
-        (row["repository"], f"{row['files']:,}", f"{row['lines']:,}", f"{row['ratio']:.1f}", f"{row['peak_mib']:,}")
-        for row in rows
-    ]
-    return table(("repository", "files", "lines", "times ast.parse", "peak MiB"), lines)
-
-
-def verdicts(rows: Rows) -> str:
-    true = sum(bool(row["verdict"]) for row in rows)
-    codes: dict[str, list[Row]] = {}
-    for row in rows:
-        codes.setdefault(row["code"], []).append(row)
-    lines = [(code, len(found), sum(bool(row["verdict"]) for row in found)) for code, found in sorted(codes.items())]
-    return f"{true} of {len(rows)} findings were judged true.\n\n" + table(("code", "findings", "judged true"), lines)
-
-
-def round_trip(rows: Rows) -> str:
-    lines = [
-        (row["repository"], row["files"], f"{row['literals']:,}", len(row["changed"]), len(row["not_parsed"]))
-        for row in rows
-    ]
-    return table(("repository", "files", "literals rewritten as themselves", "files changed", "not parsed"), lines)
-
-
 def tables(rows: Rows) -> str:
     lines = [
         (row["table"], f"{row['rows']:,}", percent(row["as_written"]), percent(row["ours"]), percent(row["ggr"]),
@@ -103,43 +94,19 @@ def tables(rows: Rows) -> str:
     return table(("table", "rows", "as written", "ours", "GGR", "our seconds", "GGR's seconds"), lines)
 
 
-def replicas(rows: Rows) -> str:
-    planned = next(row for row in rows if row.get("benchmark") == "plan")
-    text = (
-        f"{planned['items']:,} items of five calls ({planned['inputs_mb']:,} MB), 64 replicas: "
-        f"{planned['processor_s'] / 60:.1f} minutes of processor time ({planned['wall_s'] / 60:.1f} by the clock), "
-        f"peak {planned['peak_mib']:,} MiB; {planned['simulated_items']:,} items simulated."
-    )
-    lines = [
-        (
-            row["replicas"],
-            percent(row["hit_rate"]["planned"]),
-            percent(row["hit_rate"]["whole"]),
-            f"{row['seconds']['planned']:,.0f}",
-            f"{row['seconds']['whole']:,.0f}",
-            f"{row['seconds']['planned'] / row['seconds']['whole'] - 1:+.1%}",
-            f"±{row['standard_error']:.1%}",
-        )
-        for row in rows
-        if row.get("benchmark") == "check"
-    ]
-    head = ("replicas", "hit rate, sampled", "whole", "seconds, sampled", "whole", "difference", "stated error")
-    return f"{conditions(rows[0])}.\n\n{text}\n\n{table(head, lines)}"
+def table_targets(rows: Rows) -> Iterator[Target]:
+    ordered = [row for row in rows if "ggr" in row]
+    what = "Order of tables of 2,000 to 100,000 rows, beside GGR"
+    good = [row["ours"] >= row["ggr"] for row in ordered]
+    yield all_of(f"{what}: hit rate not lower", "every table", good, " tables")
+    faster = [row["ggr_s"] / row["ours_s"] for row in ordered]
+    least = f" tables; at least {min(faster):.2f} times" if faster else ""
+    yield all_of(f"{what}: faster", "every table", [times > 1 for times in faster], least)
+    share = {f"{row['rows']:,} rows": (row["share_of_reading"],) for row in rows if "share_of_reading" in row}
+    yield at_most("Order of tables with nothing to gain: share of the time to read it", 0.05, share, SHARE)
 
 
 SECTIONS = (
-    Section(
-        "The plan of replicas",
-        "make bench-replicas",
-        ("replicas/results.jsonl",),
-        "a million items of five calls in minutes within 24 GiB; sampled stretches within their stated error of whole "
-        "replicas",
-        replicas,
-        "Every row is read and placed, a few thousand items are simulated. Both sides of the check are the model: it "
-        "shows what sampling loses, not how good the model is. The seconds of 2 replicas are further off than their "
-        "stated error: that knows only the stretches of the replica with the most tokens, while the run ends with the "
-        "one that reuses least of its own.",
-    ),
     Section(
         "The compiler itself",
         "make bench-compiler",
@@ -152,41 +119,7 @@ SECTIONS = (
         "--help` imports the whole run time, `charter --help` none of it. The front end reads a statement that can "
         "matter several times, so that code full of model calls, as the generated projects are, costs more beside "
         "`ast.parse` than libraries do; a call is followed through more modules in a larger project.",
-    ),
-    Section(
-        "Front end against labels",
-        "make bench-frontend FRONTEND_REPOS=DIR",
-        tuple(f"frontend/results/{name}.jsonl" for name in ("developed_on", "heldout", "heldout_frameworks")),
-        "recall and precision 0.95, constants 0.90, edges F1 0.90, in_loop 0.98.",
-        scores,
-        "Programs that use an SDK reach the targets, also those that were not looked at. Repositories that are an SDK "
-        "or an engine themselves do not: objects keep prompts that reach the model in a later call, and registries "
-        "name functions at run time.",
-    ),
-    Section(
-        "Front end: time and memory",
-        "python benchmarks/frontend/speed.py CHECKOUT... --repeat 3",
-        ("frontend/results/speed.jsonl",),
-        "at most 10 times `ast.parse`, under 1 GB for 5,000 files.",
-        front_end_speed,
-        "Missed where nearly every function leads to a model, most on small repositories: what carries a prompt is "
-        "found in one reading and read in another, and calls are followed into.",
-    ),
-    Section(
-        "Findings, read one by one",
-        "python benchmarks/frontend/diagnostics.py",
-        ("frontend/diagnostics/verdicts.jsonl",),
-        "0.9 of the findings on ten public repositories are true.",
-        verdicts,
-        "The repositories were written down before the run; the project's own readers judged, with a reason for each.",
-    ),
-    Section(
-        "Rewriting sources",
-        "python benchmarks/frontend/roundtrip.py CHECKOUT...",
-        ("frontend/results/roundtrip.jsonl",),
-        "unchanged code comes back byte for byte on five public repositories.",
-        round_trip,
-        "A file that LibCST does not parse is left alone.",
+        compiler_targets,
     ),
     Section(
         "Order of tables, beside GGR",
@@ -196,5 +129,6 @@ SECTIONS = (
         tables,
         "GGR was written again from its paper, without its early stopping; rates are by characters of neighbouring "
         "rows.",
+        table_targets,
     ),
 )

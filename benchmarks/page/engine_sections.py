@@ -1,58 +1,17 @@
-"""The sections on the embedded engine and on runs."""
+"""The sections on the embedded engine."""
 
 from __future__ import annotations
 
-from page_parts import Rows, Section, conditions, percent, spread, table
+from collections.abc import Iterator
 
+from page_parts import Rows, Section, table
+from page_targets import TIMES, Target, all_of, at_least, at_most, none_of
 
-def prediction(rows: Rows) -> str:
-    groups: dict[tuple[str, str], Rows] = {}
-    for row in rows:
-        if row.get("hit_rate") is not None and row.get("predicted_hit_rate") is not None:
-            groups.setdefault((row["target"], row["mode"]), []).append(row)
-    lines = []
-    for (target, mode), group in groups.items():
-        gaps = [100 * abs(row["predicted_hit_rate"] - row["hit_rate"]) for row in group]
-        within = sum(gap <= (2 if row["outputs_feed_prompts"] else 1) for gap, row in zip(gaps, group, strict=True))
-        own = [
-            100 * abs(row["recorded_hit_rate"] - row["hit_rate"])
-            for row in group
-            if row.get("recorded_hit_rate") is not None
-        ]
-        lines.append((target, mode, len(group), f"{within} of {len(group)}", spread(gaps), spread(own) if own else ""))
-    head = ("engine", "mode", "runs", "within the target", "points off, median (least to most)")
-    text = table((*head, "with the run's own outputs"), lines)
-    return f"{text}\n\nRun by run: [predicted and measured](docs/predicted-and-measured.md)."
-
-
-def hints(rows: Rows) -> str:
-    keys = ("no_hints", "hints", "lru", "belady", "unbounded")
-    lines = [
-        (
-            row["shape"],
-            f"{row['capacity_blocks']} ({row['share_of_in_flight']:.0%})",
-            *(percent(row[key]) for key in keys),
-        )
-        for row in rows[1:]
-    ]
-    head = ("agent", "blocks (of what is in flight)", "without hints", "with hints", "LRU", "Belady", "unbounded")
-    return f"{conditions(rows[0])}.\n\n{table(head, lines)}"
-
-
-def memo(quiet: Rows, loaded: Rows) -> str:
-    lines = [
-        (
-            name,
-            row["run"],
-            row["calls"],
-            row["memoized_calls"],
-            f"{row['wall_s']:.2f}",
-            f"{rows[0]['wall_s'] / row['wall_s']:.1f}",
-        )
-        for name, rows in (("load 4 to 8", quiet), ("under more load", loaded))
-        for row in rows
-    ]
-    return table(("machine", "run", "calls at the engine", "from the store", "wall seconds", "times faster"), lines)
+HIGHEST = 100
+"""The highest priority of retention."""
+REQUESTS = 20_000
+CELLS = 2048
+"""Up to so many foreign cells the engine has a target beside llama.cpp's own server."""
 
 
 def engine_counts(plain: Rows, retained: Rows) -> str:
@@ -64,6 +23,12 @@ def engine_counts(plain: Rows, retained: Rows) -> str:
     return table(("requests", "how many", "differ from the model", "prompt tokens cached", "blocks evicted"), lines)
 
 
+def count_targets(plain: Rows, retained: Rows) -> Iterator[Target]:
+    found = [rows[-1]["summary"] for rows in (plain, retained)]
+    differing, requests = (sum(each[key] for each in found) for key in ("differing", "requests"))
+    yield none_of("Embedded engine: requests whose computed tokens differ from the model's", "0", differing, requests)
+
+
 def retained(rows: Rows) -> str:
     lines = []
     for row in rows[1:]:
@@ -71,6 +36,16 @@ def retained(rows: Rows) -> str:
         again = f"{row['decoded_again']} of {row['prefix_tokens']}"
         lines.append((row["priority"], kept, f"{row['flood_after_s']:g}", again))
     return table(("priority", "kept", "flood after seconds", "tokens computed again"), lines)
+
+
+def retention_targets(rows: Rows) -> Iterator[Target]:
+    def as_documented(row: dict[str, int]) -> bool:
+        expires = row["duration_ms"] is not None and row["flood_after_s"] * 1000 >= row["duration_ms"]
+        survived = row["decoded_again"] < row["prefix_tokens"]
+        return survived == (row["priority"] == HIGHEST and not expires)
+
+    what = "Embedded engine: a prefix of priority 100 survives a flood until its time ends, others do not"
+    yield all_of(what, "every case", [as_documented(row) for row in rows[1:]])
 
 
 def concurrent(rows: Rows) -> str:
@@ -94,28 +69,67 @@ def concurrent(rows: Rows) -> str:
         "processor seconds for all",
         "wall seconds for all",
     )
-    return f"{conditions(rows[0])}.\n\n{table(head, lines)}"
+    return table(head, lines)
 
 
-def throughput(rows: Rows) -> str:
+def concurrent_targets(rows: Rows) -> Iterator[Target]:
+    found = [row["summary"] for row in rows if "summary" in row]
+    reused = {f"{each['count']} at once": (each["least_reused"],) for each in found}
+    sooner = {
+        f"{each['count']} at once, {setting}": (times["warmed"],)
+        for each in found
+        for setting, times in each["times_sooner"].items()
+    }
+    what = "Embedded engine, one warm prefix of 1,188 tokens"
+    yield at_least(f"{what}: reused by each request", 0.95, reused)
+    yield at_least(f"{what}: sooner than llama.cpp's own server, by the clock", 5, sooner, TIMES)
+
+
+def throughput(quiet: Rows, busy: Rows) -> str:
     lines = [
         (
+            machine,
             found["count"],
             f"{found['foreign']:,}",
             f"{found['by_processor_time']:.2f}",
             f"{found['share_of_servers_throughput']:.2f}",
             f"{found['outside_llama_decode']:.1%}",
         )
-        for found in (row["summary"] for row in rows if "summary" in row)
+        for machine, rows in (("quiet", quiet), ("busy", busy))
+        for found in summaries(rows)
     ]
     head = (
+        "machine",
         "requests at once",
         "foreign cells",
         "of the server's throughput, by processor time",
         "by wall time",
         "of a step outside llama_decode",
     )
-    return f"{conditions(rows[0])}.\n\n{table(head, lines)}"
+    return table(head, lines)
+
+
+def summaries(rows: Rows) -> Rows:
+    return [row["summary"] for row in rows if "summary" in row]
+
+
+def throughput_targets(quiet: Rows, busy: Rows) -> Iterator[Target]:
+    what = f"Embedded engine: throughput without sharing, up to {CELLS:,} foreign cells, llama.cpp's own server = 1"
+    share = {_setting(each): (each["share_of_servers_throughput"],) for each in summaries(quiet) if _counts(each)}
+    for each in summaries(busy):
+        if _counts(each) and _setting(each) not in share:
+            share[f"{_setting(each)}, by processor time on a busy machine"] = (each["by_processor_time"],)
+    yield at_least(what, 0.9, share, TIMES)
+    outside = {_setting(each): (each["outside_llama_decode"],) for each in summaries(quiet)}
+    yield at_most("Embedded engine: bookkeeping in a step", 0.05, outside)
+
+
+def _counts(found: dict[str, int]) -> bool:
+    return found["foreign"] <= CELLS
+
+
+def _setting(found: dict[str, int]) -> str:
+    return f"{found['count']} at once, {found['foreign']:,} foreign cells"
 
 
 def reproducible(rows: Rows) -> str:
@@ -126,7 +140,16 @@ def reproducible(rows: Rows) -> str:
     ]
     normal = f"{found['normal_warm_differs_from_normal_cold']} of {found['prompts']}"
     lines.append(("normal, warm, from normal, cold", normal))
-    return f"{conditions(rows[0])}.\n\n{table(('outputs', 'differ'), lines)}"
+    return table(("outputs", "differ"), lines)
+
+
+def reproducible_targets(rows: Rows) -> Iterator[Target]:
+    found = rows[-1]["summary"]
+    differing, prompts = found["differing_from_reproducible_cold"], found["prompts"]
+    what = "Reproducible mode: greedy outputs that differ from a cold run"
+    yield none_of(f"{what}, warm", "0 of 200 prompts", differing["reproducible, warm"], prompts)
+    of_server = differing["server, batches of 128"]
+    yield none_of(f"{what}, llama.cpp's own server on the same grid", "0 of 200 prompts", of_server, prompts)
 
 
 def families(rows: Rows) -> str:
@@ -146,101 +169,24 @@ def endurance(rows: Rows) -> str:
     ended = f"{found['ended']:,} requests ended, {found['cancelled']} of them cancelled"
     first, last = ((row["ended"], row["resident_bytes"] / 1e6) for row in (rows[1], found))
     grown = f"Resident memory: {first[1]:.1f} MB after {first[0]:,} requests, {last[1]:.1f} MB after {last[0]:,}"
-    return f"{conditions(rows[0])}.\n\n{ended}; left over: {left}. {grown}."
+    return f"{ended}; left over: {left}. {grown}."
+
+
+def endurance_targets(rows: Rows) -> Iterator[Target]:
+    found = rows[-1]["summary"]
+    left = sum(found[key] for key in ("held_blocks", "positions_left", "sequences_left"))
+    what = "Embedded engine: blocks, positions and sequences left over after 20,000 requests"
+    measured = f"{left} after {found['ended']:,}"
+    yield Target(what, "0", measured, left == 0 and found["ended"] >= REQUESTS)
 
 
 def flips(rows: Rows) -> str:
     pairs = rows[1:]
     other = sum(row["first_difference"] is not None for row in pairs)
-    return f"{conditions(rows[0])}.\n\n{other} of {len(pairs)} greedy outputs differ ({other / len(pairs):.0%})."
-
-
-def soak(rows: Rows) -> str:
-    lines = [
-        (row["test"], "passed" if row["passed"] else "failed",
-         ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in row.items() if key not in ("test", "passed")))
-        for row in rows[1:]
-    ]  # fmt: skip
-    return f"{conditions(rows[0])}.\n\n{table(('test', 'result', 'figures'), lines)}"
-
-
-def scheduling(rows: Rows) -> str:
-    lines = [
-        (
-            row["shape"],
-            f"{row['waiting']:,}",
-            f"{row['cpu_us_a_call']['mean']:.0f}",
-            f"{row['cpu_us_a_call']['p99']:.0f}",
-        )
-        for row in rows
-    ]
-    return table(("prompts", "calls that wait", "processor microseconds a call, mean", "99th percentile"), lines)
-
-
-def run_time(rows: Rows) -> str:
-    lines = []
-    for row in rows:
-        memory = [sample["rss_mb"] for sample in row["samples"]]
-        lines.append(
-            (
-                f"{row['items']:,}",
-                row["failed"],
-                f"{row['calls_per_s']:,}",
-                f"{row['cpu_us_a_call']:,}",
-                spread(memory, "", 1),
-            )
-        )
-    head = (
-        "items",
-        "failed",
-        "calls a second",
-        "processor microseconds a call",
-        "MB along the way, median (least to most)",
-    )
-    return table(head, lines)
-
-
-def deployment(rows: Rows) -> str:
-    lines = [
-        (
-            row["benchmark"],
-            row["mode"],
-            percent(row["hit_rate"]),
-            f"{row['s_per_item']:.1f}",
-            f"{row['ttft_p50_s']:.1f}",
-        )
-        for row in rows
-        if row.get("hit_rate") is not None and row.get("s_per_item") is not None
-    ]
-    return table(("benchmark", "mode", "hit rate", "seconds an item", "median seconds to first token"), lines)
+    return f"{other} of {len(pairs)} greedy outputs differ ({other / len(pairs):.0%})."
 
 
 SECTIONS = (
-    Section(
-        "Predicted against measured",
-        "make bench-prediction",
-        ("prediction/results.jsonl",),
-        "within 1 point of the measured hit rate; within 2 where outputs feed prompts.",
-        prediction,
-        "What misses are agents whose prompts depend on what the model says (how long, how many turns): the last "
-        "column predicts again with the outputs that the run had.",
-    ),
-    Section(
-        "What hints are worth",
-        "make bench-hints",
-        ("hints/worth.jsonl",),
-        "more than without hints at three capacities, for four shapes of agents; Belady bounds it.",
-        hints,
-        "No clock is involved: the figures are the same on any machine. Hints know the agent, Belady the whole future.",
-    ),
-    Section(
-        "A run again with 5% changed",
-        "make bench-memo",
-        ("memo/incremental.jsonl", "memo/incremental_under_load.jsonl"),
-        "at least 15 times faster, and exactly the changed items' calls.",
-        memo,
-        "The number of calls alone explains 20 times; the rest is load that changed between the runs.",
-    ),
     Section(
         "The embedded engine beside its model",
         "make bench-engine",
@@ -248,6 +194,7 @@ SECTIONS = (
         "the tokens that reach llama.cpp are those that the model predicts, request by request.",
         engine_counts,
         "Reached, with retention and partial reuse too.",
+        count_targets,
     ),
     Section(
         "Retention",
@@ -256,6 +203,7 @@ SECTIONS = (
         "a prefix of high priority survives a flood, and its time ends that.",
         retained,
         "As TensorRT-LLM documents it; the last token of a prompt is always computed.",
+        retention_targets,
     ),
     Section(
         "One warm prefix, many requests",
@@ -266,17 +214,19 @@ SECTIONS = (
         "llama.cpp's server shares nothing between slots that run at once; where every slot was warmed it has computed "
         "the prefix once a slot before, and then five times sooner is out of reach: it computes no more than this "
         "engine. One round each; the four under load, so that of these only the processor time says something.",
+        concurrent_targets,
     ),
     Section(
         "Throughput without sharing",
         "make bench-engine",
-        ("engine/throughput.jsonl",),
+        ("engine/throughput.jsonl", "engine/throughput_under_load.jsonl"),
         "at least 0.9 of llama.cpp's own server up to 2,048 foreign cells; bookkeeping under 5% of a step.",
         throughput,
         "Reached up to 2,048 foreign cells. Beyond, the engine falls to 0.72 to 0.80: attention looks at every cell of "
         "the one unified cache, and the server has no cells of others. Sixteen at once with 2,048 cells were not "
-        "reached in the time; by processor time, on a busy machine, they gave 0.95 "
-        "([engine/throughput_under_load.jsonl](benchmarks/engine/throughput_under_load.jsonl)).",
+        "reached in the time on the quiet machine; the rows of the busy one have them, of which only the processor "
+        "time says something.",
+        throughput_targets,
     ),
     Section(
         "Reproducible mode",
@@ -288,6 +238,7 @@ SECTIONS = (
         "([engine/reproducible_before.jsonl](benchmarks/engine/reproducible_before.jsonl)): llama.cpp parts a lone "
         "token's attention over 512 cells or more among its threads, so that mode decodes with one now. The server "
         "with its own sizes cuts a prefill elsewhere.",
+        reproducible_targets,
     ),
     Section(
         "Model families",
@@ -304,6 +255,7 @@ SECTIONS = (
         "nothing is left after 20,000 short requests.",
         endurance,
         "Reached: the first figure holds model and caches already, and what grows after it is small.",
+        endurance_targets,
     ),
     Section(
         "Warm against cold outputs",
@@ -312,39 +264,5 @@ SECTIONS = (
         "how often greedy outputs differ is measured and shown; none in the reproducible mode.",
         flips,
         "Floating-point sums depend on how a prefill is cut. The reproducible mode is tested in `tests/engine`.",
-    ),
-    Section(
-        "Scheduling while many calls wait",
-        "make bench-runtime",
-        ("runtime/scheduler.jsonl",),
-        "under 1 ms a call with 10,000 waiting.",
-        scheduling,
-        "Reached, mean and 99th percentile; processor time is compared, since other work ran on the two cores.",
-    ),
-    Section(
-        "A hundred thousand items on the simulated target",
-        "make bench-runtime",
-        ("runtime/throughput.jsonl",),
-        "flat memory, and more than 2,000 calls a second.",
-        run_time,
-        "Calls a second fall short: other work ran on the two cores (load 13 to 24 in the first row; the second, at "
-        "the highest priority, is of the code after the cost of a call was lowered), but the processor time of a call "
-        "alone bounds one core to fewer than the target, too.",
-    ),
-    Section(
-        "The deployment's benchmarks, on the embedded server",
-        "make bench-deployment",
-        ("deployment/embedded/rows.jsonl",),
-        "the script for a GPU instance runs from start to end where there is none.",
-        deployment,
-        "One iteration of two items on a loaded machine: it shows that the script works, not what a GPU would do.",
-    ),
-    Section(
-        "Soak",
-        "make soak",
-        ("soak/results.jsonl",),
-        "nothing is left of many requests, starts and stops.",
-        soak,
-        "Reached.",
     ),
 )

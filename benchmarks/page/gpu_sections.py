@@ -46,7 +46,7 @@ def _with_conditions(rows: Rows, head: Sequence[str], lines: Iterable[Sequence[o
     graphs = f"{on['cuda_graphs']} CUDA graphs" if on["cuda_graphs"] else "no CUDA graphs"
     said = (
         f"{device['name']}{driver}, PyTorch {versions['torch']}, transformers {versions['transformers']}, attention "
-        f"`{on['attention'].replace('|', ' ')}`, {graphs}; {on['measured'][:10]}, commit {(on['commit'] or '?')[:9]}."
+        f"`{on['attention'].replace('|', ' ')}`, {graphs}."
     )
     failed = [f"- failed: {row['part']}: {row['error'][:200]}" for row in rows if "error" in row]
     return "\n\n".join([said, table(head, lines), *(["\n".join(failed)] if failed else [])])
