@@ -32,8 +32,8 @@ from charter_compiler.cache.simulate import Engine
 from charter_compiler.cache.trace import parse_trace
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import read_inputs
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.parser.ast_parser import AgentASTParser
 from charter_compiler.parser.files import python_files, read_source
 from charter_compiler.predict.planning import calls_of_entry

@@ -7,7 +7,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from charter_compiler.executor.scheduler import Mode, ScheduledCall, make_scheduler
+from charter_compiler.executor.scheduler.interface import ScheduledCall
+from charter_compiler.executor.scheduler.mode import Mode, make_scheduler
 
 WORDS = (
     *("report", "revenue", "cost", "margin", "table", "quarter", "company", "growth"),

@@ -16,7 +16,7 @@ from typing import Any
 
 from charter_compiler.api.run_request import RunRequest
 from charter_compiler.api.side_by_side import run_side_by_side
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.serve.engine.interface import EngineConfig
 

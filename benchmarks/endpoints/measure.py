@@ -29,7 +29,7 @@ from charter_compiler.api.measured_run import RunReport, measured_run
 from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.executor.journal_file import journal_path
 from charter_compiler.executor.metrics import Tally
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.plan.placement import Placement
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import ServerOptions

@@ -27,7 +27,7 @@ from plain import plain_run
 
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_request import PredictWhen, RunRequest
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.tokens.models import DEFAULT_MODEL
 

@@ -21,9 +21,9 @@ import httpx
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions
 from charter_compiler.api.run_request import PredictWhen, RunRequest
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.prometheus import parse_metrics
 from charter_compiler.executor.recording import read_recording, recording_path
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import ServerHandle, start_server
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model

@@ -26,8 +26,8 @@ from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import read_inputs
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.targets import TargetOptions, engine_config
 from charter_compiler.executor.types import GenerationRequest, TargetFacts
 from charter_compiler.predict.planning import calls_of_entry

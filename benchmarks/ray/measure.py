@@ -28,7 +28,7 @@ from charter_compiler.api.cluster.keeper import shards_folder
 from charter_compiler.api.cluster.run import cluster_run
 from charter_compiler.api.run_request import PredictWhen, RunObserver, RunRequest
 from charter_compiler.executor.metrics import Tally
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 
 AGENT = """
 async def answer(manual, question, llm):

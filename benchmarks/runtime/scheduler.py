@@ -23,7 +23,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from charter_compiler.executor.scheduler import Mode, ScheduledCall, make_scheduler
+from charter_compiler.executor.scheduler.interface import ScheduledCall
+from charter_compiler.executor.scheduler.mode import Mode, make_scheduler
 
 BLOCKS = 30
 """Of a prompt: about 900 tokens in blocks of 32."""

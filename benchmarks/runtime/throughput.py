@@ -22,7 +22,7 @@ from pathlib import Path
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_request import PredictWhen, RunObserver, RunRequest
 from charter_compiler.executor.metrics import Tally
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
 AGENT = Path(__file__).parent / "agents" / "one_call.py"

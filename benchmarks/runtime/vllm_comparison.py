@@ -31,7 +31,7 @@ from vllm_server import convert, reset, serve  # noqa: E402
 
 from charter_compiler.api.measured_run import measured_run  # noqa: E402
 from charter_compiler.api.run_request import PredictWhen, RunRequest  # noqa: E402
-from charter_compiler.executor.orchestrator import RunOptions  # noqa: E402
+from charter_compiler.executor.run.options import RunOptions  # noqa: E402
 from charter_compiler.tokens.models import find_model  # noqa: E402
 
 DOCUMENTS = ROOT / "examples" / "data" / "documents.jsonl"

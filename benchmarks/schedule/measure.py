@@ -18,8 +18,8 @@ from typing import Any
 
 from charter_compiler.api.measured_run import RunReport, measured_run
 from charter_compiler.api.run_request import RunRequest
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE
 from charter_compiler.serve.engine.interface import EngineConfig

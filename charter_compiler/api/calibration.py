@@ -18,7 +18,7 @@ from charter_compiler.diagnostics.errors import InputsError, TargetProtocolError
 from charter_compiler.executor.calls import AgentCall
 from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.results import write_json
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.targets import OpenTarget, TargetOptions, check_target, open_target
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall

@@ -9,7 +9,7 @@ from charter_compiler.api.agent_output import CallOptions
 from charter_compiler.api.engine_target import ConfigOptions
 from charter_compiler.api.prediction_details import SizingRequest
 from charter_compiler.executor.defaults import LOCAL
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.report.savings import Pricing
 

@@ -13,7 +13,7 @@ from charter_compiler.api.layout_metrics import load_metric
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import AgentError, LayoutRefusedError
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 
 
 @dataclass(frozen=True, slots=True)

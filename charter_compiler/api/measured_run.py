@@ -28,10 +28,11 @@ from charter_compiler.executor.journal import Journal, JournalState, check_journ
 from charter_compiler.executor.journal_redis import RedisJournal
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.metrics import build_metrics
-from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, discard_recording, recording_path
 from charter_compiler.executor.results import RowWriter, write_json
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.context import RunContext, RunFiles, RunOutcome
+from charter_compiler.executor.run.orchestrator import run_agent
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.sdk_calls import HOST, RunListener, guarded_token, sdk_environment, uses_sdk
 from charter_compiler.executor.targets import OpenTarget, check_plan
 from charter_compiler.executor.tracing import TracedRun, exported_spans

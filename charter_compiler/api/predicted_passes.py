@@ -16,7 +16,7 @@ from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import load_entry, package_root, split_entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.passes.template import PlannedLayout

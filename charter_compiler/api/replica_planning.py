@@ -19,7 +19,7 @@ from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.entry import Entry, load_entry, package_root, split_entry
 from charter_compiler.executor.inputs import read_inputs
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.sim.address import is_sim
 from charter_compiler.executor.targets import TargetOptions, check_target
 from charter_compiler.plan.execution_plan import ExecutionPlan

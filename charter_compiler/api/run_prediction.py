@@ -8,13 +8,13 @@ from itertools import islice
 
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.cache.unbounded import UnboundedCache
-from charter_compiler.executor.ended_items import EndedItems
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.prompts import PromptTokens
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.ended_items import EndedItems
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.executor.threads import in_daemon_thread
 from charter_compiler.executor.types import GenerationRequest

@@ -12,8 +12,8 @@ from charter_compiler.api.memo import MemoOptions
 from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.inputs import InputRow, read_inputs
 from charter_compiler.executor.metrics import Tally
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.redis_address import RedisAddress
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import OpenTarget, TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
 

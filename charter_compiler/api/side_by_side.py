@@ -12,7 +12,7 @@ from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.recording import RecordingComparison, compare_recordings, recording_path
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.report.model import ReportData
 from charter_compiler.report.notebook import notebook_html

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charter_compiler.diagnostics.errors import UsageError
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 
 
 @dataclass(frozen=True, slots=True)

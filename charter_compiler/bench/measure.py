@@ -20,9 +20,9 @@ from charter_compiler.bench.rows import RUN, Row, stages
 from charter_compiler.bench.watch import Watch
 from charter_compiler.bench.workloads import blocks_of_largest_call, make_rows, write_rows
 from charter_compiler.diagnostics.errors import AgentError, CharterError
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.recording import read_recording, recording_path
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.tokens.tokenizer import default_tokenizer

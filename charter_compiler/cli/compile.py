@@ -18,7 +18,7 @@ from charter_compiler.api.run_request import RunRequest
 from charter_compiler.cli.details import print_details
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.entry import package_root, split_entry
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.predict.effects import possible_effects
 from charter_compiler.report.metrics import count

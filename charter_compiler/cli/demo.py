@@ -19,7 +19,7 @@ from charter_compiler.cli.compile import print_compilation
 from charter_compiler.cli.models import fetch_with_progress
 from charter_compiler.cli.observer import ConsoleObserver
 from charter_compiler.diagnostics.errors import AgentError
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.report.files import write_report_files
 from charter_compiler.report.model import ReportData
 from charter_compiler.report.terminal import comparison_table

@@ -14,7 +14,7 @@ from rich.table import Table
 from charter_compiler.api.replica_planning import ReplicaPlan, ReplicaRequest, plan_replicas
 from charter_compiler.cli.run import read_plan
 from charter_compiler.diagnostics.errors import UsageError
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.predict.replicas import ReplicaCount
 

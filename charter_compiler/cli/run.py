@@ -22,9 +22,9 @@ from charter_compiler.executor.budget import Budget
 from charter_compiler.executor.defaults import LOCAL
 from charter_compiler.executor.memo.store import MemoLimits
 from charter_compiler.executor.metrics import Percentiles
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.redis_address import parse_redis
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.placement import Placement

@@ -19,7 +19,7 @@ from charter_compiler.deploy.settings import BatchBenchmark, Benchmarks, PrefixB
 from charter_compiler.deploy.workload import DOCUMENTS, How, prose, run_example
 from charter_compiler.diagnostics.errors import AgentError, UsageError
 from charter_compiler.executor.metrics import Percentiles
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 
 NO_REUSE, ENGINE_CACHE, CHARTER = "no reuse", "engine cache", "Charter"
 MODES: Mapping[str, How] = {

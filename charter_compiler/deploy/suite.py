@@ -17,7 +17,7 @@ from charter_compiler.deploy.reuse import recorded_block_rate
 from charter_compiler.deploy.settings import AgentCase, CaseThresholds, Settings
 from charter_compiler.deploy.workload import COMPANIES, DOCUMENTS, Example, How, run_example
 from charter_compiler.diagnostics.errors import CharterError, UsageError
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 
 HEALTH = "health"
 CASES = (HEALTH, "sequential_chain", "delta_matching", "prepopulation")

@@ -21,8 +21,8 @@ from charter_compiler.deploy.connect import Server
 from charter_compiler.deploy.settings import AgentCase
 from charter_compiler.diagnostics.errors import UsageError
 from charter_compiler.executor.inputs import read_inputs
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 
 SENTENCE = "the auditor compared each figure of the report with the ledger and wrote down every difference"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 from charter_compiler.cache.block_keys import chain, root_key
-from charter_compiler.executor.scheduler import ScheduledCall
+from charter_compiler.executor.scheduler.interface import ScheduledCall
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import Tokenizer
 

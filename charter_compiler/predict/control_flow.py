@@ -15,9 +15,9 @@ from charter_compiler.executor.answers import merge_key
 from charter_compiler.executor.calls import AgentCall, CallSites
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
-from charter_compiler.executor.item import row_error
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.results import RowError
+from charter_compiler.executor.run.item import row_error
 from charter_compiler.executor.types import GenerationResult
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.learning import MAX_RUNS, Learner, finished, watching

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Iterable, Sequence
 
-from charter_compiler.executor.ended_items import EndedItems
 from charter_compiler.executor.prompts import PromptTokens
-from charter_compiler.executor.scheduler import PrefixScheduler
+from charter_compiler.executor.scheduler.ended_items import EndedItems
+from charter_compiler.executor.scheduler.prefix import PrefixScheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.control_flow import ItemTrace
 

@@ -12,7 +12,7 @@ from charter_compiler.executor.answers import merge_key
 from charter_compiler.executor.entry import Entry
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.ir.nodes import Call
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent

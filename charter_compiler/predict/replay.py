@@ -13,7 +13,7 @@ from operator import attrgetter
 from charter_compiler.cache.unbounded import UnboundedCache
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.executor.prompts import PromptTokens
-from charter_compiler.executor.scheduler import Mode, make_scheduler
+from charter_compiler.executor.scheduler.mode import Mode, make_scheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Schedule
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall

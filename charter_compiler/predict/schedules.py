@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from charter_compiler.analysis.prompt_text import engine_calls
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.ir.nodes import Call
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 from charter_compiler.predict.control_flow import ItemTrace

@@ -24,8 +24,8 @@ from charter_compiler.api.memo import MemoOptions
 from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.cli.main import main
 from charter_compiler.diagnostics.errors import OutputError, UsageError
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.results import ResultRow
+from charter_compiler.executor.run.options import RunOptions
 
 AGENT = "def answer(question, llm):\n    return llm.generate(question, max_tokens=4)\n"
 

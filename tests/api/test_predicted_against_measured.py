@@ -15,8 +15,8 @@ import pytest
 from charter_compiler.api.calibration import CalibrationRequest, calibrate, find_calibration
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_request import RunRequest
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.serve.engine.interface import EngineConfig
 from charter_compiler.serve.options import ServerOptions
 from charter_compiler.serve.server import start_server

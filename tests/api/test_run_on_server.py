@@ -18,7 +18,7 @@ from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.api.side_by_side import SideBySide, run_side_by_side
 from charter_compiler.diagnostics.errors import LayoutRefusedError, PlanError, TargetUnavailableError
 from charter_compiler.executor.metrics import Tally
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.serve.discovery import find_here

@@ -28,7 +28,7 @@ from charter_compiler.api.cluster.worker import ClusterJob, ShardRunner, shard_t
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import CharterError, EntryError, InputsError, TargetError, UsageError
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 
 # Ray warns of its own settings.
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200), pytest.mark.filterwarnings("default")]

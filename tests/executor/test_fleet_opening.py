@@ -20,7 +20,7 @@ from charter_compiler.diagnostics.errors import PlanError, TargetUnavailableErro
 from charter_compiler.executor.fleet import opening
 from charter_compiler.executor.fleet.fleet import Endpoint
 from charter_compiler.executor.fleet.opening import OpenEndpoints, open_endpoints
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.tokens.tokenizer import default_tokenizer
 

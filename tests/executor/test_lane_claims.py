@@ -11,7 +11,7 @@ from charter_compiler.diagnostics.errors import TargetOverloadedError, TargetUna
 from charter_compiler.executor.fleet.lane import Lane
 from charter_compiler.executor.memo.memo import AnsweredElsewhereError, MemoTurn
 from charter_compiler.executor.prompts import PromptTokens
-from charter_compiler.executor.scheduler import PassThroughScheduler
+from charter_compiler.executor.scheduler.pass_through import PassThroughScheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import default_tokenizer
 

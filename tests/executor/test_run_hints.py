@@ -14,7 +14,7 @@ from charter_compiler.api import measured_run as module
 from charter_compiler.api.measured_run import RunReport, measured_run
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.executor.hinting import RunHints
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.serve.server import ServerHandle
 

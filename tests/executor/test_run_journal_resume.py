@@ -17,8 +17,8 @@ from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import InputsError, OutputError, RequestRejectedError, UsageError
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.recording import read_recording, recording_path
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.tokens.tokenizer import default_tokenizer
 

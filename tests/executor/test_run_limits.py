@@ -14,14 +14,18 @@ from charter_compiler.diagnostics.errors import BudgetError, TargetOverloadedErr
 from charter_compiler.executor.budget import Budget, Prices
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.fleet.membership import OneEndpoint
-from charter_compiler.executor.in_flight import InFlightLimit
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal, JournalState
 from charter_compiler.executor.journal_file import JournalFile
 from charter_compiler.executor.metrics import TokenTotals
-from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.results import RowWriter
-from charter_compiler.executor.scheduler import AGE_BOUND, Mode, PrefixScheduler, ScheduledCall, make_scheduler
+from charter_compiler.executor.run.context import RunContext, RunFiles, RunOutcome
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.run.orchestrator import run_agent
+from charter_compiler.executor.scheduler.in_flight import InFlightLimit
+from charter_compiler.executor.scheduler.interface import ScheduledCall
+from charter_compiler.executor.scheduler.mode import Mode, make_scheduler
+from charter_compiler.executor.scheduler.prefix import AGE_BOUND, PrefixScheduler
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import default_tokenizer
 

@@ -20,8 +20,8 @@ from charter_compiler.api.run_report import RunReport
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import RequestRejectedError
 from charter_compiler.executor.memo.sqlite_store import FILE_NAME, SQLiteMemoStore
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import default_tokenizer

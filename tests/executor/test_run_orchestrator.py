@@ -25,10 +25,12 @@ from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal, JournalState
 from charter_compiler.executor.journal_file import JournalFile
 from charter_compiler.executor.metrics import build_metrics
-from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.recording import Recorder, compare_recordings, read_recording
 from charter_compiler.executor.results import RowWriter
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.context import RunContext, RunFiles, RunOutcome
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.run.orchestrator import run_agent
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.tokens.tokenizer import default_tokenizer
 

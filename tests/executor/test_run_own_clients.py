@@ -24,9 +24,9 @@ from charter_compiler.executor.gateway.calls import Caller, GatewayCalls
 from charter_compiler.executor.gateway.server import listen, serving_on
 from charter_compiler.executor.gateway.templates import SiteTemplates
 from charter_compiler.executor.layout import PromptLayouts
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.recording import read_recording, recording_path
-from charter_compiler.executor.run_gateway import DENIED, RunAnswerer
+from charter_compiler.executor.run.gateway import DENIED, RunAnswerer
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.sdk_calls import (
     HOST,
     NO_KEY,

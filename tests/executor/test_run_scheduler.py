@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charter_compiler.executor.ended_items import SURE_ITEMS, EndedItems
-from charter_compiler.executor.live_item import LiveItem
-from charter_compiler.executor.scheduler import Mode, PrefixScheduler, ScheduledCall, make_scheduler
+from charter_compiler.executor.scheduler.ended_items import SURE_ITEMS, EndedItems
+from charter_compiler.executor.scheduler.interface import ScheduledCall
+from charter_compiler.executor.scheduler.live_item import LiveItem
+from charter_compiler.executor.scheduler.mode import Mode, make_scheduler
+from charter_compiler.executor.scheduler.prefix import PrefixScheduler
 from charter_compiler.plan.schedule import Order, Schedule
 
 

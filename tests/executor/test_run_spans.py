@@ -19,7 +19,7 @@ from charter_compiler.api import measured_run as module
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import OutputError, UsageError
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.tracing import exported_spans
 
 AGENT = """

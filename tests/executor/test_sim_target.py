@@ -13,7 +13,7 @@ from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions
 from charter_compiler.api.run_request import PredictWhen, RunRequest
 from charter_compiler.diagnostics.errors import ContextLengthError, RequestRejectedError, UsageError
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.sim.address import SimAddress, parse_sim
 from charter_compiler.executor.sim.target import SimTarget
 from charter_compiler.executor.targets import check_target

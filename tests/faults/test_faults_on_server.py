@@ -21,7 +21,7 @@ from charter_compiler.api.measured_run import RunReport, measured_run
 from charter_compiler.api.memo import MemoOptions
 from charter_compiler.api.run_request import PredictWhen, RunObserver, RunRequest
 from charter_compiler.executor.metrics import Tally
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.serve.server import ServerHandle, start_server
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import InputRow
-from charter_compiler.executor.orchestrator import RunOptions
 from charter_compiler.executor.prompts import PromptTokens
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.expected_items import expected_items

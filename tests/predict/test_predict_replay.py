@@ -10,8 +10,8 @@ import pytest
 
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import InputRow, read_inputs
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.types import GenerationRequest
 from charter_compiler.predict.prediction import Prediction, predict_run
 from charter_compiler.predict.synthetic import SyntheticOutputs

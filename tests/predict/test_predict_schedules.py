@@ -7,7 +7,7 @@ from pathlib import Path
 
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import InputRow
-from charter_compiler.executor.orchestrator import RunOptions
+from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.plan.schedule import DEFAULT_SCHEDULE, Order, Schedule
 from charter_compiler.predict.control_flow import ItemTrace, trace_agent
 from charter_compiler.predict.cost_model import Costs

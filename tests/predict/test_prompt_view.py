@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.inputs import InputRow
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.predict.planning import calls_of_entry
 from charter_compiler.predict.prediction import predict_run
 from charter_compiler.predict.prompt_view import Fate

@@ -20,9 +20,11 @@ from charter_compiler.executor.memo.keys import MemoKeys
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.memo.redis_claims import RedisClaims
 from charter_compiler.executor.memo.redis_store import RedisMemoStore
-from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, RunOutcome, run_agent
 from charter_compiler.executor.redis_address import RedisAddress, parse_redis
 from charter_compiler.executor.results import RowWriter
+from charter_compiler.executor.run.context import RunContext, RunFiles, RunOutcome
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.run.orchestrator import run_agent
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
 AGENT = """

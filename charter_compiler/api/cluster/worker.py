@@ -27,10 +27,12 @@ from charter_compiler.executor.journal import Journal, JournalState, JournalStor
 from charter_compiler.executor.journal_redis import RedisJournal
 from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.metrics import Tally
-from charter_compiler.executor.orchestrator import RunContext, RunFiles, RunOptions, run_agent
 from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import RowWriter
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.context import RunContext, RunFiles
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.run.orchestrator import run_agent
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.executor.targets import OpenTarget, TargetOptions, check_plan, open_target
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.planning import calls_of_entry

@@ -8,7 +8,7 @@ from pathlib import Path
 from charter_compiler.cli.options.shared import add_memo, add_price_arguments, add_run_arguments, add_tokenizer
 from charter_compiler.cli.options.values import amount, days, natural, positive, seconds
 from charter_compiler.executor.defaults import CALL_TIMEOUT, KNOWN_TARGETS, LOCAL
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.plan.placement import Placement
 from charter_compiler.tokens.models import DEFAULT_MODEL
 

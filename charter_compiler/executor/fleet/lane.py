@@ -21,7 +21,7 @@ from charter_compiler.diagnostics.errors import (
 from charter_compiler.executor.memo.memo import MemoTurn
 from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.retry import RetryPolicy
-from charter_compiler.executor.scheduler import ScheduledCall, Scheduler
+from charter_compiler.executor.scheduler.interface import ScheduledCall, Scheduler
 from charter_compiler.executor.types import AsyncTarget, GenerationRequest, GenerationResult
 
 UNUSABLE = (AuthenticationError, UnknownModelError)

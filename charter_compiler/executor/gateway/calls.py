@@ -23,7 +23,7 @@ from charter_compiler.executor.layout import PromptLayouts
 from charter_compiler.executor.memo.memo import Memo
 from charter_compiler.executor.observed import CallMetrics
 from charter_compiler.executor.prompts import PromptTokens
-from charter_compiler.executor.scheduler import PrefixScheduler
+from charter_compiler.executor.scheduler.prefix import PrefixScheduler
 from charter_compiler.executor.targets import OpenTarget
 from charter_compiler.executor.types import GenerationRequest, GenerationResult, StreamChunk
 

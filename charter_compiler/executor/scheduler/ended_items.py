@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import astuple, dataclass
 
-from charter_compiler.executor.live_item import LiveItem
+from charter_compiler.executor.scheduler.live_item import LiveItem
 
 SURE_ITEMS = 2
 """Items of several calls that must have ended before it is judged whether they find enough of their own again."""

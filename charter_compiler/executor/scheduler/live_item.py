@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from charter_compiler.executor.scheduler import ScheduledCall
+from charter_compiler.executor.scheduler.interface import ScheduledCall
 
 
 @dataclass(slots=True)
