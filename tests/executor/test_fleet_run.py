@@ -23,18 +23,22 @@ from charter_compiler.diagnostics.errors import (
 from charter_compiler.executor.entry import load_entry
 from charter_compiler.executor.fleet import lane, opening
 from charter_compiler.executor.fleet.addresses import parse_targets
-from charter_compiler.executor.fleet.fleet import Endpoint
+from charter_compiler.executor.fleet.fleet import Endpoint, Fleet
+from charter_compiler.executor.fleet.lane import Lane
 from charter_compiler.executor.inputs import InputRow
 from charter_compiler.executor.journal import Journal
 from charter_compiler.executor.journal_file import JournalFile
 from charter_compiler.executor.metrics import Tally, build_metrics
+from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.executor.results import RowWriter
 from charter_compiler.executor.run.context import RunContext, RunFiles, RunOutcome
 from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.run.orchestrator import run_agent
+from charter_compiler.executor.scheduler.interface import ScheduledCall
 from charter_compiler.executor.scheduler.mode import Mode
+from charter_compiler.executor.scheduler.prefix import PrefixScheduler
 from charter_compiler.executor.types import GenerationRequest
-from charter_compiler.plan.placement import Placement
+from charter_compiler.plan.placement import Placed, Placement
 from charter_compiler.tokens.tokenizer import default_tokenizer
 
 AGENT = """
@@ -198,6 +202,36 @@ def test_the_last_endpoint_is_waited_for_and_then_the_run_ends(
     targets = {name: ScriptedTarget(lambda request: TargetUnavailableError("gone")) for name in "ab"}
     outcome = run(Members(targets), concurrency=1)
     assert isinstance(outcome.stopped, TargetUnavailableError)
+
+
+@pytest.mark.parametrize("waited_for", [True, False])
+async def test_an_item_that_moves_is_still_waited_for(waited_for: bool) -> None:
+    """Held back until the one that waits for its answer is over, neither would ever be."""
+
+    def make_lane(endpoint: Endpoint) -> Lane:
+        scheduler = PrefixScheduler(concurrency=2, capacity_blocks=4)
+        prompts = PromptTokens(None, None)
+        return Lane(
+            endpoint.name, endpoint.target, scheduler, prompts,
+            clock=lambda: 0.0, on_change=lambda: None, on_fatal=lambda error: None,
+        )  # fmt: skip
+
+    fleet = Fleet(make_lane)
+    lanes = [fleet.join(Endpoint(name, ScriptedTarget(), facts())) for name in "ab"]
+    fleet.add([Placed(item, (str(item),), 1.0) for item in range(2)])
+    for item in range(2):
+        fleet.start_item(item)
+    moved, waits = sorted(range(2), key=lambda item: lanes.index(fleet.lane_of(item)))
+    there = lanes[1].scheduler
+    there.submit(ScheduledCall(0, waits, blocks=("x", "y", "z")))
+    assert [call.item for call in there.ready()] == [waits]
+    there.on_done(0)
+    if waited_for:
+        fleet.hurry(moved)
+    assert fleet.lost(lanes[0], TargetUnavailableError("gone"))
+    assert fleet.lane_of(moved) is lanes[1]
+    there.submit(ScheduledCall(1, moved, blocks=("u", "v", "w")))
+    assert [call.item for call in there.ready()] == ([moved] if waited_for else [])
 
 
 class Rewrites(RunObserver):

@@ -47,6 +47,7 @@ class Fleet:
         self._lanes: dict[str, Lane] = {}
         self._lost: set[Lane] = set()
         self._scheduled_at: dict[int, Lane] = {}
+        self._hurried: set[int] = set()
         self._turns: Iterator[int] = itertools.count()
 
     @property
@@ -124,11 +125,14 @@ class Fleet:
     def finish_item(self, item: int) -> None:
         """The item's agent has returned or failed."""
         self._queues.finish(item)
+        self._hurried.discard(item)
         self._scheduled_at.pop(item).finish_item(item)
 
     def hurry(self, item: int) -> None:
-        """See ``Routes``; the lanes that do not have the item let it be."""
-        for lane in self.lanes:
+        """See ``Routes``. It holds wherever the item goes on: who waits does not ask again."""
+        lane = self._scheduled_at.get(item)
+        if lane is not None:  # else its agent has returned, and nothing holds its call back
+            self._hurried.add(item)
             lane.hurry(item)
 
     def lane_of(self, item: int) -> Lane:
@@ -149,6 +153,8 @@ class Fleet:
     def _enter(self, item: int, name: str) -> Lane:
         lane = self._scheduled_at[item] = self._lanes[name]
         lane.scheduler.start_item(item)
+        if item in self._hurried:
+            lane.scheduler.hurry(item)
         return lane
 
 
