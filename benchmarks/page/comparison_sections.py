@@ -15,7 +15,7 @@ from page_parts import Rows, Section, percent, raw_files, spread, table
 from page_targets import Target
 
 from charter_compiler.bench.arms import AS_WRITTEN, NO_CACHE
-from charter_compiler.bench.cases import all_tables
+from charter_compiler.bench.cases import Table, all_tables
 from charter_compiler.bench.rows import SESSION
 from charter_compiler.bench.summary import CaseSummary, peak, strongest_plain, summarize, ttft, wall
 
@@ -108,25 +108,27 @@ def _by_table(rows: Rows) -> Mapping[tuple[str, str], list[CaseSummary]]:
 
 
 def not_timed(data: Mapping[str, Rows]) -> str:
-    """Cases of our tables without a timed run, and arms of timed ones without a run, on the embedded server."""
+    """Cases of our tables without a timed run, and arms that timed cases lack, on the embedded server."""
     files = [rows for file, rows in data.items() if file in FILES]
     timed = {(case.table, case.case): case for on, case in timed_cases(*files).items() if " on " not in on}
-    lines = []
-    for wanted in all_tables().values():
-        if wanted.name == NOT_SHOWN:
-            continue
-        missing = [case.label for case in wanted.cases if (wanted.name, case.label) not in timed]
-        if missing:
-            listed = "all cases" if len(missing) == len(wanted.cases) else "; ".join(missing)
-            lines.append(f"- `{wanted.name}` ({wanted.about}): {listed}")
-        for case in wanted.cases:
-            found = timed.get((wanted.name, case.label))
-            arms = [arm.name for arm in wanted.arms if found is not None and not found.of(arm.name)]
-            if arms:
-                lines.append(f"- `{wanted.name}`, {case.label}: the arms {', '.join(arms)}")
+    lines = [line for wanted in all_tables().values() if wanted.name != NOT_SHOWN for line in _lacking(wanted, timed)]
     if not lines:
-        return "Every case of every table of `charter bench` has timed runs in all its arms."
-    return "Of the tables of `charter bench` these have no timed runs on the embedded server:\n\n" + "\n".join(lines)
+        return "Every case of every table of `charter bench` has timed runs of all its arms."
+    return "Of the tables of `charter bench`, on the embedded server:\n\n" + "\n".join(lines)
+
+
+def _lacking(wanted: Table, timed: Mapping[tuple[str, str], CaseSummary]) -> Iterator[str]:
+    """A line for the cases of a table that were not timed, and one for each set of arms that others lack."""
+    without: dict[str, list[str]] = {}
+    for case in wanted.cases:
+        found = timed.get((wanted.name, case.label))
+        lacking = "" if found is None else ", ".join(f"`{arm.name}`" for arm in wanted.arms if not found.of(arm.name))
+        if found is None or lacking:
+            without.setdefault(lacking, []).append(case.label)
+    for lacking, labels in without.items():
+        cases = "all its cases" if len(labels) == len(wanted.cases) else "; ".join(labels)
+        arms = f" lack the arms {lacking}" if lacking else " were not timed"
+        yield f"- `{wanted.name}` ({wanted.about}): {cases}{arms}"
 
 
 def section(file: str) -> Section:

@@ -48,9 +48,11 @@ PARTS = (
 HEAD = """\
 # Benchmarks
 
-Made by `make benchmarks-page` from the raw data in `benchmarks/`; not edited by hand, and no figure of the summary and
-the tables is typed. Wall times were taken on shared cores while other work ran there and are noisy; ratios of runs
-side by side are less so; counts and hit rates are exact. How each was measured stands in the README beside its data.
+Made by `make benchmarks-page` from the raw data in `benchmarks/`; not edited by hand: every figure of the summary and
+of the tables is computed from them. What stands under *Expected* and *Why* is written.
+
+Wall times were taken on shared cores while other work ran there and are noisy; ratios of runs side by side are less
+so; counts and hit rates are exact. How each was measured stands in the README beside its data.
 
 Commits in the rows are those of the working branches that ran; branches were rebased before they came in, so git may
 not find a commit by that name: what ran is the code that came in with the raw data.

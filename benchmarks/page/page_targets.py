@@ -39,6 +39,7 @@ class Unit:
 
 
 SHARE = Unit("{:.1%}", "{:.0%}")
+RATIO = Unit("{:.2f}", "{:.2f}")
 TIMES = Unit("{:.2f}", "{:g}", " times")
 POINTS = Unit("{:.2f}", "{:.1f}", " points")
 SECONDS = Unit("{:.2f}", "{:g}", " s")
