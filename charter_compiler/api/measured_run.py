@@ -175,7 +175,8 @@ async def _run(
             notes = [*dict.fromkeys(limit for each in endpoints.targets for limit in each.limits), *notes]
         if any(each.facts.embedded and each.server is None for each in endpoints.targets):
             notes = [*notes, WARM_SERVER]
-        if target.facts.simulated:
+        simulated = any(each.facts.simulated for each in endpoints.targets)
+        if simulated:
             notes = [*notes, SIMULATED]
         hints = _hints(request, plan, target)
         if request.hints and hints is None:
@@ -248,7 +249,7 @@ async def _run(
             f"{layouts.counts.left} prompts were sent as written, since their text does not match the template in "
             f"exactly one way; {layouts.counts.applied} in the new order",
         ]
-    sent = _Sent(laid_out, analysis, target)
+    sent = _Sent(laid_out, analysis, target, simulated)
     return _report(request, outcome, stopped, plan, predicted.prediction, notes, bool(planned), sent)
 
 
@@ -315,11 +316,12 @@ def _hints(request: RunRequest, plan: ExecutionPlan | None, target: OpenTarget) 
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """The calls as they are sent, and what they are sent to."""
+    """The calls as they are sent, and what they are sent to: ``simulated`` if an endpoint computes nothing."""
 
     calls: tuple[Call, ...]
     analysis: Analysis | None
     target: OpenTarget
+    simulated: bool
 
 
 def _report(
@@ -340,6 +342,7 @@ def _report(
         predicted_hit_rate=None if prediction is None else prediction.hit_rate,
         layout=layout,
         predicted_endpoints={each.name: each.hit_rate for each in prediction.endpoints} if prediction else None,
+        simulated=sent.simulated,
     )
     write_json(metrics_path(request.output), metrics.to_json())
     return RunReport(

@@ -67,7 +67,8 @@ def report_of_runs(
     notes: Sequence[str] = (),
 ) -> ReportData:
     """The report of labelled runs of one agent. Timelines and rates by call site are of the runs that were recorded;
-    where tokens go is what was predicted for the last one. ``comparison`` is of the first two.
+    a simulated one has no timeline, for its times are no engine's. Where tokens go is what was predicted for the last
+    run. ``comparison`` is of the first two.
 
     Raises:
         InputsError: recorded calls cannot be read.
@@ -91,7 +92,12 @@ def report_of_runs(
         sites=tuple(
             site
             for label, report, file in recorded
-            for site in site_rates(label, file, () if report.prediction is None else report.prediction.sites)
+            for site in site_rates(
+                label,
+                file,
+                () if report.prediction is None else report.prediction.sites,
+                simulated=report.metrics.simulated,
+            )
         ),
         calls=last.calls,
         count_tokens=None if tokenizer is None else lambda text: len(tokenizer.encode(text)),
@@ -100,6 +106,6 @@ def report_of_runs(
         differences=() if comparison is None else (difference(runs[0][0], runs[1][0], comparison),),
         endpoints=last.metrics.endpoints,
         imbalance=last.metrics.imbalance,
-        timelines=tuple(timeline(label, file) for label, _, file in recorded),
+        timelines=tuple(timeline(label, file) for label, report, file in recorded if not report.metrics.simulated),
         notes=(*notes, *own_notes),
     )

@@ -29,6 +29,7 @@ from charter_compiler.executor.targets import TargetOptions
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.placement import Placement
 from charter_compiler.report.files import write_report_files
+from charter_compiler.report.metrics import NOT_COMPUTED
 from charter_compiler.report.savings import Pricing
 
 INTERRUPTED = 130
@@ -158,8 +159,9 @@ def _resolved(entry: str) -> tuple[Path, str]:
 
 
 def summary(report: RunReport) -> Table:
-    """The figures of a run as a table."""
+    """The figures of a run as a table. What only an engine tells is not shown of a simulated one."""
     metrics, prediction = report.metrics, report.prediction
+    simulated = metrics.simulated
     table = Table(title=f"{metrics.mode} on {metrics.target}", title_justify="left", show_header=False)
     table.add_column(overflow="fold")
     table.add_column(justify="right")
@@ -170,18 +172,18 @@ def summary(report: RunReport) -> Table:
         table.add_row("calls answered without the engine", str(metrics.memoized_calls))
     table.add_row("prompt tokens", _count(metrics.prompt_tokens))
     table.add_row("of these cached", _count(metrics.cached_tokens))
-    table.add_row("hit rate, measured", _percent(metrics.hit_rate))
+    table.add_row(f"hit rate, {'simulated' if simulated else 'measured'}", _percent(metrics.hit_rate))
     table.add_row("hit rate, predicted", _percent(None if prediction is None else prediction.hit_rate, "no prediction"))
     table.add_row("hit rate, attainable", _percent(metrics.attainable_hit_rate))
-    table.add_row("output tokens", _count(metrics.output_tokens))
+    table.add_row("output tokens", NOT_COMPUTED if simulated else _count(metrics.output_tokens))
     for endpoint in metrics.endpoints:
         figures = f"{endpoint.items} items, {_count(endpoint.tokens)} tokens, hit rate {_percent(endpoint.hit_rate)}"
         table.add_row(endpoint.name, figures)
     if metrics.endpoints:
         table.add_row("load above the mean, at most", _percent(metrics.imbalance))
-    table.add_row("latency p50 / p95", _seconds(metrics.latency_s))
-    table.add_row("TTFT p50 / p95", _seconds(metrics.ttft_s))
-    table.add_row("wall time", f"{metrics.wall_s:.2f} s")
+    table.add_row("latency p50 / p95", NOT_COMPUTED if simulated else _seconds(metrics.latency_s))
+    table.add_row("TTFT p50 / p95", NOT_COMPUTED if simulated else _seconds(metrics.ttft_s))
+    table.add_row("the simulation took" if simulated else "wall time", f"{metrics.wall_s:.2f} s")
     table.add_row("rows", str(report.rows))
     table.add_row("figures", str(report.metrics_file))
     return table

@@ -188,7 +188,8 @@ class RunMetrics:
     but their tokens count in ``prompt_tokens``, ``cached_tokens``, ``output_tokens`` and ``hit_rate``.
     ``latency_s`` and ``ttft_s`` are of the agent's calls, as the agent waited: Charter's own queue is included.
     A resumed run has no ``attainable_hit_rate``. ``endpoints`` and ``imbalance``, of their tokens, are of a run on
-    several endpoints; of others they are not in the file.
+    several endpoints; of others they are not in the file. Neither is ``simulated``, unless no model computed anything:
+    then times are how long the simulation took, and output is filler.
     """
 
     mode: str
@@ -211,11 +212,14 @@ class RunMetrics:
     ttft_s: Percentiles
     endpoints: tuple[EndpointMetrics, ...] = ()
     imbalance: float | None = None
+    simulated: bool = False
 
     def to_json(self) -> dict[str, object]:
         found = asdict(self)
         if not self.endpoints:
             del found["endpoints"], found["imbalance"]
+        if not self.simulated:
+            del found["simulated"]
         return found
 
 
@@ -228,6 +232,7 @@ def build_metrics(
     predicted_hit_rate: float | None,
     layout: bool = False,
     predicted_endpoints: Mapping[str, float | None] | None = None,
+    simulated: bool = False,
 ) -> RunMetrics:
     """The metrics of a run that took ``wall_s`` seconds. ``predicted_endpoints``: the hit rate of
     each endpoint."""
@@ -266,4 +271,5 @@ def build_metrics(
         ttft_s=Percentiles.of(tally.ttft),
         endpoints=endpoints,
         imbalance=imbalance([each.tokens for each in endpoints]),
+        simulated=simulated,
     )

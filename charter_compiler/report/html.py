@@ -55,7 +55,8 @@ def render_report(data: ReportData) -> str:
             prompts=prompts,
             prefix_texts=[nested_text(index, data.opportunities) for index in range(len(data.opportunities))],
             table=[(row, [_cell(row, run) for run in data.runs], row.change(data.runs)) for row in rows],
-            measured=any(run.measured for run in data.runs),
+            basis=metrics.basis(data.runs),
+            simulated=[run.label for run in data.runs if run.simulated],
             savings=savings(data.runs, data.pricing),
             shares=shares,
             views=[token_shares.shown_prompt(view) for view in data.views],
@@ -67,9 +68,9 @@ def render_report(data: ReportData) -> str:
 
 def _sections(data: ReportData) -> list[tuple[str, str]]:
     """Anchor and name of each section that the page has, in its order."""
-    measured = any(run.measured for run in data.runs)
+    ran = any(run.ran for run in data.runs)
     found: list[tuple[object, str, str]] = [
-        (data.runs, "runs", "Runs" if measured else "Prediction"),
+        (data.runs, "runs", "Runs" if ran else "Prediction"),
         (savings(data.runs, data.pricing) or data.passes, "savings", "Savings"),
         (data.misses, "tokens", "Tokens"),
         (data.sites, "sites", "Call sites"),
@@ -139,8 +140,7 @@ def write_page(text: str, path: Path) -> None:
 
 
 def _cell(row: metrics.MetricRow, run: RunFigures) -> _Cell:
-    value = row.value(run)
-    return _Cell(row.show(value), value is not None)
+    return _Cell(row.text(run), row.value(run) is not None)
 
 
 @cache

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from charter_compiler.executor.metrics import Percentiles
 
 NOT_REPORTED = "not reported"
 """Shown for ``None``: the target does not say, or nothing was measured. Never zero, never a guess."""
-
+NOT_COMPUTED = "not computed: simulated"
+"""Shown where only an engine could tell, and there was none."""
 
 UNKNOWN = Percentiles(None, None)
 
@@ -23,6 +24,8 @@ class RunFigures:
     ``predicted_wall_s`` is none of them: it comes from a calibration.
     ``label`` says what is compared: "as written (baseline)", "optimized (exact passes)". A prediction without a run has
     only its two rates, ``prompt_tokens`` and ``cached_tokens``.
+    Where the run was ``simulated``, tokens and ``hit_rate`` are those of a model of the engine, and what only an
+    engine tells is not known: times and ``output_tokens``.
     """
 
     label: str
@@ -44,6 +47,7 @@ class RunFigures:
     latency_s: Percentiles = UNKNOWN
     ttft_s: Percentiles = UNKNOWN
     predicted_wall_s: float | None = None
+    simulated: bool = False
 
     @classmethod
     def from_mapping(cls, label: str, metrics: Mapping[str, Any]) -> RunFigures:
@@ -51,12 +55,21 @@ class RunFigures:
         values: dict[str, Any] = {name: metrics.get(name) for name in _PLAIN}
         for name in _TIMES:
             values[name] = UNKNOWN if metrics.get(name) is None else Percentiles(**metrics[name])
-        return cls(label, **values)
+        if metrics.get("simulated"):
+            values |= {"wall_s": None, "items_per_s": None, "output_tokens": None} | dict.fromkeys(_TIMES, UNKNOWN)
+        return cls(label, **values, simulated=bool(metrics.get("simulated")))
 
     @property
-    def measured(self) -> bool:
-        """Whether a run stands behind it, rather than a prediction alone."""
-        return self.wall_s is not None
+    def ran(self) -> bool:
+        """Whether a run stands behind it, simulated or not, rather than a prediction alone."""
+        return self.simulated or self.wall_s is not None
+
+    @property
+    def basis(self) -> Literal["measured", "simulated", "predicted"]:
+        """What the figures rest on, in a word."""
+        if self.simulated:
+            return "simulated"
+        return "measured" if self.ran else "predicted"
 
     @property
     def computed_tokens(self) -> int | None:
@@ -81,7 +94,7 @@ class RunFigures:
 
 
 _TIMES = ("latency_s", "ttft_s")
-_PLAIN = tuple(field.name for field in fields(RunFigures) if field.name not in {"label", *_TIMES})
+_PLAIN = tuple(field.name for field in fields(RunFigures) if field.name not in {"label", "simulated", *_TIMES})
 
 
 def percent(value: float | None) -> str:
@@ -112,13 +125,19 @@ def per_second(value: float | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MetricRow:
-    """One line of the comparison. ``better`` says which way is an improvement; ``None`` where neither is."""
+    """One line of the comparison. ``better`` says which way is an improvement; ``None`` where neither is.
+    ``of_engine``: a simulation does not tell it."""
 
     label: str
     value: Callable[[RunFigures], float | None]
     show: Callable[[float | None], str]
     better: Literal["higher", "lower"] | None = None
     headline: bool = False
+    of_engine: bool = False
+
+    def text(self, run: RunFigures) -> str:
+        """The value as shown, or why there is none."""
+        return NOT_COMPUTED if self.of_engine and run.simulated else self.show(self.value(run))
 
     def change(self, runs: Sequence[RunFigures]) -> tuple[str, Literal["better", "worse", ""]]:
         """From the first run to the last: points for a rate, per cent for the rest; empty where either is unknown or
@@ -150,18 +169,20 @@ MEASURED_ROWS = (
     MetricRow("token hit rate, measured", lambda run: run.hit_rate, percent, "higher", headline=True),
     MetricRow("token hit rate, attainable", lambda run: run.attainable_hit_rate, percent, "higher"),
     MetricRow("measured / attainable", lambda run: run.share_of_attainable, percent, "higher"),
-    MetricRow("latency of a call, median", lambda run: run.latency_s.p50, seconds, "lower"),
-    MetricRow("latency of a call, 95th percentile", lambda run: run.latency_s.p95, seconds, "lower"),
-    MetricRow("time to first token, median", lambda run: run.ttft_s.p50, seconds, "lower", headline=True),
-    MetricRow("time to first token, 95th percentile", lambda run: run.ttft_s.p95, seconds, "lower"),
-    MetricRow("wall time", lambda run: run.wall_s, seconds, "lower"),
-    MetricRow("wall time an item", lambda run: run.seconds_per_item, seconds, "lower", headline=True),
-    MetricRow("items a second", lambda run: run.items_per_s, per_second, "higher"),
+    MetricRow("latency of a call, median", lambda run: run.latency_s.p50, seconds, "lower", of_engine=True),
+    MetricRow("latency of a call, 95th percentile", lambda run: run.latency_s.p95, seconds, "lower", of_engine=True),
+    MetricRow(
+        "time to first token, median", lambda run: run.ttft_s.p50, seconds, "lower", headline=True, of_engine=True
+    ),
+    MetricRow("time to first token, 95th percentile", lambda run: run.ttft_s.p95, seconds, "lower", of_engine=True),
+    MetricRow("wall time", lambda run: run.wall_s, seconds, "lower", of_engine=True),
+    MetricRow("wall time an item", lambda run: run.seconds_per_item, seconds, "lower", headline=True, of_engine=True),
+    MetricRow("items a second", lambda run: run.items_per_s, per_second, "higher", of_engine=True),
     MetricRow("prompt tokens", lambda run: run.prompt_tokens, count),
     MetricRow("of these cached", lambda run: run.cached_tokens, count, "higher"),
     MetricRow("of these warm-up", lambda run: run.warmup_tokens, count),
     MetricRow("prompt tokens computed", lambda run: run.computed_tokens, count, "lower"),
-    MetricRow("output tokens", lambda run: run.output_tokens, count),
+    MetricRow("output tokens", lambda run: run.output_tokens, count, of_engine=True),
     MetricRow("calls", lambda run: run.calls, count),
     MetricRow("calls answered from the store", lambda run: run.memoized_calls, count),
     MetricRow("items", lambda run: run.items, count),
@@ -169,6 +190,15 @@ MEASURED_ROWS = (
 )
 
 
+def basis(runs: Sequence[RunFigures]) -> str:
+    """What the figures rest on: ``measured``, ``simulated``, both with ``or`` between, or ``predicted`` where nothing
+    ran."""
+    return " or ".join(dict.fromkeys(run.basis for run in runs if run.ran)) or "predicted"
+
+
 def rows_for(runs: Sequence[RunFigures]) -> tuple[MetricRow, ...]:
-    """All rows where something was measured; those of a prediction where nothing was."""
-    return MEASURED_ROWS if any(run.measured for run in runs) else PREDICTED_ROWS
+    """All rows where something ran, named after what they rest on; those of a prediction where nothing did."""
+    word = basis(runs)
+    if word == "predicted":
+        return PREDICTED_ROWS
+    return tuple(replace(row, label=row.label.replace("measured", word)) for row in MEASURED_ROWS)

@@ -61,7 +61,7 @@ class OutputDifference:
 @dataclass(frozen=True, slots=True)
 class SiteRates:
     """One call site in one run. ``predicted`` is its token hit rate before the run; ``cached_tokens`` of its
-    ``prompt_tokens`` were measured, ``None`` where the target does not report them."""
+    ``prompt_tokens`` were measured, or ``simulated``; ``None`` where the target does not report them."""
 
     run: str
     site: str
@@ -69,9 +69,10 @@ class SiteRates:
     prompt_tokens: int | None
     cached_tokens: int | None
     predicted: float | None
+    simulated: bool = False
 
     @property
-    def measured(self) -> float | None:
+    def hit_rate(self) -> float | None:
         if self.cached_tokens is None or not self.prompt_tokens:
             return None
         return self.cached_tokens / self.prompt_tokens

@@ -34,9 +34,11 @@ def timeline(label: str, recording: Path) -> RunTimeline:
     return RunTimeline(label, timings)
 
 
-def site_rates(label: str, recording: Path, predicted: Sequence[SitePrediction]) -> tuple[SiteRates, ...]:
-    """Predicted and measured hit rates of a recorded run by call site, in the order of the sites' first calls; calls
-    that no engine answered are left out.
+def site_rates(
+    label: str, recording: Path, predicted: Sequence[SitePrediction], *, simulated: bool = False
+) -> tuple[SiteRates, ...]:
+    """Predicted and measured (or ``simulated``) hit rates of a recorded run by call site, in the order of the sites'
+    first calls; calls that no engine answered are left out.
 
     Raises:
         InputsError: the recording cannot be read.
@@ -48,7 +50,15 @@ def site_rates(label: str, recording: Path, predicted: Sequence[SitePrediction])
             name = "warm-up" if call["item"] is None else call["call"] or "unknown call site"
             calls.setdefault(name, []).append(call)
     return tuple(
-        SiteRates(label, site, len(group), _sum(group, "prompt_tokens"), _sum(group, "cached_tokens"), rates.get(site))
+        SiteRates(
+            label,
+            site,
+            len(group),
+            _sum(group, "prompt_tokens"),
+            _sum(group, "cached_tokens"),
+            rates.get(site),
+            simulated,
+        )
         for site, group in calls.items()
     )
 

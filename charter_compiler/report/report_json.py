@@ -31,7 +31,10 @@ def report_json(data: ReportData) -> dict[str, Any]:
         "passes": [asdict(saving) for saving in data.passes],
         "tokens_by_site": [asdict(site) | {"wasted": site.wasted} for site in data.misses],
         "prompts": [asdict(view) for view in data.views],
-        "call_sites": [asdict(site) | {"measured": site.measured} for site in data.sites],
+        "call_sites": [
+            asdict(site) | {"hit_rate": site.hit_rate, "measured": None if site.simulated else site.hit_rate}
+            for site in data.sites
+        ],
         "endpoints": [asdict(each) | {"tokens": each.tokens} for each in data.endpoints],
         "imbalance": data.imbalance,
         "capacities": [asdict(point) for point in data.curve],

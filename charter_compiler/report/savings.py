@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from charter_compiler.executor.budget import Prices
 from charter_compiler.executor.metrics import TokenTotals
-from charter_compiler.report.metrics import RunFigures, count, seconds, signed_share
+from charter_compiler.report.metrics import NOT_COMPUTED, RunFigures, basis, count, seconds, signed_share
 
 NO_SECONDS = "not known before a run: charter calibrate, or charter run"
 NO_PRICE = "no price was given: --price-per-hour, --prices"
 NO_TOKENS = "the target does not report its cached tokens"
+SAME = "the same"
+"""Shown instead of a saving of nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +48,31 @@ class Saving:
         saved, first = self.saved, self.values[0]
         if saved is None:
             return ""
+        if not saved:
+            return SAME
         share = f" ({signed_share(-saved / first)})" if first else ""
         return f"{self.show(saved)}{share}" if saved >= 0 else f"{self.show(-saved)} more{share}"
 
 
 def savings(runs: Sequence[RunFigures], pricing: Pricing) -> tuple[Saving, ...]:
     """Tokens, seconds and money of the runs; of a single run only with a price. What is not known stays a line that
-    says why."""
+    says why: of a simulated run that is every second, and what the machine costs in it."""
     if len(runs) < 2 and not (runs and pricing != Pricing()):
         return ()
     computed = tuple(run.computed_tokens for run in runs)
-    measured = any(run.measured for run in runs)
-    times = tuple(run.wall_s if measured else run.predicted_wall_s for run in runs)
-    basis = "measured" if measured else "predicted"
-    no_seconds = NO_SECONDS if None in times else basis
+    ran = any(run.ran for run in runs)
+    times = tuple(run.wall_s if ran else run.predicted_wall_s for run in runs)
+    of_seconds = basis(runs)
+    if None in times:
+        of_seconds = NOT_COMPUTED if any(run.simulated for run in runs) else NO_SECONDS
     lines = [
-        Saving("prompt tokens computed", computed, count, NO_TOKENS if None in computed else basis),
-        Saving("wall time", times, seconds, no_seconds),
+        Saving("prompt tokens computed", computed, count, NO_TOKENS if None in computed else basis(runs)),
+        Saving("wall time", times, seconds, of_seconds),
     ]
     hourly = pricing.per_hour
     if hourly is not None:
         costs = tuple(None if time is None else time * hourly / 3600 for time in times)
-        why = no_seconds if None in times else f"{hourly:g} an hour, as given"
+        why = of_seconds if None in times else f"{hourly:g} an hour, as given"
         lines.append(Saving("cost of the machine", costs, money, why))
     if pricing.tokens is not None:
         lines.append(_cost_of_tokens(runs, pricing.tokens))
@@ -77,7 +82,7 @@ def savings(runs: Sequence[RunFigures], pricing: Pricing) -> tuple[Saving, ...]:
 
 
 def _cost_of_tokens(runs: Sequence[RunFigures], prices: Prices) -> Saving:
-    """Of prompt and output; a prediction knows no outputs, and counts the prompts alone."""
+    """Of prompt and output; a prediction or a simulation knows no outputs, and counts the prompts alone."""
     outputs = [run.output_tokens for run in runs]
     alone = None in outputs
     costs = tuple(
@@ -86,7 +91,7 @@ def _cost_of_tokens(runs: Sequence[RunFigures], prices: Prices) -> Saving:
     given = f"{prices.prompt:g} a million, {prices.cached:g} where cached"
     if not alone:
         given += f", {prices.output:g} of output"
-    why = NO_TOKENS if None in costs else f"{given}, as given"
+    why = NO_TOKENS if None in costs else f"{given}, as given; tokens {basis(runs)}"
     return Saving(f"cost of the {'prompt ' if alone else ''}tokens", costs, money, why)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from charter_compiler.report.metrics import NOT_REPORTED, RunFigures, count, rows_for
+from charter_compiler.report.metrics import RunFigures, count, rows_for
 from charter_compiler.report.prompt_blocks import short_id
 from charter_compiler.report.savings import Saving
 from charter_compiler.report.token_shares import Shares
@@ -24,10 +24,7 @@ def comparison_table(runs: Sequence[RunFigures], *, title: str | None = None) ->
     if len(runs) > 1:
         table.add_column("change", justify="right")
     for row in rows_for(runs):
-        cells = [Text(row.show(row.value(run))) for run in runs]
-        for cell in cells:
-            if cell.plain == NOT_REPORTED:
-                cell.stylize("dim")
+        cells = [Text(row.text(run), style="dim" if row.value(run) is None else "") for run in runs]
         if len(runs) > 1:
             text, verdict = row.change(runs)
             cells.append(Text(text, style=_CHANGE_STYLE[verdict]))
@@ -61,4 +58,9 @@ def share_lines(shares: Sequence[Shares]) -> list[Text]:
 
 def saving_lines(savings: Sequence[Saving]) -> list[str]:
     """One line a saving that is known."""
-    return [f"  saved: {line.saved_text} {line.label} ({line.why})" for line in savings if line.saved is not None]
+    return [_saving_line(line) for line in savings if line.saved is not None]
+
+
+def _saving_line(line: Saving) -> str:
+    words = f"saved: {line.saved_text} {line.label}" if line.saved else f"{line.label}: {line.saved_text}"
+    return f"  {words} ({line.why})"

@@ -12,6 +12,7 @@ from run_doubles import write_agent
 from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.memo import MemoOptions
 from charter_compiler.api.run_request import PredictWhen, RunRequest
+from charter_compiler.cli.run import summary
 from charter_compiler.diagnostics.errors import ContextLengthError, RequestRejectedError, UsageError
 from charter_compiler.executor.run.options import RunOptions
 from charter_compiler.executor.sim.address import SimAddress, parse_sim
@@ -121,6 +122,10 @@ def test_a_run_on_it_says_so_and_keeps_no_answers(tmp_path: Path, memo_folder: P
     assert metrics.hit_rate is not None
     assert metrics.hit_rate > 0.8
     assert any("nothing was computed" in note for note in report.notes)
+    assert json.loads(report.metrics_file.read_text(encoding="utf-8"))["simulated"] is True
+    labels = [str(cell) for cell in summary(report).columns[0].cells]
+    assert "hit rate, simulated" in labels
+    assert not [label for label in labels if "measured" in label or "wall time" in label]
     assert not memo_folder.exists()
 
 

@@ -35,7 +35,29 @@ def test_the_json_holds_what_the_page_shows(report_data: ReportData, tmp_path: P
         assert [part["origin"]["line"] for part in prompt["parts"]] == [28, 34, 34, None]
     assert data["capacities"][0] == {"blocks": 64, "as_written": None, "planned": 0.2}
     assert [site["measured"] for site in data["call_sites"]] == [1 / 14, None]
+    assert [run["simulated"] for run in data["runs"]] == [False, False]
     assert len(data["timelines"]) == 2
+
+
+def test_nothing_is_called_measured_where_it_was_simulated(report_data: ReportData) -> None:
+    runs = tuple(replace(run, simulated=True, wall_s=None, output_tokens=None) for run in report_data.runs)
+    data = replace(
+        report_data,
+        runs=runs,
+        sites=tuple(replace(site, simulated=True) for site in report_data.sites),
+        endpoints=(EndpointMetrics("sim", 3, 9, 900, 450, 0.5, 0.51, 100),),
+        timelines=(),
+    )
+    page = Page(render_report(data))
+    assert page.problems == []
+    assert "measured" not in page.text
+    assert page.text.index("Simulated. No language model computed anything:") < page.text.index(
+        "token hit rate, simulated"
+    )
+    sites = report_json(data)["call_sites"]
+    assert [(site["hit_rate"], site["measured"]) for site in sites] == [(1 / 14, None), (None, None)]
+    mixed = replace(data, runs=(report_data.runs[0], runs[1]))
+    assert "No language model computed anything in “optimized (exact passes)”:" in Page(render_report(mixed)).text
 
 
 def test_the_frame_of_a_notebook_holds_the_whole_page_and_may_do_nothing(report_data: ReportData) -> None:

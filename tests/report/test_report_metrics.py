@@ -9,9 +9,11 @@ from rich.console import Console
 from charter_compiler.executor.metrics import Percentiles
 from charter_compiler.report.metrics import (
     MEASURED_ROWS,
+    NOT_COMPUTED,
     NOT_REPORTED,
     PREDICTED_ROWS,
     RunFigures,
+    basis,
     count,
     per_second,
     percent,
@@ -60,7 +62,7 @@ def test_every_key_of_the_metrics_file_is_read() -> None:
 def test_a_null_and_a_missing_key_are_not_known() -> None:
     run = RunFigures.from_mapping("x", {"hit_rate": None, "latency_s": None})
     assert run == RunFigures("x")
-    assert not run.measured
+    assert not run.ran
     assert run.share_of_attainable is None
     assert run.seconds_per_item is None
 
@@ -119,6 +121,32 @@ def test_one_run_has_no_change() -> None:
 def test_rows_of_a_prediction_and_of_a_run() -> None:
     assert rows_for([RunFigures("a", predicted_hit_rate=0.5)]) == PREDICTED_ROWS
     assert rows_for([RunFigures("a"), RunFigures("b", wall_s=1.0)]) == MEASURED_ROWS
+
+
+def test_a_simulated_run_is_called_so_and_has_no_times() -> None:
+    run = RunFigures.from_mapping("x", METRICS | {"simulated": True})
+    assert (run.hit_rate, run.computed_tokens, run.basis) == (0.6, 400, "simulated")
+    shown = {row.label: row.text(run) for row in rows_for([run])}
+    assert shown["token hit rate, simulated"] == "60.0%"
+    assert not [label for label in shown if "measured" in label]
+    assert {label for label, text in shown.items() if text == NOT_COMPUTED} == {
+        "latency of a call, median",
+        "latency of a call, 95th percentile",
+        "time to first token, median",
+        "time to first token, 95th percentile",
+        "wall time",
+        "wall time an item",
+        "items a second",
+        "output tokens",
+    }
+
+
+def test_a_simulated_run_beside_a_measured_one() -> None:
+    runs = [RunFigures.from_mapping("a", METRICS), RunFigures.from_mapping("b", METRICS | {"simulated": True})]
+    assert basis(runs) == "measured or simulated"
+    wall = next(row for row in rows_for(runs) if row.label == "wall time")
+    assert [wall.text(run) for run in runs] == ["8.00 s", NOT_COMPUTED]
+    assert wall.change(runs) == ("", "")
 
 
 def test_terminal_table_shows_both_runs_and_what_is_not_reported(report_data: ReportData) -> None:

@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from charter_compiler.executor.budget import Prices
-from charter_compiler.report.metrics import RunFigures
+from charter_compiler.report.metrics import NOT_COMPUTED, RunFigures
 from charter_compiler.report.savings import NO_PRICE, NO_SECONDS, NO_TOKENS, Pricing, savings
+from charter_compiler.report.terminal import saving_lines
 
 WRITTEN = RunFigures("as written", prompt_tokens=1_000_000, cached_tokens=0, hit_rate=0.0, wall_s=7200.0)
 PLANNED = RunFigures("planned", prompt_tokens=1_000_000, cached_tokens=600_000, hit_rate=0.6, wall_s=3600.0)
@@ -57,6 +58,22 @@ def test_more_is_said_to_be_more() -> None:
     assert tokens.saved_text == "600,000 more (+150%)"
     slightly = dataclasses.replace(WRITTEN, cached_tokens=-64)
     assert savings((WRITTEN, slightly), Pricing())[0].saved_text == "64 more (+0.0%)"
+
+
+def test_nothing_saved_is_the_same() -> None:
+    tokens, times, _ = savings((WRITTEN, dataclasses.replace(WRITTEN, label="planned")), Pricing())
+    assert (tokens.saved, tokens.saved_text, times.saved_text) == (0, "the same", "the same")
+    assert saving_lines((tokens,)) == ["  prompt tokens computed: the same (measured)"]
+
+
+def test_a_simulation_has_no_seconds_and_costs_no_machine() -> None:
+    run = dataclasses.replace(PLANNED, wall_s=None, simulated=True)
+    tokens, times, machine, prompts = savings((run,), Pricing(per_hour=3.0, tokens=Prices(0.5, 0.05, 2.0)))
+    assert (tokens.values, tokens.why) == ((400_000,), "simulated")
+    assert (times.values, times.why) == ((None,), NOT_COMPUTED)
+    assert (machine.values, machine.why) == ((None,), NOT_COMPUTED)
+    assert (prompts.label, prompts.values) == ("cost of the prompt tokens", (pytest.approx(0.23),))
+    assert prompts.why == "0.5 a million, 0.05 where cached, as given; tokens simulated"
 
 
 def test_a_single_run_has_a_cost_and_no_saving() -> None:

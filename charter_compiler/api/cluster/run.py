@@ -22,7 +22,7 @@ from charter_compiler.api.cluster.shards import Shards, shards_of
 from charter_compiler.api.cluster.worker import ClusterJob, ShardRunner, shard_journal, shard_table
 from charter_compiler.api.compile_request import CompileRequest
 from charter_compiler.api.compile_target import describe_target
-from charter_compiler.api.measured_run import placing_of
+from charter_compiler.api.measured_run import SIMULATED, placing_of
 from charter_compiler.api.run_identity import run_identity
 from charter_compiler.api.run_report import RunReport
 from charter_compiler.api.run_request import RunObserver, RunRequest, metrics_path, rows_of
@@ -35,6 +35,7 @@ from charter_compiler.executor.recording import discard_recording
 from charter_compiler.executor.redis_address import RedisAddress
 from charter_compiler.executor.results import ResultRow, RowError, write_json
 from charter_compiler.executor.sdk_calls import uses_sdk
+from charter_compiler.executor.sim.address import is_sim
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.predict.planning import analyse, calls_of_entry, plan_entry
 from charter_compiler.predict.row_index import group_number, index_rows
@@ -266,6 +267,7 @@ class Outcome:
     def report(self, request: RunRequest, plan: ExecutionPlan, wall_s: float) -> RunReport:
         """Writes the figures."""
         self.tally.totals.attainable = None  # each worker has a cache of its own
+        simulated = any(is_sim(target) for target in _targets(request))
         metrics = build_metrics(
             self.tally,
             mode=request.options.mode,
@@ -273,6 +275,7 @@ class Outcome:
             wall_s=wall_s,
             predicted_hit_rate=None,
             layout=bool(plan.layouts),
+            simulated=simulated,
         )
         write_json(metrics_path(request.output), metrics.to_json())
         return RunReport(
@@ -287,7 +290,7 @@ class Outcome:
             interrupted=self.interrupted,
             stopped=self.stopped,
             first_error=self.first_error,
-            notes=(),
+            notes=(SIMULATED,) if simulated else (),
         )
 
 
