@@ -15,14 +15,20 @@ COLORS = 8
 
 DASHES = ("none", "7 4", "2 4", "9 3 2 3")
 """Lines differ in pattern too, for those who do not tell the colours apart."""
+THIN, THICK = 2.5, 9.0
+"""Widths of a line, and of one that bounds the others."""
+KEY = 34
+"""Width of what the key shows of a series: room enough for every pattern."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One value a category; ``None`` where it is not known: then nothing is drawn there."""
+    """One value a category; ``None`` where it is not known: then nothing is drawn there. ``bound``: what the other
+    lines can reach at most; it is drawn thick and beneath them, so that both are seen where they coincide."""
 
     label: str
     values: tuple[float | None, ...]
+    bound: bool = False
 
 
 def bars(title: str, categories: Sequence[str], series: Sequence[Series], show: Callable[[float], str]) -> Markup:
@@ -38,24 +44,24 @@ def bars(title: str, categories: Sequence[str], series: Sequence[Series], show: 
             x, y = LEFT + (place + 0.1) * width + index * bar, _y(value, top)
             parts.append(_box(x, y, 0.92 * bar, HEIGHT - BOTTOM - y, index))
             parts.append(_text(x + 0.46 * bar, y - 5, show(value), "middle"))
-    return _picture(title, categories, series, show, parts)
+    return _picture(title, categories, series, show, parts, _key_box)
 
 
 def lines(title: str, categories: Sequence[str], series: Sequence[Series], show: Callable[[float], str]) -> Markup:
-    """A line a series, with a dot at each value that is known."""
+    """A line a series, with a dot at each value that is known. Where two coincide both are seen: a later one has gaps
+    and smaller dots."""
     top, width = _top(series), _width(categories)
     parts = []
-    for index, one in enumerate(series):
+    for index, one in sorted(enumerate(series), key=lambda pair: not pair[1].bound):
         known = [(place, value) for place, value in enumerate(one.values) if value is not None]
         points = [(LEFT + (place + 0.5) * width, _y(value, top)) for place, value in known]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-        color = f"var(--c{index % COLORS})"
-        dash = DASHES[index % len(DASHES)]
-        parts.append(
-            f'<polyline points="{path}" stroke-dasharray="{dash}" style="fill:none;stroke:{color};stroke-width:2.5"/>'
-        )
-        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" style="fill:{color}"/>' for x, y in points]
-    return _picture(title, categories, series, show, parts)
+        parts.append(_line(points, index, one))
+        if not one.bound:
+            radius = 3 + 1.5 * (len(series) - 1 - index)
+            parts += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}" style="fill:{_color(index)}"/>' for x, y in points
+            ]
+    return _picture(title, categories, series, show, parts, _key_line)
 
 
 def _top(series: Sequence[Series]) -> float:
@@ -80,9 +86,27 @@ def _text(x: float, y: float, text: str, anchor: str, style: str = "dim") -> str
     return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
-def _box(x: float, y: float, width: float, height: float, color: int) -> str:
-    style = f"fill:var(--c{color % COLORS})"
+def _color(index: int) -> str:
+    return f"var(--c{index % COLORS})"
+
+
+def _box(x: float, y: float, width: float, height: float, index: int) -> str:
+    style = f"fill:{_color(index)}"
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" style="{style}"/>'
+
+
+def _line(points: Sequence[tuple[float, float]], index: int, one: Series) -> str:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    style = f"fill:none;stroke:{_color(index)};stroke-width:{THICK if one.bound else THIN:g}"
+    return f'<polyline points="{path}" stroke-dasharray="{DASHES[index % len(DASHES)]}" style="{style}"/>'
+
+
+def _key_box(x: float, y: float, index: int, one: Series) -> str:
+    return _box(x, y - 6, KEY, 12, index)
+
+
+def _key_line(x: float, y: float, index: int, one: Series) -> str:
+    return _line([(x, y), (x + KEY, y)], index, one)
 
 
 def _picture(
@@ -91,6 +115,7 @@ def _picture(
     series: Sequence[Series],
     show: Callable[[float], str],
     parts: Sequence[str],
+    key: Callable[[float, float, int, Series], str],
 ) -> Markup:
     top, bottom, size = _top(series), HEIGHT - BOTTOM, f'width="{WIDTH}" height="{HEIGHT}"'
     text = [
@@ -106,6 +131,6 @@ def _picture(
         text.append(_text(LEFT + (place + 0.5) * _width(categories), bottom + 18, name, "middle"))
     x = float(LEFT)
     for index, one in enumerate(series):
-        text += [_box(x, bottom + 36, 12, 12, index), _text(x + 18, bottom + 47, one.label, "start")]
-        x += 40 + 7.2 * len(one.label)
+        text += [key(x, bottom + 42, index, one), _text(x + KEY + 6, bottom + 47, one.label, "start")]
+        x += KEY + 28 + 7.2 * len(one.label)
     return Markup("\n".join([*text, "</svg>"]))  # noqa: S704  # every text from outside is escaped above

@@ -11,12 +11,14 @@ from charter_compiler.report.prompt_blocks import groups_of, short_id
 from charter_compiler.report.token_shares import Shares
 
 NODE_WIDTH = 236
-NODE_HEIGHT = 86
+NODE_HEIGHT = 102
 COLUMN_GAP = 84
 ROW_GAP = 26
 MARGIN = 16
 ARROW = 12
 """Room for the arrow's head between the end of its line and the call."""
+MARKS = 4
+"""Shared prefixes that a call names; it says how many more it has."""
 _LABEL_CHARACTERS = 26
 
 

@@ -97,7 +97,7 @@ def _capacity_chart(data: ReportData) -> Markup | None:
     ]
     attainable = data.runs[-1].attainable_hit_rate if data.runs else None
     if attainable is not None:
-        series.append(charts.Series("attainable", tuple(attainable for _ in data.curve)))
+        series.append(charts.Series("attainable", tuple(attainable for _ in data.curve), bound=True))
     return charts.lines("token hit rate by capacity in blocks", capacities, series, metrics.percent)
 
 
@@ -164,6 +164,7 @@ def _environment() -> Environment:
         file_name=lambda path: path.rpartition("/")[2],
         visible_space=visible_space,
         percent=metrics.percent,
+        seconds=metrics.seconds,
         places=lambda spans: dict.fromkeys(f"{span.file}:{span.line}" for span in spans),
         count=metrics.count,
         clamp=lambda value: f"{100 * min(max(value, 0.0), 1.0):.2f}",

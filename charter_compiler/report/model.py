@@ -33,6 +33,21 @@ class CallTiming:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
 
+    @property
+    def queued_s(self) -> float:
+        """Seconds in Charter's own queue."""
+        return self.sent - self.submitted
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds from when it was sent to its first token."""
+        return None if self.first_token is None else self.first_token - self.sent
+
+    @property
+    def latency_s(self) -> float:
+        """Seconds from when it was sent to its end."""
+        return self.end - self.sent
+
 
 @dataclass(frozen=True, slots=True)
 class RunTimeline:

@@ -21,7 +21,8 @@ MAX_ITEMS = 60
 @dataclass(frozen=True, slots=True)
 class Bar:
     """One call, in pixels: ``queued`` from where it was submitted, ``x`` where it was sent, ``split`` where its first
-    token came, ``end``. ``color`` counts the call sites of the report in order of appearance."""
+    token came, ``end``. ``color`` counts the call sites of the report in order of appearance; ``timing`` is the call
+    itself."""
 
     queued: float
     x: float
@@ -29,7 +30,17 @@ class Bar:
     end: float
     y: int
     color: int
-    title: str
+    timing: CallTiming
+
+    @property
+    def title(self) -> str:
+        """Its figures, for a pointer that rests on it; the table beside the picture has them too."""
+        timing = self.timing
+        return (
+            f"item {timing.item}, {short_id(timing.call)}: {seconds(timing.latency_s)}, "
+            f"first token after: {seconds(timing.ttft_s)}, in Charter's queue before: {seconds(timing.queued_s)}, "
+            f"prompt tokens: {count(timing.prompt_tokens)}, cached: {count(timing.cached_tokens)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,7 @@ def _chart(run: RunTimeline, longest: float, sites: Sequence[str]) -> Chart:
             end=_pixels(timing.end, scale),
             y=shown[timing.item] * LINE_HEIGHT,
             color=sites.index(timing.call),
-            title=_describe(timing),
+            timing=timing,
         )
         for timing in run.timings
         if timing.item in shown
@@ -93,12 +104,3 @@ def _step(longest: float) -> float:
     raw = longest / 8
     power = 10.0 ** math.floor(math.log10(raw))
     return float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw))
-
-
-def _describe(timing: CallTiming) -> str:
-    first = None if timing.first_token is None else timing.first_token - timing.sent
-    return (
-        f"item {timing.item}, {short_id(timing.call)}: {seconds(timing.end - timing.sent)}, "
-        f"first token after: {seconds(first)}, in Charter's queue before: {seconds(timing.sent - timing.submitted)}, "
-        f"prompt tokens: {count(timing.prompt_tokens)}, cached: {count(timing.cached_tokens)}"
-    )

@@ -75,6 +75,21 @@ def test_a_prediction_shows_no_measured_rows() -> None:
     assert "+53.0 points" in text
 
 
+def test_the_timeline_is_there_in_figures(report_data: ReportData) -> None:
+    page = Page(render_report(report_data))
+    for run in report_data.timelines:
+        assert f"Timeline of {run.label}, in figures" in {region.get("aria-label") for region in page.tags("div")}
+    # Item 0, its first call: sent at once, a first token after 1.8 s, half a second of output.
+    assert "0process#10 ms0 ms1.80 s2.30 s900500" in page.text
+
+
+def test_a_call_says_how_many_more_prefixes_it_shares(report_data: ReportData) -> None:
+    first = report_data.opportunities[0]
+    for prefixes, more in ((4, []), (7, ["and 3 more"])):
+        text = Page(render_report(dataclasses.replace(report_data, opportunities=(first,) * prefixes))).text
+        assert re.findall(r"and \d+ more", text) == more * len(first.nodes)
+
+
 def test_scrolling_regions_can_be_reached_with_the_keyboard(report_data: ReportData) -> None:
     page = Page(render_report(report_data))
     regions = [attributes for _, attributes in page.elements if "scroll" in (attributes.get("class") or "").split()]
