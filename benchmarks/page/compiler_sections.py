@@ -56,7 +56,7 @@ def _growth(groups: dict[tuple[str, str], Rows]) -> str:
 
 
 def _median(group: Rows) -> float:
-    return statistics.median(row["processor_s"] for row in group if "processor_s" in row)
+    return float(statistics.median(row["processor_s"] for row in group if "processor_s" in row))
 
 
 def _speed(name: str, case: str, group: Rows, groups: dict[tuple[str, str], Rows]) -> tuple[str, str]:

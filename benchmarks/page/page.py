@@ -66,6 +66,8 @@ TERMS = """\
   time that Charter saves beside the agent as written, over the time that the bound saves. It may be above 100%.
 - **TTFT**: time to first token, as the agent waited, queueing included. **Prefill**: computing the prompt. **Block**:
   the unit of the KV cache, so many tokens. **Peak blocks**: KV blocks that running requests held at once.
+  **In flight**: items that run at once. **LRU** evicts what was used longest ago; **Belady** knows the future and is
+  the best that eviction can do.
 - **Round**: every arm once, one after the other; ratios are of one round. Figures are medians over the rounds, with
   the least and the most in brackets. **Load average** far above the number of cores: other work ran too.
 - **Simulated**: the engine's own scheduler and cache model in place of a server; hit rates, and no times.
