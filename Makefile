@@ -13,6 +13,7 @@ PEER_VENV := .venv-peer
 HINTS_VENV := .venv-hints
 CLIENTS_VENV := .venv-clients
 RAY_VENV := .venv-ray
+TOOLS_VENV := .venv-tools
 PYTEST_ARGS ?=
 # Most tests wait for servers and processes, so that two at once take little more than half the time; in the order of the
 # folders, which has the long ones first.
@@ -30,9 +31,10 @@ PEER := $(PEER_VENV)/.stamp-vllm
 HINTS := $(HINTS_VENV)/.stamp
 CLIENTS := $(CLIENTS_VENV)/.stamp
 RAY := $(RAY_VENV)/.stamp
+TOOLS := $(TOOLS_VENV)/.stamp
 RUNTIME := $(if $(wildcard $(TEST)),$(TEST),$(LOCAL))
 
-.PHONY: help demo test test-system test-peer test-clients test-ray soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-ray bench-deployment bench-gpu bench-compiler benchmarks-page check format lock build clean weights system-programs platform
+.PHONY: help demo test test-system test-peer test-clients test-ray soak bench bench-short bench-vllm bench-engine bench-flips bench-frontend bench-cache bench-prediction bench-hints bench-memo bench-replicas bench-runtime bench-exact bench-schedule bench-endpoints bench-peers bench-ray bench-deployment bench-gpu bench-compiler benchmarks-page check format lock build clean weights system-programs platform
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -107,6 +109,10 @@ bench-schedule: platform $(RUNTIME) weights ## what the chosen order of calls sa
 bench-endpoints: platform $(RUNTIME) weights ## one, two and four servers: placement by prefix, in turn, one killed
 	$(BIN)/python benchmarks/endpoints/measure.py -o benchmarks/endpoints/results.jsonl $(BENCH_ARGS)
 
+bench-peers: $(TEST) $(TOOLS) ## pcdlint on the same files, and sglang-router's routing beside Charter's placement
+	$(BIN)/python benchmarks/peers/measure.py -o benchmarks/peers/results.jsonl --python $(TOOLS_VENV)/bin/python
+	$(BIN)/python benchmarks/peers/routing.py -o benchmarks/peers/routing.jsonl --python $(TOOLS_VENV)/bin/python $(BENCH_ARGS)
+
 bench-ray: $(RAY) ## 100,000 items on a Ray cluster of three nodes, simulated target: the driver's memory, a node lost
 	$(RAY_VENV)/bin/python benchmarks/ray/measure.py -o benchmarks/ray/results.jsonl $(BENCH_ARGS)
 	$(RAY_VENV)/bin/python benchmarks/ray/measure.py -o benchmarks/ray/results.jsonl --items 10000 --kill $(BENCH_ARGS)
@@ -161,7 +167,7 @@ compile = $(LOCK_VENV)/bin/uv pip compile --quiet --no-config --universal --pyth
 	$(if $(UPGRADE),--upgrade) pyproject.toml $(2) --output-file constraints/$(1).txt
 
 clean: ## remove .venv and everything built (not the weights: they lie in the user's cache)
-	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) $(HINTS_VENV) $(CLIENTS_VENV) $(RAY_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOCK_VENV) $(PEER_VENV) $(HINTS_VENV) $(CLIENTS_VENV) $(RAY_VENV) $(TOOLS_VENV) build dist demo-out .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 weights: $(RUNTIME)
 	@$(BIN)/charter models fetch
@@ -207,6 +213,13 @@ $(CLIENTS): tests/clients/requirements.txt | $(BIN)/python
 	@echo "installing LiteLLM and LangChain into $(CLIENTS_VENV)"
 	@$(BIN)/python -m venv --clear $(CLIENTS_VENV)
 	@$(CLIENTS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+$(TOOLS): benchmarks/peers/requirements.txt | $(BIN)/python
+	@echo "installing pcdlint and sglang-router into $(TOOLS_VENV)"
+	@$(BIN)/python -m venv --clear $(TOOLS_VENV)
+	@$(TOOLS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --only-binary :all: \
+		-r benchmarks/peers/requirements.txt
 	@touch $@
 
 $(RAY): tests/cluster/requirements.txt pyproject.toml | $(BIN)/python

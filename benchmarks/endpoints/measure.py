@@ -25,6 +25,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from workload import BLOCK_SIZE, BLOCKS, DOCUMENTS, IN_FLIGHT, QUESTIONS, write_inputs
+
 from charter_compiler.api.measured_run import RunReport, measured_run
 from charter_compiler.api.run_request import RunObserver, RunRequest
 from charter_compiler.executor.journal_file import journal_path
@@ -37,20 +39,6 @@ from charter_compiler.serve.server import ServerHandle, start_server
 from charter_compiler.tokens.models import DEFAULT_MODEL, find_model
 
 HERE = Path(__file__).parent
-DATA = HERE.parents[1] / "examples" / "data" / "documents.jsonl"
-BLOCK_SIZE = 16
-BLOCKS = 160
-"""Of all servers together: about what the documents need, so that a quarter of it holds a quarter of them."""
-IN_FLIGHT = 8
-"""Items, at all servers together."""
-DOCUMENTS = 16
-CHARACTERS = 300
-QUESTIONS = (
-    "Which amounts are named?",
-    "Which years does it cover?",
-    "What changed, and why?",
-    "Who is responsible for it?",
-)
 
 
 @dataclass(frozen=True)
@@ -90,16 +78,6 @@ def main() -> None:
                     print(json.dumps(line), file=results, flush=True)
                     shown = (line[key] for key in ("run", "predicted", "measured", "imbalance", "failed"))
                     print(*shown, file=sys.stderr, flush=True)
-
-
-def write_inputs(name: str, folder: Path) -> Path:
-    """All documents with the first question, then all with the second, and so on."""
-    with DATA.open(encoding="utf-8") as file:
-        texts = [json.loads(line)["document"][:CHARACTERS] for line, _ in zip(file, range(DOCUMENTS), strict=False)]
-    path = folder / "in.jsonl"
-    rows = ({"run": name, "document": text, "question": question} for question in QUESTIONS for text in texts)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 class Servers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
@@ -129,3 +130,30 @@ def test_flips_are_measured_cold_and_warm(
         assert pair["warm"]["reused_blocks"] == (pair["prompt_tokens"] - 1) // conditions["engine"]["tokens_per_block"]
         assert len(pair["cold"]["output_ids"]) == len(pair["warm"]["output_ids"]) == 3
     assert " of 2 (" in capsys.readouterr().out
+
+
+async def test_a_replica_behind_http_counts_what_a_plain_client_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = in_folder(monkeypatch, "peers", "worker")
+    client = load("peers", "client")
+    agent = ROOT / "benchmarks" / "endpoints" / "document_desk.py"
+    document = "Clocks, maps and bridges are told apart by what they measure. " * 4
+    rows = [{"run": "one", "document": document, "question": question} for question in ("Which?", "Why?")]
+    async with worker.serving_worker("sim://trtllm?blocks=64&block_size=16&context=512") as replica:
+        outcome = await asyncio.to_thread(client.send_all, replica.url, agent, rows, 1, 16, None)
+        counts = await replica.counts()
+        lost = await asyncio.to_thread(client.send_all, f"{replica.url}/nowhere", agent, rows, 1, 16, None)
+    assert (outcome.items, outcome.failed, outcome.answered, dict(outcome.refused)) == (2, 0, 6, {})
+    assert (counts.calls, counts.prompt_tokens) == (6, outcome.prompt_tokens)
+    assert 0 < counts.cached_tokens == outcome.attainable_tokens, "one at a time, with room for everything"
+    assert (lost.failed, lost.answered, dict(lost.refused)) == (2, 0, {"404": 2})
+
+
+def test_an_arm_that_does_not_start_is_on_the_page_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    sections = in_folder(monkeypatch, "page", "peers_sections")
+    router = {"version": "0", "defaults": {"policy": "cache_aware"}}
+    arm = {"router": "sglang-router", "arm": "random", "arguments": ["--policy", "random"]}
+    run = {"measured": 0.25, "attainable": 0.5, "imbalance": 0.1, "failed": 1, "answered": 3, "refused": {"503": 2}}
+    lost = {"router": "sglang-router", "arm": "manual", "error": "it did not start"}
+    text = sections.routing([{"sglang_router": router}, {"round": 0, **arm, **run}, {"round": 0, **lost}])
+    assert "| sglang-router | manual | it did not start |" in text
+    assert "| sglang-router | random | `--policy random` | 25.0% | 50.0% | 10.0% | 1 | 3 | 2 |" in text
