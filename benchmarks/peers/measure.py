@@ -1,8 +1,8 @@
-"""Peers from the Python index on the same files, each in a throw-away environment; what does not run is a row too.
+"""Peers from the Python index on the same files, in an environment of their own; what does not run is a row too.
 
-    python benchmarks/peers/measure.py -o benchmarks/peers/results.jsonl --python PEERS/bin/python
+    python benchmarks/peers/measure.py -o benchmarks/peers/results.jsonl --python .venv-tools/bin/python
 
-``PEERS`` is a virtual environment into which `pip install pcdlint sglang-router` was tried.
+`make bench-peers` sets the environment up. How sglang-router places calls is `routing.py`'s.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def linters(python: Path) -> Iterator[dict[str, Any]]:
 
 def router(python: Path) -> dict[str, Any]:
     """Whether `sglang-router` starts here at all."""
-    row = {"peer": "sglang-router", "what": "its launcher, --help"}
+    row = {"peer": "sglang-router", "what": "its launcher, --help", "version": versions(python).get("sglang-router")}
     try:
         output(python, "-m", "sglang_router.launch_router", "--help")
     except (OSError, RuntimeError, subprocess.TimeoutExpired) as error:
