@@ -22,6 +22,7 @@ import front_end_sections
 import gpu_sections
 import peer_sections
 import prediction_sections
+import routing_sections
 import run_sections
 import simulated_sections
 import vllm_sections
@@ -40,7 +41,10 @@ PARTS = (
         "Prediction, cache model and engine",
         (*prediction_sections.SECTIONS, *cache_sections.SECTIONS, *engine_sections.SECTIONS),
     ),
-    Part("Runs on one server and on several", (*run_sections.SECTIONS, *cluster_sections.SECTIONS)),
+    Part(
+        "Runs on one server and on several",
+        (*run_sections.SECTIONS, *cluster_sections.SECTIONS, *routing_sections.SECTIONS),
+    ),
     Part("The compiler", (*front_end_sections.SECTIONS, *compiler_sections.SECTIONS, *peer_sections.SECTIONS)),
     Part("One GPU, with random weights", gpu_sections.SECTIONS),
     Part("Deployment and long runs", deployment_sections.SECTIONS),

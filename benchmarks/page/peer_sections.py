@@ -12,7 +12,7 @@ def peers(rows: Rows) -> str:
     head = ("peer", "on", "files", "files with findings", "findings", "rules")
     lines = [
         (row["peer"], row["what"], row.get("files", ""), row.get("files_with_findings", ""), row.get("findings", ""),
-         row.get("error") or ", ".join(row.get("rules", ())) or ("runs" if row.get("runs") else ""))
+         row.get("error") or (f"runs ({row['version']})" if row.get("runs") else ", ".join(row.get("rules", ()))))
         for row in found
     ]  # fmt: skip
     return f"{versions}.\n\n{table(head, lines)}"
@@ -21,14 +21,13 @@ def peers(rows: Rows) -> str:
 SECTIONS = (
     Section(
         "Peers on the same files",
-        "python benchmarks/peers/measure.py",
+        "make bench-peers",
         ("peers/results.jsonl",),
         "each peer runs on the files that Charter reads; one that cannot is named with the reason",
         peers,
         "*Bad* and *good* are the examples on the pages of Charter's own findings, so that the counts favour Charter: "
-        "pcdlint looks for other things (values of the clock, JSON with unsorted keys). sglang-router was not there: "
-        "pip was still fetching its dependencies into it after half an hour. `make test-peer` has it, and "
-        "reads Charter's arguments with its own parser; its routing was not compared here. The order of tables beside "
-        "GGR, and the cache model beside vLLM's own manager, have sections of their own.",
+        "pcdlint looks for other things (values of the clock, JSON with unsorted keys). sglang-router reads no files: "
+        "how it places calls is [a section of its own](#sglang-router-before-the-same-replicas). So are the order of "
+        "tables beside GGR, and the cache model beside vLLM's own manager.",
     ),
 )

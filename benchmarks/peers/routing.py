@@ -34,8 +34,8 @@ from charter_compiler.api.measured_run import measured_run
 from charter_compiler.api.run_request import RunRequest
 from charter_compiler.bench.conditions import conditions
 from charter_compiler.executor.metrics import imbalance
-from charter_compiler.executor.orchestrator import RunOptions
-from charter_compiler.executor.scheduler import Mode
+from charter_compiler.executor.run.options import RunOptions
+from charter_compiler.executor.scheduler.mode import Mode
 from charter_compiler.plan.placement import Placement
 
 ENDPOINTS = Path(__file__).resolve().parents[1] / "endpoints"
@@ -78,12 +78,14 @@ CHARTER = (
 )
 CACHE_AWARE = ("--policy", "cache_aware")
 TUNED = (*CACHE_AWARE, "--cache-threshold", "0.5", "--balance-abs-threshold", "4")
+MANUAL = ("--policy", "manual", "--assignment-mode", "min_group")
 ROUTED = (
     Routed("cache_aware, its defaults", CACHE_AWARE),
     Routed("cache_aware, its defaults, items sorted by document", CACHE_AWARE, sorted=True),
     Routed("cache_aware, as charter compile writes it", None),
     Routed("cache_aware, tuned for this workload", TUNED),
-    Routed("manual, key: the document", ("--policy", "manual", "--assignment-mode", "min_group"), keyed=True),
+    Routed("manual, key: the document", MANUAL, keyed=True),
+    Routed("manual, key: the document, items sorted by document", MANUAL, sorted=True, keyed=True),
     Routed("power_of_two", ("--policy", "power_of_two")),
     Routed("round_robin", ("--policy", "round_robin")),
     Routed("random", ("--policy", "random")),

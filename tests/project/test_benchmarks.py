@@ -149,11 +149,11 @@ async def test_a_replica_behind_http_counts_what_a_plain_client_sends(monkeypatc
 
 
 def test_an_arm_that_does_not_start_is_on_the_page_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    sections = in_folder(monkeypatch, "page", "peers_sections")
+    sections = in_folder(monkeypatch, "page", "routing_sections")
     router = {"version": "0", "defaults": {"policy": "cache_aware"}}
     arm = {"router": "sglang-router", "arm": "random", "arguments": ["--policy", "random"]}
     run = {"measured": 0.25, "attainable": 0.5, "imbalance": 0.1, "failed": 1, "answered": 3, "refused": {"503": 2}}
     lost = {"router": "sglang-router", "arm": "manual", "error": "it did not start"}
     text = sections.routing([{"sglang_router": router}, {"round": 0, **arm, **run}, {"round": 0, **lost}])
-    assert "| sglang-router | manual | it did not start |" in text
-    assert "| sglang-router | random | `--policy random` | 25.0% | 50.0% | 10.0% | 1 | 3 | 2 |" in text
+    assert "| sglang-router | manual | it did not start | 1 |" in text
+    assert "| sglang-router | random | `--policy random` | 1 | 25.0% | 50.0% | 10.0% | 1 | 3 | 2 |" in text
