@@ -63,8 +63,8 @@ SECTIONS = (
         simulated,
         "Of the prompts that each arm sends all that is attainable is reached. Layout finds an order that reuses more "
         "for table rows, multi-agent coding and tree of thoughts; it leaves the prompts of the other shapes as they "
-        "are. One process of the chain was ended by hand: its run with exact passes hung, a fault that is mended since "
-        "(calls that waited for room were not looked at again when the last item that had it was over).",
+        "are. What Charter saves without touching a prompt is greatest where the cache is small and a call's "
+        "beginning has to last until an item comes back to it: debates, questions on documents, coding.",
         simulated_targets,
     ),
     Section(
