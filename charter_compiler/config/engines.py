@@ -26,6 +26,7 @@ from charter_compiler.config.vllm import vllm_files
 from charter_compiler.config.workload import Workload
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.hints import HintAction
+from charter_compiler.plan.placement import Group
 
 SGLANG_PAGES = (1, 16, 32, 64)
 """Tokens a page; 1 is SGLang's default."""
@@ -53,11 +54,13 @@ PROFILES: dict[EngineName, Profile] = {
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What was predicted over inputs. ``requests`` are those of the planned run, with what the plan says of each."""
+    """What was predicted over inputs. ``requests`` are those of the planned run, with what the plan says of each;
+    ``groups``: of its items, by number, see ``placement.group_of``."""
 
     workload: Workload | None = None
     requests: tuple[HintedRequest, ...] = ()
     concurrency: int = 1
+    groups: Mapping[int, Group] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from charter_compiler.executor.prompts import PromptTokens
 from charter_compiler.plan.execution_plan import ExecutionPlan
 from charter_compiler.plan.hint_ranges import resolve_hints
 from charter_compiler.plan.hints import CallHints
+from charter_compiler.plan.placement import group_of
 from charter_compiler.predict.control_flow import ItemTrace, TracedCall
 from charter_compiler.tokens.tokenizer import Tokenizer
 
@@ -22,7 +23,8 @@ def evidence_of(traces: Sequence[ItemTrace], plan: ExecutionPlan, tokenizer: Tok
     if not requests:
         return Evidence()
     prompts, answers = tuple(one.prompt for one in requests), tuple(len(one.answer) for one in requests)
-    return Evidence(Workload(prompts, answers, len(traces)), requests, concurrency)
+    groups = {trace.item: group_of(trace.values, plan.group_by) for trace in traces}
+    return Evidence(Workload(prompts, answers, len(traces)), requests, concurrency, groups)
 
 
 def in_flight(traces: Iterable[ItemTrace], concurrency: int) -> Iterator[tuple[TracedCall, int]]:
@@ -56,4 +58,4 @@ def hinted_requests(
         own = None if site is None or site.id is None else by_site.get(site.id)
         resolved = None if own is None else resolve_hints(own, text, tokens, tokenizer, rank=rank)
         answer = tokenizer.encode(traced.output)[: request.max_tokens]
-        yield HintedRequest(tuple(tokens), tuple(answer), resolved)
+        yield HintedRequest(tuple(tokens), tuple(answer), resolved, traced.call.item)

@@ -15,11 +15,9 @@ from config_cases import CASES, ROOT, known
 
 from charter_compiler.cli.main import build_parser
 from charter_compiler.config.files import write_files
-from charter_compiler.config.routers.affinity import LARGEST, compute_affinity
 from charter_compiler.config.routers.files import ROUTERS, router_files
 from charter_compiler.config.routers.ray_serve import ROUTER
 from charter_compiler.executor.fleet.addresses import parse_targets
-from charter_compiler.plan.execution_plan import ExecutionPlan
 
 REPLICAS = 3
 CASE = pytest.mark.parametrize("case", list(CASES))
@@ -93,14 +91,3 @@ def test_the_instances_are_launched_by_the_command_that_there_is(tmp_path: Path)
     endpoints = parse_targets(str(tmp_path / "endpoints.yaml")).endpoints
     assert [each.target for each in endpoints] == [f"triton://localhost:{port[0]}/ensemble" for port in ports]
     assert len({port for three in ports for port in three}) == 3 * REPLICAS
-
-
-def test_a_match_counts_where_it_is_longer_than_what_all_prompts_share() -> None:
-    plan = known().plan
-    constant = max(prefix.tokens for prefix in plan.prefixes if not prefix.parameters)
-    assert compute_affinity(plan, [4 * constant], 4).share.value == pytest.approx(0.25 + 0.05)
-    assert compute_affinity(plan, [constant], 4).share.value == LARGEST
-    bare = ExecutionPlan("agent.py:run", "local", "m", plan.tokenizer, 32, None, (), ())
-    assert compute_affinity(bare, [], 1).share.value == 0.3
-    assert "no inputs" in compute_affinity(bare, [], 1).share.reason
-    assert [compute_affinity(bare, [], n).queue_difference.value for n in (1, 8)] == [2, 8]

@@ -16,11 +16,13 @@ from charter_compiler.plan.hints import HintAction
 
 @dataclass(frozen=True, slots=True)
 class HintedRequest:
-    """A prompt, its answer, and what the compiler said of it; ``hints`` is ``None`` for a call that no plan knows."""
+    """A prompt, its answer, and what the compiler said of it; ``hints`` is ``None`` for a call that no plan knows.
+    ``item``: whose call it is."""
 
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
     hints: PromptHints | None
+    item: int = 0
 
 
 @dataclass(frozen=True, slots=True)

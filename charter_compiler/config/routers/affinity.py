@@ -3,21 +3,26 @@
 SGLang's router and Ray Serve's ``PrefixCacheAffinityRouter`` keep a tree of the prompts that each replica has seen. A
 request goes to the replica that has seen most of it, if that is more than a given share of it; where queues differ by
 more than a given number, load alone counts.
+
+The share must lie above what prompts have in common with those of other groups: else every prompt goes where the first
+one went, and only load takes any of them elsewhere. It must lie below what they have in common with their own group.
+Routers count characters and this module tokens, so that the middle between the two is the safe place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
+from charter_compiler.config.engines import Evidence
+from charter_compiler.config.routers.shares import Shares, find_shares
 from charter_compiler.config.settings import Setting
-from charter_compiler.plan.execution_plan import ExecutionPlan
 
-MARGIN = 0.05
-"""Above the share that all prompts have in common."""
-LARGEST = 0.9
-DEFAULT_SHARE = 0.3
-"""SGLang's router's own, where nothing is known of the prompts."""
+MARGIN, LARGEST = 0.05, 0.99
+"""Above the largest share that is foreign, where nothing is a group's own."""
+DEFAULT_SHARE, DEFAULT_DIFFERENCE, DEFAULT_RATIO = 0.3, 64, 1.5
+"""SGLang's router's own."""
+NOTHING_KNOWN = "The default of SGLang's router: there were no inputs to compute it from."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +33,58 @@ class Affinity:
     queue_difference: Setting
 
 
-def compute_affinity(plan: ExecutionPlan, prompt_lengths: Sequence[int], concurrency: int) -> Affinity:
-    """What the plan's prefixes mean for a router.
-
-    Args:
-        prompt_lengths: in tokens, of the predicted requests; empty without inputs.
-        concurrency: items in flight at each replica.
-    """
-    constant = max((prefix.tokens for prefix in plan.prefixes if not prefix.parameters), default=0)
-    if prompt_lengths:
-        mean = sum(prompt_lengths) / len(prompt_lengths)
-        share = min(LARGEST, round(constant / mean + MARGIN, 2))
-        why = (
-            f"Prompts have {mean:.0f} tokens on average, and every replica soon has seen the {constant} that are "
-            "constant: only a longer match says that a replica holds the item's own prefix."
+def compute_affinity(evidence: Evidence) -> Affinity:
+    """What the predicted requests mean for a router; its defaults where there are none."""
+    found = find_shares(evidence.requests, evidence.groups)
+    if not found.foreign:
+        return Affinity(
+            Setting("share", DEFAULT_SHARE, NOTHING_KNOWN),
+            Setting("queue_difference", DEFAULT_DIFFERENCE, NOTHING_KNOWN),
         )
-    else:
-        share, why = DEFAULT_SHARE, "The router's default: there were no inputs to compute it from."
-    difference = max(2, concurrency)
-    return Affinity(
-        Setting("share", share, why),
-        Setting(
-            "queue_difference",
-            difference,
-            f"With {concurrency} items in flight at each replica: a smaller difference is the pause between two "
-            "calls of an item, and would take an item from the replica that holds its prefix.",
-        ),
+    return Affinity(_share(found), _queue_difference(evidence.concurrency))
+
+
+def _share(found: Shares) -> Setting:
+    largest = found.foreign[-1]
+    if not found.own:
+        why = (
+            f"No prompt shares more with an earlier one of its group than with other groups, and with these at most "
+            f"{largest:.0%} of it: what all share must not count as a match."
+        )
+        return Setting("share", min(LARGEST, round(largest + MARGIN, 3)), why)
+    share = best_threshold(found)
+    refused, followed = found.told_apart(share)
+    why = (
+        f"Prompts that have none of their group to go back to share {_range(found.foreign)} of them with other groups, "
+        f"the rest {_range(found.own)} with their own. At this share {refused} of {len(found.foreign)} of the former "
+        f"go where there is room, and {followed} of {len(found.own)} of the latter back to their group."
     )
+    return Setting("share", share, why)
+
+
+def best_threshold(found: Shares) -> float:
+    """The share at which the largest parts of both lists are on their side, each list counting as one; of several the
+    one with most room around it. Where the lists do not overlap, the middle between them."""
+    values = sorted({0.0, *found.foreign, *found.own})
+    middles = [(round((low + high) / 2, 3), high - low) for low, high in pairwise(values)]
+
+    def worth(middle: tuple[float, float]) -> tuple[float, float]:
+        refused, followed = found.told_apart(middle[0])
+        return refused / len(found.foreign) + followed / len(found.own), middle[1]
+
+    return max(middles, key=worth)[0]
+
+
+def _queue_difference(concurrency: int) -> Setting:
+    return Setting(
+        "queue_difference",
+        2 * concurrency,
+        f"With {concurrency} items in flight at each replica on average: beyond twice that one replica has more than "
+        "double its share. Less is chance, and the pause between two calls of an item; to leave the replica that holds "
+        "a prefix for it puts the same prefix into two caches.",
+    )
+
+
+def _range(shares: tuple[float, ...]) -> str:
+    low, high = f"{shares[0]:.0%}", f"{shares[-1]:.0%}"
+    return low if low == high else f"{low} to {high}"

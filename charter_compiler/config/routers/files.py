@@ -8,7 +8,7 @@ from charter_compiler.cache.simulate import Engine
 from charter_compiler.config.engines import EngineConfigs
 from charter_compiler.config.files import header_of
 from charter_compiler.config.render import arguments, comment
-from charter_compiler.config.routers.affinity import Affinity, compute_affinity
+from charter_compiler.config.routers.affinity import DEFAULT_RATIO, Affinity, compute_affinity
 from charter_compiler.config.routers.ray_serve import ray_serve_yaml, rayservice_yaml, serve_config
 from charter_compiler.config.routers.sessions import sessions_json
 from charter_compiler.config.settings import Setting
@@ -18,6 +18,10 @@ from charter_compiler.config.trtllm_config import constant_prefixes
 SGLANG_ROUTER = "0.3"
 """The version whose own parser the arguments were checked with."""
 SGLANG_PORT, GRPC_PORT = 30000, 8001
+RATIO_REASON = (
+    "The router's default. The fullest replica must lie so far above the emptiest, besides: with more in flight than "
+    "planned, the difference above alone would be chance."
+)
 ROUTERS = "routers"
 """Their folder."""
 
@@ -30,7 +34,7 @@ def router_files(configs: EngineConfigs, replicas: int) -> Mapping[str, str]:
     """
     plan, target, evidence = configs.plan, configs.target, configs.evidence
     header = f"{header_of(plan, target)} {replicas} replicas."
-    affinity = compute_affinity(plan, [len(one.prompt) for one in evidence.requests], evidence.concurrency)
+    affinity = compute_affinity(evidence)
     sizes = compute_sizes(
         constant_prefixes(plan), target, evidence.workload, configs.overrides, engine=Engine.VLLM, of_all_memory=True
     )
@@ -52,7 +56,7 @@ def sglang_router_args(header: str, affinity: Affinity, replicas: int) -> str:
         Setting("policy", "cache_aware", "To the replica that has seen most of the prompt."),
         Setting("cache-threshold", affinity.share.value, affinity.share.reason),
         Setting("balance-abs-threshold", affinity.queue_difference.value, affinity.queue_difference.reason),
-        Setting("balance-rel-threshold", 1.1, "How far the fullest replica may lie above the emptiest, besides."),
+        Setting("balance-rel-threshold", DEFAULT_RATIO, RATIO_REASON),
     )
     title = f"{header} sglang-router {SGLANG_ROUTER}. Options of: python -m sglang_router.launch_router"
     urls = " ".join(f"http://replica-{number}:{SGLANG_PORT}" for number in range(replicas))
