@@ -64,11 +64,11 @@ def test_where_the_two_overlap_most_of_both_are_told_apart() -> None:
     assert best_threshold(Shares((0.2,), (0.21,))) == 0.205
 
 
-def test_queues_may_differ_by_twice_what_each_replica_has_in_flight() -> None:
+def test_queues_may_differ_by_what_chance_puts_at_a_replica() -> None:
     requests, groups = asked()
-    found = [compute_affinity(Evidence(requests=requests, groups=groups, concurrency=n)) for n in (1, 2, 8)]
-    assert [one.queue_difference.value for one in found] == [2, 4, 16]
-    assert "With 8 items in flight" in found[-1].queue_difference.reason
+    found = [compute_affinity(Evidence(requests=requests, groups=groups, concurrency=n)) for n in (1, 2, 4, 64)]
+    assert [one.queue_difference.value for one in found] == [4, 7, 10, 48]
+    assert "With 64 items in flight" in found[-1].queue_difference.reason
 
 
 def test_without_inputs_the_routers_own_numbers_stand() -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil, sqrt
 
 from charter_compiler.config.engines import Evidence
 from charter_compiler.config.routers.shares import Shares, find_shares
@@ -20,6 +21,8 @@ from charter_compiler.config.settings import Setting
 
 MARGIN, LARGEST = 0.05, 0.99
 """Above the largest share that is foreign, where nothing is a group's own."""
+CHANCE = 3
+"""Standard deviations."""
 DEFAULT_SHARE, DEFAULT_DIFFERENCE, DEFAULT_RATIO = 0.3, 64, 1.5
 """SGLang's router's own."""
 NOTHING_KNOWN = "The default of SGLang's router: there were no inputs to compute it from."
@@ -76,12 +79,14 @@ def best_threshold(found: Shares) -> float:
 
 
 def _queue_difference(concurrency: int) -> Setting:
+    """Groups that land anywhere put a Poisson number of items at a replica, whose deviation is the root of its mean."""
+    deviations = CHANCE * sqrt(concurrency)
     return Setting(
         "queue_difference",
-        2 * concurrency,
-        f"With {concurrency} items in flight at each replica on average: beyond twice that one replica has more than "
-        "double its share. Less is chance, and the pause between two calls of an item; to leave the replica that holds "
-        "a prefix for it puts the same prefix into two caches.",
+        ceil(deviations + min(concurrency, deviations)),
+        f"With {concurrency} items in flight at each replica on average, {CHANCE} standard deviations above that at "
+        "the fullest and as many below, or none, at the emptiest: less is chance. To leave the replica that holds a "
+        "prefix puts the same prefix into two caches.",
     )
 
 
