@@ -41,7 +41,7 @@ def serve(python: Path, weights: Path, *, block_size: int, blocks: int, reuse: b
     command += ["--host", "127.0.0.1", "--port", str(port), "--enforce-eager", "--dtype", "float32"]
     command += [
         "--max-model-len",
-        str(min(4096, block_size * blocks)),
+        str(min(4096, block_size * (blocks - 1))),  # one block is vLLM's own, for nothing
         "--block-size",
         str(block_size),
         "--num-gpu-blocks-override",
