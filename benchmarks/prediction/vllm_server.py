@@ -88,4 +88,6 @@ def _wait(server: subprocess.Popen[bytes], port: int, log: int) -> None:
     size = os.fstat(log).st_size
     tail = os.pread(log, 3000, max(0, size - 3000)).decode(errors="replace")
     print(tail, file=sys.stderr)
-    raise RuntimeError(f"vLLM did not start within {START_LIMIT:.0f} s; the end of its log is above")
+    code = server.poll()
+    what = f"did not start within {START_LIMIT:.0f} s" if code is None else f"ended with {code} before it was ready"
+    raise RuntimeError(f"vLLM {what}; the end of its log is above")
